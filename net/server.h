@@ -1,0 +1,127 @@
+/* One port for gRPC (HTTP/2) and HTTP/1.1, told apart by the first bytes of a connection.
+ *
+ * Owns connections, streams, flow control, deadlines and limits. Knows no service: the methods come
+ * in a table. Loop thread only. What calls write is collected and goes out by net_server_flush(),
+ * once per loop turn. */
+#ifndef KVD_NET_SERVER_H
+#define KVD_NET_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "net/grpc.h"
+#include "net/sock.h"
+
+struct net_server;
+struct grpc_call;
+struct http_request;
+
+enum grpc_kind { GRPC_UNARY, GRPC_SERVER_STREAM, GRPC_BIDI_STREAM };
+
+/* One method. Callbacks get the ctx of the server (grpc_call_ctx()). */
+struct grpc_method {
+    const char *service; /* "etcdserverpb.KV" */
+    const char *name;    /* "Range" */
+    enum grpc_kind kind;
+    /* A message; borrowed until return. Unary and server streams: exactly once, after the client's
+     * half-close has been seen. */
+    void (*on_message)(struct grpc_call *call, struct slice message);
+    /* Streams: the client will send no more. May be NULL for unary. */
+    void (*on_half_close)(struct grpc_call *call);
+    /* The call has ended without grpc_call_finish(): client gone, reset, or deadline passed (net
+     * has answered DEADLINE_EXCEEDED). After it returns the call is gone. May be NULL if the method
+     * always finishes inside on_message. */
+    void (*on_cancel)(struct grpc_call *call);
+    void *tag; /* the service's own */
+};
+
+struct net_server_options {
+    uv_loop_t *loop;
+    const struct grpc_method *methods;
+    size_t method_count;
+    void *ctx; /* for methods and on_http */
+    /* An HTTP/1.1 request, body included; must be answered by http_reply(), now or later. */
+    void (*on_http)(void *ctx, struct http_request *request);
+    /* Its client went away before http_reply(); the request is gone after return. */
+    void (*on_http_cancel)(void *ctx, struct http_request *request);
+    /* For metrics: a call ended (any way) / bytes moved. All may be NULL. */
+    void (*on_call_start)(void *ctx, const struct grpc_method *method);
+    void (*on_call_end)(void *ctx, const struct grpc_method *method, enum grpc_status status,
+                        uint64_t duration_us);
+    void (*on_bytes)(void *ctx, size_t received, size_t sent);
+
+    size_t message_size_max;         /* 0: 2 MiB */
+    uint32_t concurrent_streams_max; /* per connection; 0: 2^32 - 1 as etcd announces */
+    size_t connections_max;          /* 0: 16384 */
+    uint64_t ping_min_interval_ms;   /* 0: 5000 (--grpc-keepalive-min-time) */
+    uint64_t ping_interval_ms;       /* 0: 7200000 */
+    uint64_t ping_timeout_ms;        /* 0: 20000 */
+    uint64_t preface_timeout_ms;     /* first bytes, headers, idle HTTP/1.1; 0: 10000 */
+};
+
+int net_server_new(const struct net_server_options *options, struct net_server **out,
+                   struct err *err);
+/* Any number of times. KV_EBUSY: port taken. */
+int net_server_listen(struct net_server *server, const struct net_addr *addr, struct err *err);
+/* Port of the nth listener. */
+uint16_t net_server_port(const struct net_server *server, size_t n);
+/* Sends what the calls of this turn have written, one write per connection. */
+void net_server_flush(struct net_server *server);
+/* Stops listening, says GOAWAY, lets calls finish until net_server_close(). */
+void net_server_drain(struct net_server *server);
+size_t net_server_calls(const struct net_server *server); /* under way */
+/* Ends everything (on_cancel fires for what is open), then cb; memory is gone after it. */
+void net_server_close(struct net_server *server, void (*cb)(void *ctx), void *ctx);
+
+/* ---- a gRPC call: valid until grpc_call_finish()/grpc_call_reply() or until on_cancel returns
+ * ---- */
+
+void *grpc_call_ctx(const struct grpc_call *call);
+const struct grpc_method *grpc_call_method(const struct grpc_call *call);
+/* Freed with the call. */
+struct arena *grpc_call_arena(struct grpc_call *call);
+/* The service's own state. */
+void grpc_call_set_data(struct grpc_call *call, void *data);
+void *grpc_call_data(const struct grpc_call *call);
+/* A request header by lower-case name; data NULL if absent. Lives as long as the call. */
+struct slice grpc_call_header(const struct grpc_call *call, const char *name);
+/* uv_now() based deadline in ms; UINT64_MAX if none. */
+uint64_t grpc_call_deadline(const struct grpc_call *call);
+const char *grpc_call_peer(const struct grpc_call *call);
+
+/* Space for a message of len bytes, to be filled before grpc_call_send() (or _reply()) queues it;
+ * so an encoder writes straight into the output. One at a time. */
+uint8_t *grpc_call_message(struct grpc_call *call, size_t len);
+void grpc_call_send(struct grpc_call *call);
+/* Bytes of messages not yet taken by the client's window and the kernel: for back-pressure. */
+size_t grpc_call_queued(const struct grpc_call *call);
+/* Called when the queue of a stream has fallen to nothing after having been non-empty. */
+void grpc_call_on_drain(struct grpc_call *call, void (*cb)(struct grpc_call *call));
+/* Ends the call: trailers with status and message (any bytes; net escapes them). For streams also
+ * after messages. The call is gone. */
+void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *message);
+/* Unary: sends the message from grpc_call_message() and finishes with OK. */
+void grpc_call_reply(struct grpc_call *call);
+
+/* ---- an HTTP/1.1 request: valid until http_reply() ---- */
+
+const char *http_method(const struct http_request *request);
+const char *http_path(const struct http_request *request);  /* without the query; percent-decoded */
+const char *http_query(const struct http_request *request); /* raw, "" if none */
+/* By lower-case name; data NULL if absent. */
+struct slice http_header(const struct http_request *request, const char *name);
+struct slice http_body(const struct http_request *request);
+struct arena *http_arena(struct http_request *request);
+void http_set_data(struct http_request *request, void *data);
+void *http_data(const struct http_request *request);
+/* One extra answer header (name and value are copied); at most 8. */
+void http_add_header(struct http_request *request, const char *name, const char *value);
+void http_reply(struct http_request *request, int status, const char *content_type,
+                struct slice body);
+
+#endif

@@ -1,0 +1,76 @@
+/* A byte stream between two processes on the event loop: TCP or a Unix socket, connected or
+ * accepted. The seam for TLS: everything above (HTTP, gRPC, raft's peers) sees only these calls.
+ *
+ * Loop thread only. Callbacks never fire from inside a call of the same socket. */
+#ifndef KVD_NET_SOCK_H
+#define KVD_NET_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/slice.h"
+
+/* Where to listen or connect: from a URL http://host:port, https://, unix:// or a bare host:port.
+ */
+struct net_addr {
+    bool tls; /* https:// or unixs:// */
+    bool is_unix;
+    char host[256]; /* name or address without brackets; the path for a Unix socket */
+    uint16_t port;
+};
+
+/* KV_EINVAL with a text that names the URL and what is wrong with it. A path is refused. */
+int net_addr_parse(const char *url, struct net_addr *out, struct err *err);
+
+struct net_sock;
+
+struct net_sock_events {
+    /* Connected (outgoing only, once, before anything else): status 0 or KV_ECONN. */
+    void (*on_connect)(void *ctx, int status, const struct err *err);
+    /* Bytes came in; borrowed until return. */
+    void (*on_read)(void *ctx, struct slice bytes);
+    /* The other side ended or the connection broke; nothing more comes. The socket still has to be
+     * closed by its owner. */
+    void (*on_end)(void *ctx, int status);
+    /* All that was written has gone to the kernel. May be NULL. */
+    void (*on_drain)(void *ctx);
+};
+
+/* Starts to connect (names are resolved off the loop). The socket lives until its close callback.
+ */
+int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr,
+                     const struct net_sock_events *events, void *ctx, struct net_sock **out,
+                     struct err *err);
+/* Sets who is told; for accepted sockets this starts reading. */
+void net_sock_start(struct net_sock *sock, const struct net_sock_events *events, void *ctx);
+/* Stop and go on reading: back-pressure. */
+void net_sock_pause(struct net_sock *sock);
+void net_sock_resume(struct net_sock *sock);
+/* Copies what the kernel does not take at once. 0, KV_ECONN once broken, KV_ETOOBIG if more than
+ * the bound would wait (nothing was taken then). */
+int net_sock_write(struct net_sock *sock, struct slice bytes);
+/* Bytes written but not yet taken by the kernel. */
+size_t net_sock_pending(const struct net_sock *sock);
+/* Bound for pending bytes; default 64 MiB. */
+void net_sock_set_pending_max(struct net_sock *sock, size_t bytes);
+/* "127.0.0.1:4711" of the other side; lives as long as the socket. */
+const char *net_sock_peer(const struct net_sock *sock);
+/* Drops what is pending and closes; no callback fires after the call but cb (may be NULL). */
+void net_sock_close(struct net_sock *sock, void (*cb)(void *ctx), void *ctx);
+
+struct net_listener;
+
+/* on_accept owns the socket and must net_sock_start() or close it at once. */
+typedef void (*net_accept_cb)(void *ctx, struct net_sock *sock);
+/* KV_EBUSY: the port is taken (text says which). Survives running out of file descriptors without
+ * spinning. */
+int net_listen(uv_loop_t *loop, const struct net_addr *addr, net_accept_cb on_accept, void *ctx,
+               struct net_listener **out, struct err *err);
+/* The port in use, for addr.port 0. */
+uint16_t net_listener_port(const struct net_listener *listener);
+void net_listener_close(struct net_listener *listener, void (*cb)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,167 @@
+/* One member's consensus: libraft's raft_step() with everything around it that it needs to be right
+ * (reference: libraft.md). Events in, effects out: the replica does no I/O of its own, has no
+ * clock, no thread and no randomness but its seed. The same code runs in kvd and, five times in one
+ * process, in the simulator.
+ *
+ * Owns: the raft state, the cache of recent entries, proposals on their way, read-index rounds.
+ * Uses: a wal (appends to it; its owner flushes it and reports what is durable).
+ * Above it nobody knows libraft: terms, indexes and ids are uint64_t.
+ *
+ * One thread. Effects may fire from inside any call except where said; they must not call back into
+ * the replica, except replica_forget(). */
+#ifndef KVD_RAFT_REPLICA_H
+#define KVD_RAFT_REPLICA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "wal/wal.h"
+
+struct replica;
+
+enum replica_role { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER };
+
+struct replica_entry {
+    uint64_t index;
+    uint64_t term;
+    struct slice commands; /* concatenated commands as they were proposed; empty for entries of
+                              raft's own (barrier, configuration) */
+};
+
+struct replica_env {
+    void *ctx;
+    /* Monotonic milliseconds, well above zero, never backwards. */
+    uint64_t (*now_ms)(void *ctx);
+    /* Call replica_on_timer() at (or soon after) this time; a later call replaces an earlier one.
+     */
+    void (*arm_timer)(void *ctx, uint64_t at_ms);
+    /* There is work for replica_turn(): call it at the end of this loop turn. */
+    void (*wake)(void *ctx);
+    /* Records are pending in the wal: flush them soon and report replica_on_durable(). */
+    void (*flush_wal)(void *ctx);
+    /* Hand a frame to the peer's connection; it is borrowed until return. Losing it is allowed,
+     * reordering frames of one connection is not. */
+    void (*send)(void *ctx, uint64_t to, struct slice frame);
+    /* Bytes queued for that peer and not yet sent; frames to a slow peer are thinned out by it. */
+    size_t (*send_queued)(void *ctx, uint64_t to);
+    /* A committed entry, in index order without holes, each exactly once per process life.
+     * Deterministic state changes go here. Own proposals are recognised by the caller and ended by
+     * replica_forget(). */
+    void (*apply)(void *ctx, const struct replica_entry *entry);
+    /* Role, term or known leader changed (leader 0: none known). */
+    void (*on_role)(void *ctx, enum replica_role role, uint64_t term, uint64_t leader);
+    /* The member must stop now: its state may be wrong from here on. Called once; every later call
+     * into the replica does nothing. */
+    void (*fatal)(void *ctx, const struct err *err);
+};
+
+struct replica_options {
+    uint64_t id; /* this member */
+    const uint64_t
+        *voters; /* initial members, ascending, this one included; used for a new log only */
+    size_t voter_count;
+    struct wal *wal; /* borrowed; opened */
+    struct replica_env env;
+    uint64_t seed;         /* of election timeouts */
+    uint32_t heartbeat_ms; /* 0: 100 */
+    uint32_t election_ms;  /* 0: 1000 */
+    size_t cache_bytes;    /* recent entries kept in memory; 0: 4 MiB */
+    unsigned guards_off;   /* tests only: bit n switches guard Gn off (raft/guards.h) */
+};
+
+/* Starts from the wal: a new one gets the first hard state and the configuration entry (and is
+ * flushed in place). Effects fire from inside. */
+int replica_open(const struct replica_options *options, struct replica **out, struct err *err);
+/* Accepts NULL. Proposals and reads not done are dropped without callback. */
+void replica_close(struct replica *replica);
+
+/* ---- events ---- */
+
+void replica_on_timer(struct replica *replica);
+/* Everything in the wal up to seq is durable. */
+void replica_on_durable(struct replica *replica, uint64_t seq);
+/* A frame from a peer: untrusted bytes. A malformed one returns KV_EPROTO (text says what) and is
+ * dropped; the caller should drop the connection. */
+int replica_on_frame(struct replica *replica, uint64_t from, struct slice frame, struct err *err);
+/* The connection to or from a peer came up, or both are down. A dead leader's closed connection is
+ * a cue to campaign. */
+void replica_on_peer(struct replica *replica, uint64_t peer, bool up);
+/* End of a loop turn: all proposals since the last turn become one entry (or one frame to the
+ * leader), committed entries are applied (in slices: env.wake asks for another turn), commit
+ * indexes are pushed to followers, reads are answered. */
+void replica_turn(struct replica *replica);
+
+/* ---- proposals ---- */
+
+/* A command on its way into the log: embedded in the caller's request; its bytes stay the caller's
+ * and unchanged until it is forgotten.
+ *
+ * Exactly once: the replica submits it, or forwards it to the leader; when leadership changes and
+ * the command provably can not be in the log any more it is submitted again by itself; while no
+ * leader is known it waits. It never fails: the caller gives up by its own deadline, and then does
+ * not know the outcome unless replica_pending_since() says it never left. */
+struct replica_proposal {
+    struct list link;
+    struct slice command; /* self-delimiting: entries hold commands back to back */
+    uint64_t term;        /* submitted in this term; 0: still waiting here */
+    bool queued;          /* in a list of the replica */
+};
+
+/* KV_ETOOBIG: command larger than an entry may be. Otherwise 0, and it is in flight until
+ * forgotten. */
+int replica_propose(struct replica *replica, struct replica_proposal *proposal);
+/* Takes it back: applied, or given up. Harmless if already forgotten. May be called from env.apply.
+ */
+void replica_forget(struct replica *replica, struct replica_proposal *proposal);
+
+/* ---- linearizable reads (Raft section 6.4, read index) ---- */
+
+struct replica_read {
+    struct list link;
+    uint64_t index; /* internal */
+    bool queued;
+    /* Fires once from a later event or turn: the state machine now holds everything that was
+     * acknowledged before replica_read() was called (status 0), or KV_ELEADERCHANGED. While no
+     * leader is known it waits; the caller gives up by replica_read_cancel(). May call into the
+     * replica. */
+    void (*cb)(struct replica_read *read, int status);
+};
+
+/* True: the state machine may be read right now (a lone voter that leads and has applied
+ * everything); cb will not fire. False: queued. */
+bool replica_read(struct replica *replica, struct replica_read *read);
+void replica_read_cancel(struct replica *replica, struct replica_read *read);
+
+/* ---- leadership ---- */
+
+/* Leader only: hand over to target (0: the best one) once it has everything; proposals wait
+ * meanwhile. KV_ENOTLEADER, KV_EINVAL (target unknown or no voter), KV_ENOTFOUND (no other voter).
+ * Success is seen by env.on_role; given up after an election timeout. */
+int replica_transfer(struct replica *replica, uint64_t target);
+
+/* ---- questions ---- */
+
+struct replica_status {
+    enum replica_role role;
+    uint64_t term;
+    uint64_t leader; /* 0: none known */
+    uint64_t voted_for;
+    uint64_t last_index;
+    uint64_t stored_index;
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t pending;     /* proposals under way here */
+    uint64_t cache_bytes; /* of entries in memory */
+    uint64_t elections;   /* leader changes seen */
+};
+
+void replica_status(const struct replica *replica, struct replica_status *out);
+/* Leader only: highest index known to be stored on that peer. False if not leader or unknown. */
+bool replica_match(const struct replica *replica, uint64_t peer, uint64_t *out);
+
+#endif

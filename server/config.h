@@ -1,0 +1,64 @@
+/* What a member is told at start: etcd's flags, ETCD_* (or KVD_*) environment and YAML config file.
+ * Strings and lists belong to the config. */
+#ifndef KVD_SERVER_CONFIG_H
+#define KVD_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/sock.h"
+
+struct config_urls {
+    char **text; /* as given */
+    struct net_addr *addr;
+    size_t len;
+};
+
+struct config_peer {
+    char *name;
+    struct config_urls urls; /* sorted by text, as the member id needs it */
+};
+
+enum config_log_level { CONFIG_DEBUG, CONFIG_INFO, CONFIG_WARN, CONFIG_ERROR };
+
+struct config {
+    char *name;
+    char *data_dir;
+    char *wal_dir; /* NULL: data_dir/wal */
+    struct config_urls listen_client, advertise_client;
+    struct config_urls listen_peer, advertise_peer;
+    struct config_urls listen_metrics;
+    struct config_peer *initial_cluster;
+    size_t initial_cluster_len;
+    char *initial_cluster_token;
+    bool initial_cluster_existing; /* --initial-cluster-state existing */
+    uint32_t heartbeat_ms, election_ms;
+    uint32_t max_txn_ops;
+    uint64_t max_request_bytes;
+    uint32_t max_concurrent_streams;
+    uint64_t keepalive_min_ms, keepalive_interval_ms, keepalive_timeout_ms;
+    int64_t quota_backend_bytes; /* as given: 0 default, negative off */
+    enum config_log_level log_level;
+    bool log_console;   /* human-readable instead of JSON */
+    char **log_outputs; /* stderr, stdout or paths */
+    size_t log_outputs_len;
+    bool unsafe_no_fsync;
+    bool pre_vote;
+};
+
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_EXIT_OK,  /* --help or --version: printed on stdout */
+    CONFIG_EXIT_BAD, /* bad flags: exit code 2, err says which and what to do */
+};
+
+/* Reads argv, environ-style env (NULL-terminated) and, if named, the config file. Warnings (unknown
+ * ETCD_* variables and the like) go to warn, which may be NULL. */
+enum config_action config_parse(int argc, char **argv, char **env, struct config *out,
+                                void (*warn)(void *ctx, const char *text), void *warn_ctx,
+                                struct err *err);
+void config_release(struct config *config);
+
+#endif

@@ -1,0 +1,84 @@
+/* The replicated state machine: applies committed commands to the keyspace, the alarms and the
+ * members table. Deterministic: everything it decides follows from earlier commands. Used by the
+ * member and by the simulator. One thread, no I/O. */
+#ifndef KVD_SERVER_MACHINE_H
+#define KVD_SERVER_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "mvcc/mvcc.h"
+
+/* A command as it stands in the log: varint length of the rest, then origin member (le64), ticket
+ * (le64), kind, and the bytes of a protobuf message. Entries hold commands back to back. */
+enum command_kind {
+    COMMAND_PUT = 1,     /* etcdserverpb.PutRequest, as the client sent it */
+    COMMAND_DELETE = 2,  /* DeleteRangeRequest */
+    COMMAND_TXN = 3,     /* TxnRequest */
+    COMMAND_COMPACT = 4, /* CompactionRequest */
+    COMMAND_ALARM = 5,   /* AlarmRequest with ACTIVATE or DEACTIVATE */
+    COMMAND_PUBLISH = 6, /* kvdpb.Publish */
+};
+
+struct command {
+    uint64_t origin; /* member that took the request */
+    uint64_t ticket; /* unique there, across restarts too */
+    enum command_kind kind;
+    struct slice body;
+};
+
+int command_encode(const struct command *command, struct buf *out);
+/* Takes the first command off *rest. KV_EPROTO: the bytes are no command. */
+int command_decode(struct slice *rest, struct command *out);
+
+struct machine_alarm {
+    uint64_t member;
+    uint32_t type; /* etcdserverpb.AlarmType */
+};
+
+struct machine_member {
+    uint64_t id;
+    char *name; /* "" until published */
+    char **peer_urls;
+    size_t peer_url_count;
+    char **client_urls;
+    size_t client_url_count;
+};
+
+struct machine {
+    struct mvcc *mvcc;
+    struct machine_alarm *alarms;
+    size_t alarm_count;
+    struct machine_member *members; /* ascending by id */
+    size_t member_count;
+};
+
+/* Takes copies of the initial members' ids and peer URLs. */
+struct machine *machine_new(uint64_t seed, const struct machine_member *members, size_t count);
+void machine_free(struct machine *machine);
+
+/* What a command did. The response is the packed protobuf answer with an incomplete header:
+ * cluster_id, member_id and raft_term are filled in by who answers. */
+struct machine_result {
+    int code;         /* 0 or KV_E...: then the command had no effect */
+    int64_t revision; /* of the store afterwards: the header's revision */
+    void *response;   /* unpacked protobuf-c message in the arena, borrowing from the keyspace; NULL
+                         on   error or if not wanted */
+};
+
+/* want_response: only the origin builds the answer; the effect is the same. An undecodable command
+ * is KV_EPROTO without effect, on every member alike. */
+void machine_apply(struct machine *machine, const struct command *command, bool want_response,
+                   struct arena *arena, struct machine_result *out);
+
+bool machine_has_alarm(const struct machine *machine, uint32_t type);
+
+/* One number for everything the machine holds at this point: equal on members that applied the same
+ * entries. Cost grows with the store: tests and the simulator. */
+uint64_t machine_digest(const struct machine *machine);
+
+#endif

@@ -1,0 +1,47 @@
+/* Prometheus metrics with etcd's names and labels (etcd-http-cli.md section 4): those that this
+ * member can fill truthfully. Counters are plain fields, written on the loop's thread. */
+#ifndef KVD_SERVER_METRICS_H
+#define KVD_SERVER_METRICS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "net/server.h"
+
+struct member;
+
+enum { METRICS_BUCKETS_MAX = 20 };
+
+struct metrics_histogram {
+    double first; /* seconds; bucket n ends at first * 2^n */
+    size_t buckets;
+    uint64_t count[METRICS_BUCKETS_MAX + 1]; /* last: above all */
+    double sum;
+};
+
+void metrics_observe(struct metrics_histogram *histogram, double seconds);
+
+struct metrics {
+    uint64_t leader_changes;
+    uint64_t proposals_failed;
+    uint64_t slow_applies;
+    uint64_t slow_read_indexes, read_indexes_failed;
+    uint64_t puts, deletes, ranges, txns;
+    uint64_t client_received_bytes, client_sent_bytes;
+    uint64_t wal_written_bytes;
+    uint64_t health_success, health_failures;
+    struct metrics_histogram wal_fsync, apply;
+    /* By method (index in the table given to metrics_init) and status. */
+    const struct grpc_method *methods;
+    size_t method_count;
+    uint64_t *started, *received, *sent; /* [method] */
+    uint64_t (*handled)[GRPC_STATUS_COUNT];
+};
+
+void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count);
+void metrics_release(struct metrics *metrics);
+/* Writes the text format 0.0.4. */
+void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out);
+
+#endif
