@@ -4,6 +4,7 @@
 # BUILD is the output folder, so that variants (ASan) live side by side.
 
 BUILD ?= build
+V     ?= 0
 CC    ?= cc
 OPT   ?= -O2
 SAN   ?=
@@ -26,12 +27,31 @@ PROTO_H := $(PROTO_C:.c=.h)
 
 src = $(filter-out server/main.c,$(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(call src,$(1)))
-LIBS := $(foreach f,$(FOLDERS),$(BUILD)/lib/lib$(f).a)
+lib = $(foreach f,$(1),$(BUILD)/lib/lib$(f).a)
+LIBS := $(call lib,$(FOLDERS))
+
+# What each folder may include beside itself: downward only (tests/unit/base/layers checks it).
+NEEDS_base     :=
+NEEDS_wal      := base
+NEEDS_snapshot := base
+NEEDS_mvcc     := base
+NEEDS_proto    :=
+NEEDS_net      := base
+NEEDS_raft     := wal snapshot net base
+NEEDS_server   := raft net proto mvcc wal snapshot base
+NEEDS_client   := net proto wal snapshot mvcc base
 
 PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/golden/test_*.c))
 UNIT     := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
 SIM_SRC  := $(wildcard tests/sim/*.c)
+
+# `make V=1` shows whole commands.
+ifeq ($(V),0)
+say = @printf '  %-8s %s\n' $(1) $@;
+else
+say =
+endif
 
 .PHONY: all help deps run stop test unit sim soak compat cluster bench asan format format-check clean
 all: $(PROGRAMS)
@@ -43,39 +63,42 @@ help:
 
 $(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=proto --c_out=$(BUILD)/proto $<
+	$(call say,PROTOC)protoc-c --proto_path=proto --c_out=$(BUILD)/proto $<
 
 $(BUILD)/obj/proto/%.o: $(BUILD)/proto/%.pb-c.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/lib/libproto.a: $(PROTO_C:$(BUILD)/proto/%.c=$(BUILD)/obj/proto/%.o)
 $(foreach f,$(filter-out proto,$(FOLDERS)),$(eval $(BUILD)/lib/lib$(f).a: $(call obj,$(f))))
 $(BUILD)/lib/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)ar rcs $@ $^
 
-link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LIBS) -Wl,--end-group
+link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group
 
-$(BUILD)/kvd: $(BUILD)/obj/server/main.o $(LIBS)
-	$(link) $(LDLIBS)
-$(BUILD)/kvctl: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard client/ctl/*.c)) $(LIBS)
-	$(link) $(LDLIBS)
-$(BUILD)/kvbench: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c)) $(LIBS)
-	$(link) $(LDLIBS)
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
+$(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
+	$(call say,LINK)$(link) $(LDLIBS)
+$(BUILD)/kvctl: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard client/ctl/*.c)) $(call lib,client $(NEEDS_client))
+	$(call say,LINK)$(link) $(LDLIBS)
+$(BUILD)/kvbench: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c)) $(call lib,client $(NEEDS_client))
+	$(call say,LINK)$(link) $(LDLIBS)
+define unit_rule
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,$(1) $(NEEDS_$(1)))
+	@mkdir -p $$(@D)
+	$$(call say,LINK)$$(link) $$(LDLIBS) -lcmocka
+endef
+$(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
+$(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,server $(NEEDS_server))
 	@mkdir -p $(@D)
-	$(link) $(LDLIBS) -lcmocka
-$(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(LIBS)
-	@mkdir -p $(@D)
-	$(link) $(LDLIBS) -lcmocka
-$(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(LIBS)
-	$(link) $(LDLIBS)
+	$(call say,LINK)$(link) $(LDLIBS) -lcmocka
+$(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,server $(NEEDS_server))
+	$(call say,LINK)$(link) $(LDLIBS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:
