@@ -102,3 +102,64 @@ $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,server $(
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:
+
+# ---- what people call ----
+
+## make            build kvd, kvctl and kvbench into build/
+## make run        install what is missing, build, start a 3-member cluster and show it working
+## make stop       stop the cluster that `make run` left running
+## make test       install what is missing, build, run every test
+## make unit | sim | compat | cluster    one kind of test
+## make asan       unit tests and simulator under address and undefined-behaviour sanitizers
+## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
+## make bench      kvd beside Debian's etcd on this machine
+## make format     clang-format everything
+## make clean      remove build/
+
+deps:
+	@tools/install-packages build
+deps-test:
+	@tools/install-packages build test
+
+run: deps
+	@$(MAKE) --no-print-directory -j2 all
+	@tools/cluster demo
+stop:
+	@tools/cluster stop
+
+test: deps-test
+	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim
+	@tools/run-tests
+unit: unit-programs
+	@tools/run-tests unit
+sim: $(BUILD)/kvsim
+	@tools/run-tests sim
+compat: all
+	@tools/run-tests compat
+cluster: all
+	@tools/run-tests cluster
+soak: all $(BUILD)/kvsim
+	@tools/run-tests soak
+unit-programs: $(UNIT)
+
+ASAN_FLAGS := BUILD=build/asan OPT=-O1 \
+	SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+asan:
+	@$(MAKE) --no-print-directory -j2 $(ASAN_FLAGS) unit-programs build/asan/kvsim
+	@BUILD=build/asan tools/run-tests unit sim
+
+bench: all
+	@bench/run
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+format:
+	clang-format -i $(C_FILES)
+format-check:
+	@clang-format --dry-run --Werror $(C_FILES)
+
+print-needs:
+	@$(foreach f,$(FOLDERS),echo $(f) $(NEEDS_$(f));)
+
+clean:
+	rm -rf $(BUILD)
+.PHONY: deps-test unit-programs print-needs format-check
