@@ -1,0 +1,184 @@
+"""Servers for tests: real etcd and kvd members on loopback, on free ports, in a folder of their own.
+
+Everything is started as a child process and ended by pid; folders are removed at exit.
+"""
+
+import argparse
+import atexit
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import grpc
+from etcd3 import etcdrpc
+
+READY_TIMEOUT_S = 30
+
+
+def arguments(**extra):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build", help="folder with kvd and kvctl")
+    parser.add_argument("--seed", type=int, default=None)
+    for name, default in extra.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
+    args = parser.parse_args()
+    if args.seed is None:
+        args.seed = int.from_bytes(os.urandom(4), "little")
+    print("seed", args.seed, flush=True)
+    return args
+
+
+def free_ports(count):
+    """Ports that were free a moment ago; all are held open until the last is known."""
+    socks = []
+    for _ in range(count):
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        socks.append(sock)
+    ports = [sock.getsockname()[1] for sock in socks]
+    for sock in socks:
+        sock.close()
+    return ports
+
+
+class Member:
+    """One server process. `kind` is "etcd" or "kvd"."""
+
+    def __init__(self, kind, binary, name, folder, client_port, peer_port, initial, extra=()):
+        self.kind, self.binary, self.name, self.folder = kind, binary, name, folder
+        self.client_port, self.peer_port = client_port, peer_port
+        self.endpoint = "127.0.0.1:%d" % client_port
+        self.args = [
+            binary,
+            "--name", name,
+            "--data-dir", os.path.join(folder, name),
+            "--listen-client-urls", "http://127.0.0.1:%d" % client_port,
+            "--advertise-client-urls", "http://127.0.0.1:%d" % client_port,
+            "--listen-peer-urls", "http://127.0.0.1:%d" % peer_port,
+            "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % peer_port,
+            "--initial-cluster", initial,
+            *extra,
+        ]
+        self.log_path = os.path.join(folder, name + ".log")
+        self.process = None
+
+    def start(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        if self.process is not None:
+            self.process.wait()
+
+    def stop(self, timeout=20):
+        """Orderly stop; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log_tail(self, lines=20):
+        with open(self.log_path, "rb") as log:
+            return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
+
+    def channel(self):
+        return grpc.insecure_channel(
+            self.endpoint,
+            options=[("grpc.max_receive_message_length", -1),
+                     ("grpc.initial_reconnect_backoff_ms", 50),
+                     ("grpc.min_reconnect_backoff_ms", 50),
+                     ("grpc.max_reconnect_backoff_ms", 200)])
+
+
+class Cluster:
+    """N members that form one cluster."""
+
+    def __init__(self, kind, binary, size, extra=()):
+        self.folder = tempfile.mkdtemp(prefix="kvd-test-")
+        atexit.register(self.close)
+        ports = free_ports(2 * size)
+        names = ["m%d" % (i + 1) for i in range(size)]
+        initial = ",".join("%s=http://127.0.0.1:%d" % (n, ports[2 * i + 1]) for i, n in enumerate(names))
+        self.members = [
+            Member(kind, binary, n, self.folder, ports[2 * i], ports[2 * i + 1], initial, extra)
+            for i, n in enumerate(names)
+        ]
+        self.kept = False
+
+    def start(self):
+        for member in self.members:
+            member.start()
+        for member in self.members:
+            wait_ready(member)
+        return self
+
+    @property
+    def endpoints(self):
+        return ",".join(m.endpoint for m in self.members)
+
+    def close(self):
+        for member in self.members:
+            member.kill()
+        if not self.kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self):
+        """Leaves data and logs for whoever looks into a failure."""
+        self.kept = True
+        print("data and logs are in", self.folder, flush=True)
+
+
+def wait_ready(member, timeout=READY_TIMEOUT_S):
+    """Until a linearizable read succeeds; fails with the log's tail."""
+    end = time.monotonic() + timeout
+    with member.channel() as channel:
+        kv = etcdrpc.KVStub(channel)
+        while time.monotonic() < end:
+            if not member.running():
+                sys.exit("%s ended at start:\n%s" % (member.name, member.log_tail()))
+            try:
+                kv.Range(etcdrpc.RangeRequest(key=b"ready?"), timeout=2, wait_for_ready=True)
+                return
+            except grpc.RpcError:
+                pass
+    sys.exit("%s is not ready after %d s:\n%s" % (member.name, timeout, member.log_tail()))
+
+
+def start_etcd(size=1, extra=()):
+    binary = shutil.which("etcd")
+    if binary is None:
+        sys.exit("etcd is not installed: tools/install-packages build test")
+    os.environ.setdefault("ETCD_UNSUPPORTED_ARCH", "")
+    return Cluster("etcd", binary, size, ["--log-level", "error", *extra]).start()
+
+
+def start_kvd(build, size=1, extra=()):
+    return Cluster("kvd", os.path.join(build, "kvd"), size, extra).start()
+
+
+class Score:
+    """Counts checks and ends the program with the line that test runners read."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, ok, what, detail=""):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print("FAIL %s\n%s" % (what, detail), flush=True)
+        return ok
+
+    def finish(self):
+        print("%d passed, %d failed" % (self.passed, self.failed), flush=True)
+        sys.exit(0 if self.failed == 0 and self.passed > 0 else 1)
