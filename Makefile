@@ -75,6 +75,7 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 
 $(BUILD)/lib/libproto.a: $(PROTO_C:$(BUILD)/proto/%.c=$(BUILD)/obj/proto/%.o)
 $(foreach f,$(filter-out proto,$(FOLDERS)),$(eval $(BUILD)/lib/lib$(f).a: $(call obj,$(f))))
+$(BUILD)/lib/libtests.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c))
 $(BUILD)/lib/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -89,15 +90,15 @@ $(BUILD)/kvctl: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard client/ctl/*.c)) $(ca
 $(BUILD)/kvbench: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c)) $(call lib,client $(NEEDS_client))
 	$(call say,LINK)$(link) $(LDLIBS)
 define unit_rule
-$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,$(1) $(NEEDS_$(1)))
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,tests $(1) $(NEEDS_$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LINK)$$(link) $$(LDLIBS) -lcmocka
 endef
 $(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
-$(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,server $(NEEDS_server))
+$(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,tests server $(NEEDS_server))
 	@mkdir -p $(@D)
 	$(call say,LINK)$(link) $(LDLIBS) -lcmocka
-$(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,server $(NEEDS_server))
+$(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

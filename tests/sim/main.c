@@ -1,0 +1,276 @@
+/* kvsim: runs seeds, each in a process of its own so that a crash is one failed seed; says how to
+ * replay what failed; shows with planted bugs that the checks bite. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/sim.h"
+
+static const char usage[] =
+    "kvsim [--seeds N] [--first N]       run seeds (500 from 1), two at a time\n"
+    "kvsim --seed N [--verbose]          replay one seed\n"
+    "  --members 3|5                     instead of drawing it from the seed\n"
+    "  --bug NAME                        plant a bug: skip-sync stale-read double-apply "
+    "forget-vote\n"
+    "  --guards-off MASK                 switch guards of raft/guards.h off\n"
+    "kvsim --bites                       each planted bug must be found\n";
+
+static const char *const bug_names[SIM_BUGS] = {"none", "skip-sync", "stale-read", "double-apply",
+                                                "forget-vote"};
+
+enum { WORKERS = 2, BITE_SEEDS = 400 };
+
+struct worker {
+    pid_t pid; /* 0: free */
+    int fd;
+    uint64_t seed;
+};
+
+struct tally {
+    uint64_t seeds, failed;
+    struct sim_result sum;
+};
+
+static void start_worker(struct worker *w, const struct sim_options *options, uint64_t seed)
+{
+    int fds[2];
+
+    if (pipe(fds) != 0) {
+        perror("kvsim: pipe");
+        exit(2);
+    }
+    (void)fflush(stdout); /* or the child would print it again */
+    w->seed = seed;
+    w->fd = fds[0];
+    w->pid = fork();
+    if (w->pid < 0) {
+        perror("kvsim: fork");
+        exit(2);
+    }
+    if (w->pid == 0) {
+        struct sim_options mine = *options;
+        struct sim_result result;
+        ssize_t n;
+
+        mine.seed = seed;
+        sim_run(&mine, &result);
+        n = write(fds[1], &result, sizeof result);
+        _exit(n == (ssize_t)sizeof result ? 0 : 3);
+    }
+    (void)close(fds[1]); /* the child's end */
+}
+
+static void print_replay(const struct sim_options *options, uint64_t seed)
+{
+    printf("replay: build/kvsim --seed %llu --verbose", (unsigned long long)seed);
+    if (options->members != 0)
+        printf(" --members %u", options->members);
+    if (options->bug != SIM_BUG_NONE)
+        printf(" --bug %s", bug_names[options->bug]);
+    if (options->guards_off != 0)
+        printf(" --guards-off %u", options->guards_off);
+    putchar('\n');
+}
+
+/* True if the seed held all promises. */
+static bool finish_worker(struct worker *w, const struct sim_options *options, struct tally *tally,
+                          bool quiet)
+{
+    struct sim_result result;
+    int status = 0;
+    bool ok = read(w->fd, &result, sizeof result) == (ssize_t)sizeof result;
+
+    (void)close(w->fd);                /* read only */
+    (void)waitpid(w->pid, &status, 0); /* our own child */
+    w->pid = 0;
+    tally->seeds++;
+    if (ok) {
+        tally->sum.virtual_ms += result.virtual_ms;
+        tally->sum.acked += result.acked;
+        tally->sum.unknown += result.unknown;
+        tally->sum.reads += result.reads;
+        tally->sum.elections += result.elections;
+        tally->sum.crashes += result.crashes;
+        tally->sum.cuts += result.cuts;
+        tally->sum.applied += result.applied;
+    }
+    if (ok && result.violation[0] == 0)
+        return true;
+    tally->failed++;
+    if (!quiet) {
+        printf("seed %llu: %s\n", (unsigned long long)w->seed,
+               ok ? result.violation
+                  : (WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "ended early"));
+        print_replay(options, w->seed);
+    }
+    return false;
+}
+
+static void run_seeds(const struct sim_options *options, uint64_t first, uint64_t count,
+                      bool stop_at_failure, bool quiet, struct tally *tally)
+{
+    struct worker workers[WORKERS] = {{0}};
+    uint64_t next = first;
+
+    *tally = (struct tally){0};
+    for (;;) {
+        bool busy = false;
+
+        for (size_t i = 0; i < WORKERS; i++) {
+            if (workers[i].pid != 0)
+                (void)finish_worker(&workers[i], options, tally, quiet);
+            if (next < first + count && !(stop_at_failure && tally->failed != 0))
+                start_worker(&workers[i], options, next++);
+            busy = busy || workers[i].pid != 0;
+        }
+        if (!busy)
+            return;
+    }
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* always there */
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void print_tally(const struct tally *t, double took)
+{
+    printf("%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
+           "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
+           "elections %llu, crashes %llu, cuts %llu\n",
+           (unsigned long long)t->seeds, (unsigned long long)t->failed,
+           (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
+           (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
+           (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
+           (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
+           (unsigned long long)t->sum.cuts);
+}
+
+static int replay(const struct sim_options *options)
+{
+    struct sim_result result, again;
+    struct sim_options quiet = *options;
+
+    sim_run(options, &result);
+    quiet.verbose = false;
+    sim_run(&quiet, &again);
+    printf("seed %llu: %s; trace %016llx, %llu virtual ms, %llu writes, %llu reads\n",
+           (unsigned long long)options->seed,
+           result.violation[0] != 0 ? result.violation : "all promises held",
+           (unsigned long long)result.trace, (unsigned long long)result.virtual_ms,
+           (unsigned long long)result.acked, (unsigned long long)result.reads);
+    if (again.trace != result.trace) {
+        printf("NOT DETERMINISTIC: the second run has trace %016llx\n",
+               (unsigned long long)again.trace);
+        return 1;
+    }
+    return result.violation[0] != 0;
+}
+
+/* Every planted bug must be found, and without one the same seeds must be clean. */
+static int bites(void)
+{
+    int missed = 0;
+
+    for (int bug = SIM_BUG_NONE + 1; bug < SIM_BUGS; bug++) {
+        struct sim_options options = {.bug = (enum sim_bug)bug};
+        struct tally tally;
+
+        run_seeds(&options, 1, BITE_SEEDS, true, true, &tally);
+        printf("%-14s %s after %llu seeds\n", bug_names[bug],
+               tally.failed != 0 ? "found" : "NOT FOUND", (unsigned long long)tally.seeds);
+        missed += tally.failed == 0;
+    }
+    return missed != 0;
+}
+
+static bool parse_bug(const char *name, enum sim_bug *out)
+{
+    for (int bug = 0; bug < SIM_BUGS; bug++) {
+        if (strcmp(name, bug_names[bug]) == 0) {
+            *out = (enum sim_bug)bug;
+            return true;
+        }
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"seeds", required_argument, NULL, 'n'},
+                                                 {"first", required_argument, NULL, 'f'},
+                                                 {"seed", required_argument, NULL, 's'},
+                                                 {"verbose", no_argument, NULL, 'v'},
+                                                 {"members", required_argument, NULL, 'm'},
+                                                 {"bug", required_argument, NULL, 'b'},
+                                                 {"guards-off", required_argument, NULL, 'g'},
+                                                 {"bites", no_argument, NULL, 'B'},
+                                                 {"help", no_argument, NULL, 'h'},
+                                                 {NULL, 0, NULL, 0}};
+    struct sim_options options = {0};
+    uint64_t seeds = 500, first = 1;
+    bool one = false, bite = false;
+    struct tally tally;
+    double began;
+    int which;
+
+    while ((which = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        switch (which) {
+        case 'n':
+            seeds = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            first = strtoull(optarg, NULL, 10);
+            break;
+        case 's':
+            options.seed = strtoull(optarg, NULL, 10);
+            one = true;
+            break;
+        case 'v':
+            options.verbose = true;
+            break;
+        case 'm':
+            options.members = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'g':
+            options.guards_off = (unsigned)strtoul(optarg, NULL, 0);
+            break;
+        case 'B':
+            bite = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        case 'b':
+            if (parse_bug(optarg, &options.bug))
+                break;
+            /* fallthrough */
+        default:
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (options.members != 0 && options.members != 3 && options.members != 5) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (one)
+        return replay(&options);
+    if (bite)
+        return bites();
+
+    began = seconds_now();
+    run_seeds(&options, first, seeds, false, false, &tally);
+    print_tally(&tally, seconds_now() - began);
+    options.seed = first;
+    if (tally.failed == 0 && replay(&options) != 0)
+        return 1;
+    return tally.failed != 0 || tally.seeds == 0;
+}

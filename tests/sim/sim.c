@@ -1,0 +1,351 @@
+/* The event heap, the faults of a run and its course: faults, heal, convergence, final checks. */
+#include "tests/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum {
+    START_US = 100 * 1000000, /* libraft wants a clock well above zero */
+    CONVERGE_MS = 60 * 1000,  /* after healing: then everything must be equal (I11, generously) */
+    CONVERGE_CHECK_US = 200 * 1000,
+};
+
+struct sim_event {
+    uint64_t at_us, sequence;
+    sim_action action;
+    void *data;
+    uint64_t token;
+    void (*drop)(void *data);
+};
+
+static bool earlier(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_us < b->at_us || (a->at_us == b->at_us && a->sequence < b->sequence);
+}
+
+void sim_at(struct sim *sim, uint64_t at_us, sim_action action, void *data, uint64_t token,
+            void (*drop)(void *data))
+{
+    struct sim_event event = {.at_us = MAX(at_us, sim->now_us),
+                              .sequence = sim->sequence++,
+                              .action = action,
+                              .data = data,
+                              .token = token,
+                              .drop = drop};
+    size_t i = sim->heap_len++;
+
+    if (sim->heap_len > sim->heap_cap) {
+        sim->heap_cap = MAX(sim->heap_cap * 2, (size_t)1024);
+        sim->heap = xrealloc(sim->heap, sim->heap_cap * sizeof *sim->heap);
+    }
+    while (i != 0 && earlier(&event, &sim->heap[(i - 1) / 2])) {
+        sim->heap[i] = sim->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    sim->heap[i] = event;
+}
+
+static struct sim_event pop(struct sim *sim)
+{
+    struct sim_event first = sim->heap[0];
+    struct sim_event last = sim->heap[--sim->heap_len];
+    size_t i = 0;
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+
+        if (child >= sim->heap_len)
+            break;
+        if (child + 1 < sim->heap_len && earlier(&sim->heap[child + 1], &sim->heap[child]))
+            child++;
+        if (!earlier(&sim->heap[child], &last))
+            break;
+        sim->heap[i] = sim->heap[child];
+        i = child;
+    }
+    sim->heap[i] = last;
+    return first;
+}
+
+void sim_trace(struct sim *sim, uint64_t value)
+{
+    sim->result->trace = (sim->result->trace ^ value) * 0x100000001b3u;
+}
+
+void sim_say(struct sim *sim, const char *fmt, ...)
+{
+    va_list args;
+
+    if (!sim->options.verbose)
+        return;
+    printf("%10.3f  ", (double)(sim->now_us - START_US) / 1000.0);
+    va_start(args, fmt);
+    (void)vprintf(fmt, args);
+    va_end(args);
+    putchar('\n');
+}
+
+void sim_violation(struct sim *sim, const char *fmt, ...)
+{
+    va_list args;
+
+    if (sim->result->violation[0] != 0)
+        return; /* the first one is the cause */
+    va_start(args, fmt);
+    (void)vsnprintf(sim->result->violation, sizeof sim->result->violation, fmt, args);
+    va_end(args);
+    sim_say(sim, "VIOLATION %s", sim->result->violation);
+}
+
+/* ---- faults ---- */
+
+static void restart(struct sim *sim, void *data, uint64_t token)
+{
+    struct sim_member *member = data;
+
+    (void)sim;
+    if (!member->up && member->life == token)
+        sim_member_start(member);
+}
+
+static struct sim_member *leader_of(struct sim *sim)
+{
+    struct replica_status status;
+
+    for (unsigned n = 1; n <= sim->size; n++) {
+        if (!sim->members[n].up)
+            continue;
+        replica_status(sim->members[n].replica, &status);
+        if (status.role == REPLICA_LEADER)
+            return &sim->members[n];
+    }
+    return NULL;
+}
+
+static void crash_some(struct sim *sim)
+{
+    struct sim_member *victim = &sim->members[prng_between(&sim->prng, 1, sim->size)];
+    struct sim_member *leader = leader_of(sim);
+    bool all = prng_chance(&sim->prng, 100000);
+
+    if (leader != NULL && prng_chance(&sim->prng, 500000))
+        victim = leader;
+    for (unsigned n = 1; n <= sim->size; n++) {
+        struct sim_member *member = &sim->members[n];
+
+        if (!member->up || (!all && member != victim))
+            continue;
+        sim_member_crash(member, all ? "power cut for all" : "crash");
+        sim_at(sim, sim->now_us + prng_between(&sim->prng, 1000, 3000000), restart, member,
+               member->life, NULL);
+    }
+}
+
+static void cut_all_of(struct sim *sim, unsigned n, bool out, bool in)
+{
+    for (unsigned other = 1; other <= sim->size; other++) {
+        if (other == n)
+            continue;
+        if (out)
+            sim_link_set(sim, n, other, true);
+        if (in)
+            sim_link_set(sim, other, n, true);
+    }
+}
+
+static void heal_links(struct sim *sim)
+{
+    for (unsigned a = 1; a <= sim->size; a++) {
+        for (unsigned b = 1; b <= sim->size; b++) {
+            if (a != b)
+                sim_link_set(sim, a, b, false);
+        }
+    }
+}
+
+/* Groups, the leader alone, one member alone, one direction only, or single links (N1 to N4, N8).
+ */
+static void cut_some(struct sim *sim)
+{
+    struct sim_member *leader = leader_of(sim);
+    unsigned someone = (unsigned)prng_between(&sim->prng, 1, sim->size);
+    uint64_t group = prng_next(&sim->prng);
+
+    heal_links(sim);
+    sim->result->cuts++;
+    switch (prng_between(&sim->prng, 0, 4)) {
+    case 0:
+        sim_say(sim, "cut m%u off", leader != NULL ? leader->n : someone);
+        cut_all_of(sim, leader != NULL ? leader->n : someone, true, true);
+        break;
+    case 1:
+        sim_say(sim, "m%u can not send", someone);
+        cut_all_of(sim, someone, true, false);
+        break;
+    case 2:
+        sim_say(sim, "m%u can not hear", someone);
+        cut_all_of(sim, someone, false, true);
+        break;
+    default:
+        sim_say(sim, "partition %llx", (unsigned long long)(group & 31));
+        for (unsigned a = 1; a <= sim->size; a++) {
+            for (unsigned b = 1; b <= sim->size; b++) {
+                if (a != b && (group >> a & 1) != (group >> b & 1))
+                    sim_link_set(sim, a, b, true);
+            }
+        }
+    }
+}
+
+static void hand_over(struct sim *sim)
+{
+    struct sim_member *leader = leader_of(sim);
+
+    if (leader == NULL)
+        return;
+    sim_say(sim, "m%u hands over", leader->n);
+    /* Refusal is fine: nobody to hand over to, or it is under way. */
+    (void)replica_transfer(leader->replica, 0);
+    sim_member_settle(leader);
+}
+
+static void next_fault(struct sim *sim, void *data, uint64_t token)
+{
+    uint32_t what = (uint32_t)prng_between(&sim->prng, 0, 99);
+
+    (void)data;
+    (void)token;
+    if (sim->healed)
+        return;
+    if (what < sim->crash_share)
+        crash_some(sim);
+    else if (what < sim->crash_share + sim->cut_share)
+        cut_some(sim);
+    else if (what < 90)
+        heal_links(sim);
+    else
+        hand_over(sim);
+    sim_at(sim, sim->now_us + prng_between(&sim->prng, 50000, 1500000), next_fault, NULL, 0, NULL);
+}
+
+static void heal(struct sim *sim, void *data, uint64_t token)
+{
+    (void)data;
+    (void)token;
+    sim_say(sim, "everything is healed");
+    sim->healed = true;
+    heal_links(sim);
+    for (unsigned n = 1; n <= sim->size; n++) {
+        if (!sim->members[n].up)
+            sim_member_start(&sim->members[n]);
+    }
+}
+
+/* ---- the course of a run ---- */
+
+/* All up, one leads, all applied the same, no request under way. */
+static bool converged(struct sim *sim)
+{
+    struct replica_status first, status;
+
+    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim))
+        return false;
+    for (unsigned n = 1; n <= sim->size; n++) {
+        if (!sim->members[n].up)
+            return false;
+        replica_status(sim->members[n].replica, &status);
+        if (n == 1)
+            first = status;
+        if (status.applied_index != first.applied_index ||
+            status.applied_index != status.last_index)
+            return false;
+    }
+    return true;
+}
+
+static void draw_mix(struct sim *sim)
+{
+    static const uint32_t losses[] = {0, 0, 5000, 20000, 100000};
+    static const uint32_t slows[] = {0, 5000, 20000, 200000};
+    struct prng *prng = &sim->prng;
+
+    sim->size = sim->options.members;
+    if (sim->size == 0)
+        sim->size = prng_chance(prng, 600000) ? 3 : 5;
+    sim->loss_ppm = losses[prng_between(prng, 0, ARRAY_LEN(losses) - 1)];
+    sim->slow_ppm = slows[prng_between(prng, 0, ARRAY_LEN(slows) - 1)];
+    sim->stall_ppm = prng_chance(prng, 300000) ? 20000 : 1000;
+    sim->crash_share = (uint32_t)prng_between(prng, 0, 50);
+    sim->cut_share = (uint32_t)prng_between(prng, 0, 35);
+    if (sim->options.fault_ms == 0)
+        sim->options.fault_ms = prng_between(prng, 5000, 20000);
+}
+
+static void set_up(struct sim *sim)
+{
+    draw_mix(sim);
+    sim->check = sim_check_new(sim);
+    for (unsigned n = 1; n <= sim->size; n++) {
+        struct sim_member *member = &sim->members[n];
+
+        member->sim = sim;
+        member->n = n;
+        member->memdisk = memdisk_new(prng_next(&sim->prng));
+        sim_member_start(member);
+    }
+    for (unsigned client = 0; client < SIM_CLIENTS; client++)
+        sim_client_next(sim, client);
+    sim_at(sim, sim->now_us + 1500000, next_fault, NULL, 0, NULL);
+    sim_at(sim, sim->now_us + sim->options.fault_ms * 1000, heal, NULL, 0, NULL);
+}
+
+static void tear_down(struct sim *sim)
+{
+    for (unsigned n = 1; n <= sim->size; n++)
+        sim_member_free(&sim->members[n]);
+    while (sim->heap_len != 0) {
+        struct sim_event event = pop(sim);
+
+        if (event.drop != NULL)
+            event.drop(event.data);
+    }
+    free(sim->heap);
+    sim_check_free(sim->check);
+}
+
+void sim_run(const struct sim_options *options, struct sim_result *out)
+{
+    struct sim *sim = xcalloc(1, sizeof *sim);
+    uint64_t end_us, next_check_us = 0;
+
+    *out = (struct sim_result){.trace = 0xcbf29ce484222325u};
+    sim->options = *options;
+    sim->result = out;
+    sim->now_us = START_US;
+    prng_seed(&sim->prng, options->seed);
+    set_up(sim);
+    end_us = sim->now_us + (sim->options.fault_ms + CONVERGE_MS) * 1000;
+
+    while (sim->heap_len != 0 && out->violation[0] == 0) {
+        struct sim_event event = pop(sim);
+
+        sim->now_us = event.at_us;
+        event.action(sim, event.data, event.token);
+        if (sim->now_us > end_us) {
+            sim_violation(sim, "I11: not converged %d s after healing", CONVERGE_MS / 1000);
+        } else if (sim->healed && sim->now_us >= next_check_us) {
+            if (converged(sim))
+                break;
+            next_check_us = sim->now_us + CONVERGE_CHECK_US;
+        }
+    }
+    if (out->violation[0] == 0)
+        sim_check_final(sim);
+    out->virtual_ms = (sim->now_us - START_US) / 1000;
+    tear_down(sim);
+    free(sim);
+}

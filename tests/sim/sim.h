@@ -1,0 +1,174 @@
+/* The simulator: three or five members (the real replica, wal and state machine) in one process on
+ * virtual time from one seed, with a network that delays, loses and cuts, disks that lose what was
+ * not synced, members that crash at any moment, and clients that write and read through all of
+ * them.
+ *
+ * One run is one seed; the same seed gives the same run, event for event (the trace hash shows it).
+ */
+#ifndef KVD_TESTS_SIM_SIM_H
+#define KVD_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/idmap.h"
+#include "base/list.h"
+#include "base/prng.h"
+#include "raft/replica.h"
+#include "server/machine.h"
+#include "tests/lib/memdisk.h"
+#include "wal/wal.h"
+
+enum {
+    SIM_MEMBERS_MAX = 5,
+    SIM_CLIENTS = 6,
+    SIM_KEYS = 10,
+};
+
+/* Faults planted on purpose: the checks must see each of them (kvsim --bites). */
+enum sim_bug {
+    SIM_BUG_NONE,
+    SIM_BUG_SKIP_SYNC,    /* disks say "synced" and did not */
+    SIM_BUG_STALE_READ,   /* reads skip the read index */
+    SIM_BUG_DOUBLE_APPLY, /* an entry's commands are applied twice now and then */
+    SIM_BUG_FORGET_VOTE,  /* hard state comes back empty after a restart */
+    SIM_BUGS
+};
+
+struct sim_options {
+    uint64_t seed;
+    unsigned members; /* 3 or 5; 0: drawn from the seed */
+    enum sim_bug bug;
+    unsigned guards_off;
+    bool verbose;
+    uint64_t fault_ms; /* virtual time with faults; 0: drawn */
+};
+
+/* Invariants of faults.md that a run can break. */
+enum { SIM_VIOLATION_SIZE = 512 };
+
+struct sim_result {
+    char violation[SIM_VIOLATION_SIZE]; /* "" if all held */
+    uint64_t trace;                     /* hash of everything that happened */
+    uint64_t virtual_ms;
+    uint64_t acked, unknown, reads, elections, crashes, cuts, applied;
+};
+
+void sim_run(const struct sim_options *options, struct sim_result *out);
+
+/* ---- inside tests/sim ---- */
+
+struct sim;
+
+struct sim_member {
+    struct sim *sim;
+    unsigned n; /* 1.. */
+    bool up;
+    bool wrecked;  /* must crash at the end of this event */
+    uint64_t life; /* grows with every start; events of older lives are void */
+    struct memdisk *memdisk;
+    struct wal *wal;
+    struct replica *replica;
+    struct machine *machine;
+    struct wal_flush *flush;
+    bool turn_queued, flush_wanted;
+    uint64_t timer_token;
+    uint64_t applied;
+    uint64_t digest; /* rolling, over all applied commands */
+    uint64_t ticket_next;
+    struct idmap waiting; /* ticket -> struct sim_op of writes */
+    struct arena arena;
+};
+
+/* One client request. */
+struct sim_op {
+    unsigned client;
+    struct sim_member *member;
+    uint64_t life;
+    bool is_read;
+    struct replica_proposal proposal;
+    struct replica_read read;
+    struct buf command;
+    uint64_t ticket;
+    uint64_t called_us;
+    int64_t floor; /* highest revision acknowledged to anybody before the call */
+    unsigned key;
+    uint64_t serial; /* written value */
+};
+
+struct sim_event;
+
+struct sim_check; /* what must hold, and what is known so far (sim_check.c) */
+
+struct sim {
+    struct sim_options options;
+    struct sim_result *result;
+    struct prng prng;
+    uint64_t now_us;
+    struct sim_event *heap;
+    size_t heap_len, heap_cap;
+    uint64_t sequence;
+    unsigned size;
+    struct sim_member members[SIM_MEMBERS_MAX + 1];
+    /* links[a][b]: from a to b. */
+    struct {
+        bool cut;
+        uint64_t last_us; /* frames of one connection stay in order */
+        uint64_t epoch;   /* grows when the connection breaks: what is on its way is lost */
+        uint64_t queued;
+    } links[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1];
+    bool healed;
+    bool written_after_heal; /* a write called after healing was acknowledged */
+    /* Swarm: each seed draws its own mix. */
+    uint32_t loss_ppm, slow_ppm, stall_ppm;
+    uint32_t crash_share, cut_share; /* of faults, per cent */
+    struct sim_check *check;
+    struct sim_op *ops[SIM_CLIENTS]; /* under way */
+    uint64_t serial_next;
+};
+
+typedef void (*sim_action)(struct sim *sim, void *data, uint64_t token);
+/* Runs action at a virtual time; drop frees data if the run ends before (may be NULL). */
+void sim_at(struct sim *sim, uint64_t at_us, sim_action action, void *data, uint64_t token,
+            void (*drop)(void *data));
+void sim_trace(struct sim *sim, uint64_t value);
+void sim_say(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sim_violation(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* sim_member.c */
+void sim_member_start(struct sim_member *member);
+void sim_member_crash(struct sim_member *member, const char *why);
+void sim_member_free(struct sim_member *member);
+/* After every call into a member's replica: turns, flushes, wrecks. */
+void sim_member_settle(struct sim_member *member);
+
+/* sim_net.c */
+void sim_send(struct sim *sim, unsigned from, unsigned to, struct slice frame);
+void sim_link_set(struct sim *sim, unsigned from, unsigned to, bool cut);
+void sim_peer_changed(struct sim *sim, unsigned who, unsigned peer, bool up, uint64_t delay_us);
+
+/* sim_client.c */
+void sim_client_next(struct sim *sim, unsigned client);
+/* The member applied a command of its own. */
+void sim_client_applied(struct sim_member *member, uint64_t ticket,
+                        const struct machine_result *result);
+/* The member went down: fates of its requests are unknown. */
+void sim_client_lost(struct sim_member *member);
+/* No request is under way, and a write after healing has succeeded. */
+bool sim_client_quiet(const struct sim *sim);
+
+/* sim_check.c */
+struct sim_check *sim_check_new(struct sim *sim);
+void sim_check_free(struct sim_check *check);
+void sim_check_leader(struct sim_member *member, uint64_t term);
+void sim_check_entry(struct sim_member *member, const struct replica_entry *entry);
+void sim_check_command(struct sim_member *member, const struct command *command, uint64_t index);
+int64_t sim_check_floor(const struct sim *sim);
+void sim_check_write(struct sim *sim, const struct sim_op *op, int64_t revision);
+void sim_check_read(struct sim *sim, const struct sim_op *op, int64_t revision,
+                    const struct mvcc_kv *kv);
+/* At the end, all healed: every promise against the final state. */
+void sim_check_final(struct sim *sim);
+
+#endif

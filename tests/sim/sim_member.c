@@ -1,0 +1,327 @@
+/* A member: the real wal, replica and state machine, driven by events instead of a loop. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tests/sim/sim.h"
+
+enum { SEGMENT_SIZE = 64 << 10 };
+
+static uint64_t env_now_ms(void *ctx)
+{
+    struct sim_member *m = ctx;
+
+    return m->sim->now_us / 1000;
+}
+
+static void on_timer(struct sim *sim, void *data, uint64_t token)
+{
+    struct sim_member *m = data;
+
+    if (!m->up || token != m->timer_token)
+        return;
+    sim_trace(sim, sim->now_us);
+    replica_on_timer(m->replica);
+    sim_member_settle(m);
+}
+
+static void env_arm_timer(void *ctx, uint64_t at_ms)
+{
+    struct sim_member *m = ctx;
+    uint64_t at_us = MAX(at_ms * 1000, m->sim->now_us + 1);
+
+    m->timer_token++;
+    /* A timer may fire late: other work was in the way. */
+    sim_at(m->sim, at_us + prng_between(&m->sim->prng, 0, 3000), on_timer, m, m->timer_token, NULL);
+}
+
+static void on_turn(struct sim *sim, void *data, uint64_t token)
+{
+    struct sim_member *m = data;
+
+    (void)sim;
+    if (!m->up || m->life != token)
+        return;
+    m->turn_queued = false;
+    replica_turn(m->replica);
+    sim_member_settle(m);
+}
+
+static void env_wake(void *ctx)
+{
+    struct sim_member *m = ctx;
+
+    if (m->turn_queued)
+        return;
+    m->turn_queued = true;
+    sim_at(m->sim, m->sim->now_us + prng_between(&m->sim->prng, 0, 50), on_turn, m, m->life, NULL);
+}
+
+static void env_flush_wal(void *ctx)
+{
+    struct sim_member *m = ctx;
+
+    m->flush_wanted = true;
+}
+
+static void env_send(void *ctx, uint64_t to, struct slice frame)
+{
+    struct sim_member *m = ctx;
+
+    sim_send(m->sim, m->n, (unsigned)to, frame);
+}
+
+static size_t env_send_queued(void *ctx, uint64_t to)
+{
+    struct sim_member *m = ctx;
+
+    return to <= m->sim->size ? m->sim->links[m->n][to].queued : 0;
+}
+
+static void apply_command(struct sim_member *m, const struct command *command, uint64_t index)
+{
+    bool own = command->origin == m->n && idmap_get(&m->waiting, command->ticket) != NULL;
+    struct machine_result result;
+
+    sim_check_command(m, command, index);
+    arena_reset(&m->arena);
+    machine_apply(m->machine, command, own, &m->arena, &result);
+    m->digest = (m->digest ^ (uint64_t)result.revision ^ command->ticket) * 0x100000001b3u;
+    if (own)
+        sim_client_applied(m, command->ticket, &result);
+}
+
+static void env_apply(void *ctx, const struct replica_entry *entry)
+{
+    struct sim_member *m = ctx;
+    struct slice rest = entry->commands;
+    struct command command;
+    bool twice = m->sim->options.bug == SIM_BUG_DOUBLE_APPLY && m->n == 1 && entry->index % 50 == 0;
+
+    if (entry->index != m->applied + 1)
+        sim_violation(m->sim, "I7: m%u applies %llu after %llu", m->n,
+                      (unsigned long long)entry->index, (unsigned long long)m->applied);
+    while (rest.len != 0) {
+        if (command_decode(&rest, &command) != 0) {
+            sim_violation(m->sim, "m%u: entry %llu holds no commands", m->n,
+                          (unsigned long long)entry->index);
+            break;
+        }
+        apply_command(m, &command, entry->index);
+        if (twice)
+            apply_command(m, &command, entry->index);
+    }
+    m->applied = entry->index;
+    m->sim->result->applied++;
+    sim_check_entry(m, entry);
+}
+
+static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64_t leader)
+{
+    struct sim_member *m = ctx;
+
+    sim_say(m->sim, "m%u is %s, term %llu, leader m%llu", m->n,
+            role == REPLICA_LEADER      ? "leader"
+            : role == REPLICA_CANDIDATE ? "candidate"
+                                        : "follower",
+            (unsigned long long)term, (unsigned long long)leader);
+    if (role == REPLICA_LEADER)
+        sim_check_leader(m, term);
+}
+
+static void env_fatal(void *ctx, const struct err *err)
+{
+    struct sim_member *m = ctx;
+
+    sim_violation(m->sim, "m%u stops itself: %s", m->n, err->text);
+    m->wrecked = true;
+}
+
+static int open_wal(struct sim_member *m, struct err *err)
+{
+    struct wal_options options = {.disk = memdisk_disk(m->memdisk),
+                                  .dir = "/wal",
+                                  .cluster_id = 1,
+                                  .member_id = m->n,
+                                  .segment_size = SEGMENT_SIZE};
+
+    return wal_open(&options, &m->wal, err);
+}
+
+/* The planted bug of a member that does not keep its vote: a newer, empty hard state in its log. */
+static void forget_vote(struct sim_member *m)
+{
+    struct wal_hard_state state = wal_hard_state(m->wal);
+
+    if (wal_is_new(m->wal))
+        return;
+    state.voted_for = 0;
+    (void)wal_append_hard_state(m->wal, state);
+    (void)wal_flush_sync(m->wal, NULL); /* a memdisk without planted faults takes it */
+}
+
+static struct machine *new_machine(struct sim *sim)
+{
+    struct machine_member members[SIM_MEMBERS_MAX] = {{0}};
+    char name[] = "";
+
+    for (unsigned n = 1; n <= sim->size; n++)
+        members[n - 1] = (struct machine_member){.id = n, .name = name};
+    return machine_new(1, members, sim->size);
+}
+
+void sim_member_start(struct sim_member *m)
+{
+    static const uint64_t ids[SIM_MEMBERS_MAX] = {1, 2, 3, 4, 5};
+    struct sim *sim = m->sim;
+    struct replica_options options = {
+        .id = m->n,
+        .voters = ids,
+        .voter_count = sim->size,
+        .env = {.ctx = m,
+                .now_ms = env_now_ms,
+                .arm_timer = env_arm_timer,
+                .wake = env_wake,
+                .flush_wal = env_flush_wal,
+                .send = env_send,
+                .send_queued = env_send_queued,
+                .apply = env_apply,
+                .on_role = env_on_role,
+                .fatal = env_fatal},
+        .seed = prng_next(&sim->prng),
+        .cache_bytes = 16 << 10, /* small, so that old entries come from the log */
+        .guards_off = sim->options.guards_off,
+    };
+    struct err err = ERR_INIT;
+
+    m->life++;
+    m->up = true;
+    m->wrecked = m->turn_queued = m->flush_wanted = false;
+    m->applied = m->digest = 0;
+    m->ticket_next = m->life << 32;
+    m->machine = new_machine(sim);
+    idmap_init(&m->waiting);
+    arena_init(&m->arena);
+    memdisk_lie(m->memdisk, sim->options.bug == SIM_BUG_SKIP_SYNC);
+    if (open_wal(m, &err) != 0) {
+        sim_violation(sim, "m%u can not open its log: %s", m->n, err.text);
+        return;
+    }
+    if (sim->options.bug == SIM_BUG_FORGET_VOTE)
+        forget_vote(m);
+    options.wal = m->wal;
+    if (replica_open(&options, &m->replica, &err) != 0) {
+        sim_violation(sim, "m%u can not start: %s", m->n, err.text);
+        return;
+    }
+    sim_say(sim, "m%u starts, log ends at %llu", m->n, (unsigned long long)wal_last_index(m->wal));
+    for (unsigned other = 1; other <= sim->size; other++) {
+        if (other == m->n || !sim->members[other].up)
+            continue;
+        sim->links[m->n][other].epoch++;
+        sim->links[other][m->n].epoch++;
+        sim_peer_changed(sim, m->n, other, true, prng_between(&sim->prng, 100, 50000));
+        sim_peer_changed(sim, other, m->n, true, prng_between(&sim->prng, 100, 50000));
+    }
+    sim_member_settle(m);
+}
+
+/* ---- flushing ---- */
+
+static void on_flushed(struct sim *sim, void *data, uint64_t token)
+{
+    struct sim_member *m = data;
+    struct wal_flush *flush = m->flush;
+    struct err err = ERR_INIT;
+    uint64_t seq;
+
+    if (!m->up || m->life != token)
+        return;
+    m->flush = NULL;
+    if (wal_flush_run(flush, &err) != 0) {
+        sim_violation(sim, "m%u: flush failed: %s", m->n, err.text);
+        return;
+    }
+    seq = wal_flush_end(m->wal, flush);
+    sim_trace(sim, seq);
+    replica_on_durable(m->replica, seq);
+    sim_member_settle(m);
+}
+
+static void begin_flush(struct sim_member *m)
+{
+    struct sim *sim = m->sim;
+    uint64_t duration_us = prng_between(&sim->prng, 80, 3000);
+
+    m->flush_wanted = false;
+    m->flush = wal_flush_begin(m->wal);
+    if (m->flush == NULL)
+        return;
+    if (!sim->healed && prng_chance(&sim->prng, sim->stall_ppm))
+        duration_us += prng_between(&sim->prng, 0, 1500000);
+    sim_at(sim, sim->now_us + duration_us, on_flushed, m, m->life, NULL);
+}
+
+void sim_member_settle(struct sim_member *m)
+{
+    if (!m->up)
+        return;
+    if (m->flush_wanted && m->flush == NULL)
+        begin_flush(m);
+    if (m->wrecked)
+        sim_member_crash(m, "stopped itself");
+}
+
+void sim_member_crash(struct sim_member *m, const char *why)
+{
+    struct sim *sim = m->sim;
+
+    sim_say(sim, "m%u: %s", m->n, why);
+    sim->result->crashes++;
+    sim_client_lost(m);
+    m->up = false;
+    m->life++;
+    if (m->flush != NULL) {
+        /* The power goes while it writes: nothing of it is synced, any part of it may be there. */
+        memdisk_lie(m->memdisk, true);
+        (void)wal_flush_run(m->flush, NULL); /* its outcome is lost with the power */
+        (void)wal_flush_end(m->wal, m->flush);
+        m->flush = NULL;
+    }
+    replica_close(m->replica);
+    m->replica = NULL;
+    wal_close(m->wal);
+    m->wal = NULL;
+    memdisk_crash(m->memdisk);
+    memdisk_lie(m->memdisk, sim->options.bug == SIM_BUG_SKIP_SYNC);
+    machine_free(m->machine);
+    m->machine = NULL;
+    idmap_release(&m->waiting);
+    arena_release(&m->arena);
+    for (unsigned other = 1; other <= sim->size; other++) {
+        if (other == m->n)
+            continue;
+        sim->links[other][m->n].epoch++;
+        sim->links[m->n][other].epoch++;
+        /* Its kernel closes the sockets, unless the link is cut: then nobody hears of it. */
+        if (!sim->links[m->n][other].cut)
+            sim_peer_changed(sim, other, m->n, false, prng_between(&sim->prng, 100, 3000));
+    }
+}
+
+void sim_member_free(struct sim_member *m)
+{
+    if (m->up) {
+        sim_client_lost(m);
+        if (m->flush != NULL) {
+            (void)wal_flush_run(m->flush, NULL); /* the run is over */
+            (void)wal_flush_end(m->wal, m->flush);
+        }
+        replica_close(m->replica);
+        wal_close(m->wal);
+        machine_free(m->machine);
+        idmap_release(&m->waiting);
+        arena_release(&m->arena);
+    }
+    memdisk_free(m->memdisk);
+}
