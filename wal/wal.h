@@ -85,18 +85,34 @@ int wal_flush_sync(struct wal *wal, struct err *err);
 
 typedef int (*wal_visit)(void *ctx, const struct wal_entry *entry);
 
-/* Visits flushed entries from index on, in order, until the last flushed one, until bytes_max of
- * data were visited (at least one entry is), or until visit returns non-zero, which is then
- * returned. Entries live until visit returns. Reads the disk: blocks, bounded by bytes_max.
- * KV_ENOTFOUND: index is not in the flushed log. KV_ECORRUPT, KV_EIO. */
+/* Visits flushed entries from index on, in order, until the last flushed one, until the next would
+ * make it more than bytes_max of data (at least one entry is visited), or until visit returns
+ * non-zero, which is then returned. Entries live until visit returns. Reads the disk: blocks,
+ * bounded by bytes_max. KV_ENOTFOUND: index is not in the flushed log. KV_ECORRUPT, KV_EIO. */
 int wal_read(struct wal *wal, uint64_t index, uint64_t bytes_max, wal_visit visit, void *ctx,
              struct err *err);
 
 /* Term of a flushed or pending entry; 0 if not there. O(log of the number of term changes). */
 uint64_t wal_term(const struct wal *wal, uint64_t index);
 
-/* Everything below index is no longer needed: whole segments below it may be recycled. */
+/* Everything below index is no longer needed: whole segments below it may be recycled, and what the
+ * rest still holds stays readable. The last entry stays, so that the log goes on after it. With
+ * index beyond last_index + 1 (the state came from elsewhere) it is a wal_reset(). Appends a record
+ * when something is dropped: it happens once that is flushed. */
 void wal_drop_before(struct wal *wal, uint64_t index);
+
+/* The log becomes empty: the next entry may have any index. The hard state stays. Returns the
+ * sequence number of the record that says so. */
+uint64_t wal_reset(struct wal *wal);
+
+/* Appends a record that says nothing. Once it is flushed, damage to anything before it can be told
+ * from a torn write; without it, damage to the very last flush can not. For an orderly end. */
+uint64_t wal_append_mark(struct wal *wal);
+
+/* One bounded piece of work that would otherwise burden a later flush: making the next segment,
+ * recycling dropped ones. Between flushes, on the thread that runs them; never needed. 1: there is
+ * more, 0: nothing to do, else an error, which is the next flush's concern. */
+int wal_upkeep(struct wal *wal, struct err *err);
 
 /* Offline inspection: every record of the log in file order, superseded ones included, damaged ones
  * reported; nothing is changed. One text line per record goes to print. */

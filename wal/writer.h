@@ -14,7 +14,8 @@ struct wal_writer;
  * KV_E... code, err explains; nothing is reported after that). */
 typedef void (*wal_durable_cb)(void *ctx, int status, uint64_t seq, const struct err *err);
 
-/* wal stays the caller's and must outlive the writer; all calls on the loop's thread. */
+/* wal stays the caller's and must outlive the writer; all calls on the loop's thread. From the
+ * first kick until it is closed nobody else may flush the wal. */
 int wal_writer_start(uv_loop_t *loop, struct wal *wal, wal_durable_cb on_durable, void *ctx,
                      struct wal_writer **out, struct err *err);
 /* Starts a flush if records are pending and none is running; cheap otherwise. */
