@@ -127,10 +127,14 @@ struct mvcc_hash {
     int64_t revision;         /* hash_revision */
     int64_t compact_revision; /* as of begin */
     uint32_t hash;            /* valid once done */
-    size_t position;          /* internal */
+    /* internal */
+    size_t position;
+    bool probing;
+    bool keeps;
 };
 
-/* revision <= 0: newest. KV_EFUTURE, KV_ECOMPACTED. */
+/* revision 0: newest; below 0: older than anything, the hash of an empty store, as etcd answers.
+ * KV_EFUTURE, KV_ECOMPACTED. */
 int mvcc_hash_begin(struct mvcc *mvcc, int64_t revision, struct mvcc_hash *hash);
 /* True when done. */
 bool mvcc_hash_step(struct mvcc_hash *hash, size_t records);

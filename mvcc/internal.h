@@ -1,0 +1,34 @@
+/* The store itself, for the files of mvcc/. */
+#ifndef KVD_MVCC_INTERNAL_H
+#define KVD_MVCC_INTERNAL_H
+
+#include "mvcc/keyindex.h"
+#include "mvcc/mvcc.h"
+#include "mvcc/record.h"
+#include "mvcc/revlog.h"
+
+struct mvcc {
+    int64_t revision;
+    int64_t compact_revision;   /* what readers see; -1: never */
+    const struct mvcc_txn *txn; /* the one under way, or NULL */
+    struct keyindex index;      /* the newest record of each key */
+    struct revlog log;          /* all records; frees none, mvcc__record_drop() does */
+    size_t record_bytes;        /* heap size of all records */
+    size_t live_bytes;          /* what the newest live records need, see mvcc_bytes_in_use() */
+
+    int64_t compacted;   /* what compaction's removal has finished; -1: none */
+    int64_t pass_target; /* what it is busy with, or `compacted` */
+    int64_t pass_main;   /* where it goes on */
+    uint32_t pass_sub;
+    unsigned hashes; /* under way: nothing may be removed */
+};
+
+/* The revision that reads see as the newest: inside a transaction, its own once it changed
+ * something. */
+int64_t mvcc__now(const struct mvcc *mvcc);
+/* Turns the revision of a request into the one to read at; 0, KV_EFUTURE or KV_ECOMPACTED. */
+int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out);
+/* Frees a record that log, index and the history of its key no longer know. */
+void mvcc__record_drop(struct mvcc *mvcc, struct record *record);
+
+#endif

@@ -1,0 +1,189 @@
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "mvcc/internal.h"
+
+enum {
+    FIRST_REVISION = 1,
+    /* A live key's share of log and index, for mvcc_bytes_in_use(): a fixed figure, because that
+     * number must be the same on every member, whatever their trees look like. */
+    KEY_SHARE = 28,
+};
+
+struct mvcc *mvcc_new(uint64_t seed)
+{
+    struct mvcc *mvcc = xcalloc(1, sizeof *mvcc);
+
+    (void)seed; /* the tree balances itself without randomness */
+    mvcc->revision = FIRST_REVISION;
+    mvcc->compact_revision = -1;
+    mvcc->compacted = -1;
+    mvcc->pass_target = -1;
+    keyindex__init(&mvcc->index);
+    revlog__init(&mvcc->log);
+    return mvcc;
+}
+
+void mvcc_free(struct mvcc *mvcc)
+{
+    struct revlog_pos pos = {0, 0};
+    struct record *record;
+
+    if (mvcc == NULL)
+        return;
+    keyindex__release(&mvcc->index);
+    for (; (record = revlog__next(&mvcc->log, &pos)) != NULL; pos.slot++)
+        mvcc__record_drop(mvcc, record);
+    ASSERT(mvcc->record_bytes == 0);
+    revlog__release(&mvcc->log);
+    free(mvcc);
+}
+
+int64_t mvcc_revision(const struct mvcc *mvcc)
+{
+    return mvcc->revision;
+}
+
+int64_t mvcc_compact_revision(const struct mvcc *mvcc)
+{
+    return mvcc->compact_revision;
+}
+
+size_t mvcc_key_count(const struct mvcc *mvcc)
+{
+    return mvcc->index.live;
+}
+
+size_t mvcc_bytes(const struct mvcc *mvcc)
+{
+    return mvcc__heap_size(sizeof *mvcc) + mvcc->record_bytes + mvcc->index.bytes +
+           revlog__bytes(&mvcc->log);
+}
+
+size_t mvcc_bytes_in_use(const struct mvcc *mvcc)
+{
+    return mvcc->live_bytes;
+}
+
+int64_t mvcc__now(const struct mvcc *mvcc)
+{
+    return mvcc->txn != NULL ? mvcc_txn_revision(mvcc->txn) : mvcc->revision;
+}
+
+int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out)
+{
+    int64_t now = mvcc__now(mvcc);
+
+    if (requested > now)
+        return KV_EFUTURE;
+    if (requested > 0 && requested < mvcc->compact_revision)
+        return KV_ECOMPACTED;
+    *out = requested > 0 ? requested : now;
+    return 0;
+}
+
+void mvcc__record_drop(struct mvcc *mvcc, struct record *record)
+{
+    mvcc->record_bytes -= record__heap_size(record);
+    free(record);
+}
+
+/* ---- transactions ---- */
+
+void mvcc_txn_begin(struct mvcc *mvcc, struct mvcc_txn *txn)
+{
+    ASSERT(mvcc->txn == NULL);
+    txn->mvcc = mvcc;
+    txn->revision = mvcc->revision + 1;
+    txn->changes = 0;
+    mvcc->txn = txn;
+}
+
+int64_t mvcc_txn_revision(const struct mvcc_txn *txn)
+{
+    return txn->changes > 0 ? txn->revision : txn->revision - 1;
+}
+
+int64_t mvcc_txn_end(struct mvcc_txn *txn)
+{
+    struct mvcc *mvcc = txn->mvcc;
+
+    ASSERT(mvcc->txn == txn);
+    mvcc->revision = mvcc_txn_revision(txn);
+    mvcc->txn = NULL;
+    return mvcc->revision;
+}
+
+static uint32_t next_sub(struct mvcc_txn *txn)
+{
+    ASSERT(txn->changes < UINT32_MAX);
+    return (uint32_t)txn->changes++;
+}
+
+static size_t live_size(const struct record *record)
+{
+    return record__heap_size(record) + KEY_SHARE;
+}
+
+/* Puts a record that the index already has behind the one it replaces, and into the log. */
+static void chain(struct mvcc *mvcc, struct record *record, struct record *old)
+{
+    record->older = old;
+    if (old != NULL) {
+        old->superseded = record->main;
+        if (!record__is_tombstone(old))
+            mvcc->live_bytes -= live_size(old);
+    }
+    if (!record__is_tombstone(record))
+        mvcc->live_bytes += live_size(record);
+    mvcc->record_bytes += record__heap_size(record);
+    revlog__append(&mvcc->log, record);
+}
+
+void mvcc_txn_put(struct mvcc_txn *txn, struct slice key, struct slice value, int64_t lease,
+                  bool *had, struct mvcc_kv *prev)
+{
+    struct mvcc *mvcc = txn->mvcc;
+    struct record *record, *old;
+    bool was_live;
+
+    ASSERT(mvcc->txn == txn);
+    ASSERT(key.len > 0);
+    record = record__put(txn->revision, next_sub(txn), key, value, lease);
+    old = keyindex__put(&mvcc->index, record);
+    was_live = old != NULL && !record__is_tombstone(old);
+    if (was_live) {
+        record->create = old->create;
+        record->version = old->version + 1;
+        if (prev != NULL)
+            record__to_kv(old, prev);
+    }
+    if (had != NULL)
+        *had = was_live;
+    chain(mvcc, record, old);
+}
+
+size_t mvcc_txn_delete(struct mvcc_txn *txn, struct mvcc_span span, struct arena *arena,
+                       const struct mvcc_kv **prevs)
+{
+    struct mvcc *mvcc = txn->mvcc;
+    size_t count = keyindex__count(&mvcc->index, span, INT64_MAX);
+    struct mvcc_kv *kvs = NULL;
+    struct keyindex_cursor cursor;
+
+    ASSERT(mvcc->txn == txn);
+    if (prevs != NULL)
+        *prevs = kvs = count > 0 ? arena_alloc(arena, count * sizeof *kvs) : NULL;
+    if (count > 0)
+        keyindex__seek(&mvcc->index, span.key, INT64_MAX, &cursor);
+    for (size_t i = 0; i < count; i++) {
+        const struct record *victim = keyindex__next(&cursor);
+        struct record *tombstone =
+            record__tombstone(txn->revision, next_sub(txn), record__key(victim));
+
+        if (kvs != NULL)
+            record__to_kv(victim, &kvs[i]);
+        chain(mvcc, tombstone, keyindex__bury(&mvcc->index, &cursor, tombstone));
+    }
+    return count;
+}
