@@ -18,8 +18,9 @@ struct grpc_stream;
 struct grpc_conn_events {
     /* Ready for calls (HTTP/2 SETTINGS seen). */
     void (*on_ready)(void *ctx);
-    /* Could not connect, or broke, or the server said GOAWAY and the last call is done. All calls
-     * have had their on_done. The connection still has to be closed. */
+    /* Could not connect (also: no SETTINGS in time), or broke, or the server said GOAWAY and the
+     * last call is done. All calls have had their on_done. The connection still has to be closed.
+     */
     void (*on_down)(void *ctx, const struct err *err);
 };
 
@@ -52,18 +53,23 @@ struct grpc_stream_events {
     void (*on_done)(void *ctx, enum grpc_status status, const char *message, enum grpc_sent sent);
 };
 
+enum { GRPC_METADATA_MAX = 16 };
+
 struct grpc_metadata {
     const char *name; /* lower case */
     const char *value;
 };
 
-/* Opens a call; path "/etcdserverpb.KV/Range". timeout_ms 0: none. Works before on_ready (queued).
- * KV_ECONN once the connection is down. */
+/* Opens a call; path "/etcdserverpb.KV/Range". At most GRPC_METADATA_MAX metadata; path and
+ * metadata are copied. timeout_ms 0: none. Works before on_ready: nothing is sent before the server
+ * has answered, so that a call on a connection that never came up is GRPC_NOT_SENT. KV_ECONN once
+ * the connection is down or going down. */
 int grpc_conn_call(struct grpc_conn *conn, const char *path, const struct grpc_metadata *metadata,
                    size_t metadata_count, uint64_t timeout_ms,
                    const struct grpc_stream_events *events, void *ctx, struct grpc_stream **out,
                    struct err *err);
-/* Copies message. end: this was the last. 0 or KV_ECONN. */
+/* Copies message. end: this was the last. 0; KV_ECONN once the connection is down; KV_ETOOBIG if
+ * more than 2^31 bytes would wait. */
 int grpc_stream_send(struct grpc_stream *stream, struct slice message, int end);
 void grpc_stream_half_close(struct grpc_stream *stream);
 /* Resets the stream; no callback fires after it. */

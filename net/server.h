@@ -34,8 +34,9 @@ struct grpc_method {
     /* Streams: the client will send no more. May be NULL for unary. */
     void (*on_half_close)(struct grpc_call *call);
     /* The call has ended without grpc_call_finish(): client gone, reset, or deadline passed (net
-     * has answered DEADLINE_EXCEEDED). After it returns the call is gone. May be NULL if the method
-     * always finishes inside on_message. */
+     * has answered DEADLINE_EXCEEDED). After it returns the call is gone. Only for calls that the
+     * method knows, from on_message or on_half_close. May be NULL if the method always finishes
+     * inside on_message. */
     void (*on_cancel)(struct grpc_call *call);
     void *tag; /* the service's own */
 };
@@ -62,6 +63,13 @@ struct net_server_options {
     uint64_t ping_interval_ms;       /* 0: 7200000 */
     uint64_t ping_timeout_ms;        /* 0: 20000 */
     uint64_t preface_timeout_ms;     /* first bytes, headers, idle HTTP/1.1; 0: 10000 */
+    /* A client that lets a quarter MiB of answers lie and takes none of it is cut; 0: 60000. */
+    uint64_t stall_timeout_ms;
+    /* --cors: NULL-terminated; an Origin that is listed is allowed by name. NULL: "*", all. */
+    const char *const *cors_origins;
+    /* Serve requests that are not gRPC over HTTP/2 without TLS too (with TLS they always are, since
+     * ALPN lets browsers and curl choose HTTP/2). Off, they get 415 as from etcd. */
+    bool http_over_h2;
 };
 
 int net_server_new(const struct net_server_options *options, struct net_server **out,

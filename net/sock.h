@@ -24,6 +24,8 @@ struct net_addr {
 
 /* KV_EINVAL with a text that names the URL and what is wrong with it. A path is refused. */
 int net_addr_parse(const char *url, struct net_addr *out, struct err *err);
+/* "host:port", "[v6]:port" or "unix:path", as people read it; returns out. */
+const char *net_addr_format(const struct net_addr *addr, char *out, size_t size);
 
 struct net_sock;
 
@@ -32,15 +34,17 @@ struct net_sock_events {
     void (*on_connect)(void *ctx, int status, const struct err *err);
     /* Bytes came in; borrowed until return. */
     void (*on_read)(void *ctx, struct slice bytes);
-    /* The other side ended or the connection broke; nothing more comes. The socket still has to be
-     * closed by its owner. */
+    /* The other side ended (0) or the connection broke (KV_ECONN); nothing more comes. After an
+     * orderly end writing still works. The socket still has to be closed by its owner. */
     void (*on_end)(void *ctx, int status);
-    /* All that was written has gone to the kernel. May be NULL. */
+    /* The last pending byte has gone to the kernel (or, when the connection breaks after on_end, to
+     * nowhere); not called for writes that never had to wait. May be NULL. */
     void (*on_drain)(void *ctx);
 };
 
-/* Starts to connect (names are resolved off the loop). The socket lives until its close callback.
- */
+/* Starts to connect (names are resolved off the loop); every failure to connect is told later by
+ * on_connect. Writes before that wait. The socket lives until its close callback. KV_EINVAL: an
+ * address that cannot be used at all. */
 int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr,
                      const struct net_sock_events *events, void *ctx, struct net_sock **out,
                      struct err *err);
@@ -63,10 +67,11 @@ void net_sock_close(struct net_sock *sock, void (*cb)(void *ctx), void *ctx);
 
 struct net_listener;
 
-/* on_accept owns the socket and must net_sock_start() or close it at once. */
+/* on_accept owns the socket and must net_sock_start() or close it at once. It may close the
+ * listener. */
 typedef void (*net_accept_cb)(void *ctx, struct net_sock *sock);
 /* KV_EBUSY: the port is taken (text says which). Survives running out of file descriptors without
- * spinning. */
+ * spinning. Blocks to resolve a name: start-up only. */
 int net_listen(uv_loop_t *loop, const struct net_addr *addr, net_accept_cb on_accept, void *ctx,
                struct net_listener **out, struct err *err);
 /* The port in use, for addr.port 0. */

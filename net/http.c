@@ -1,0 +1,360 @@
+/* HTTP requests as services see them, whichever version of HTTP brought them. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "net/server_internal.h"
+
+void http__init(struct http_request *request, struct net_conn *conn)
+{
+    request->conn = conn;
+    request->call = NULL;
+    arena_init(&request->arena);
+    buf_init(&request->body, conn->server->options.message_size_max);
+    http__reset(request);
+}
+
+void http__reset(struct http_request *request)
+{
+    arena_reset(&request->arena);
+    buf_reset(&request->body);
+    request->data = NULL;
+    request->method = request->path = request->query = "";
+    request->field_count = request->extra_count = 0;
+    request->dispatched = request->keep_alive = request->minor_0 = false;
+}
+
+void http__release(struct http_request *request)
+{
+    arena_release(&request->arena);
+    buf_release(&request->body);
+}
+
+const char *http__reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {{200, "OK"},
+                   {204, "No Content"},
+                   {304, "Not Modified"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {408, "Request Timeout"},
+                   {409, "Conflict"},
+                   {412, "Precondition Failed"},
+                   {413, "Request Entity Too Large"},
+                   {417, "Expectation Failed"},
+                   {421, "Misdirected Request"},
+                   {429, "Too Many Requests"},
+                   {431, "Request Header Fields Too Large"},
+                   {499, "Client Closed Request"},
+                   {500, "Internal Server Error"},
+                   {501, "Not Implemented"},
+                   {503, "Service Unavailable"},
+                   {504, "Gateway Timeout"},
+                   {505, "HTTP Version Not Supported"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "Unknown";
+}
+
+static char *copy_text(struct arena *arena, const uint8_t *data, size_t len)
+{
+    char *text = arena_alloc(arena, len + 1);
+
+    if (len > 0)
+        memcpy(text, data, len);
+    text[len] = '\0';
+    return text;
+}
+
+static int hex(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* In place. A NUL would end the text early for some and not for others. */
+static int percent_decode(char *text)
+{
+    const uint8_t *from = (const uint8_t *)text;
+    uint8_t *to = (uint8_t *)text;
+
+    while (*from != '\0') {
+        if (*from != '%') {
+            *to++ = *from++;
+            continue;
+        }
+        if (hex(from[1]) < 0 || hex(from[2]) < 0)
+            return KV_EPROTO;
+        *to = (uint8_t)(hex(from[1]) << 4 | hex(from[2]));
+        if (*to++ == '\0')
+            return KV_EPROTO;
+        from += 3;
+    }
+    *to = '\0';
+    return 0;
+}
+
+int http__set_target(struct http_request *request, struct slice target)
+{
+    const uint8_t *p = target.data;
+    size_t len = target.len;
+    const uint8_t *mark;
+    char *path;
+
+    for (size_t i = 0; i < len; i++)
+        if (p[i] <= 0x20 || p[i] == 0x7f)
+            return KV_EPROTO;
+    /* Absolute form (RFC 9112 section 3.2.2): the path begins behind the authority. */
+    if (len > 7 && strncasecmp((const char *)p, "http://", 7) == 0) {
+        mark = memchr(p + 7, '/', len - 7);
+        len = mark != NULL ? len - (size_t)(mark - p) : 1;
+        p = mark != NULL ? mark : (const uint8_t *)"/";
+    }
+    if (len == 0 || (p[0] != '/' && !(len == 1 && p[0] == '*')))
+        return KV_EPROTO;
+    mark = memchr(p, '?', len);
+    request->query =
+        mark != NULL ? copy_text(&request->arena, mark + 1, len - (size_t)(mark - p) - 1) : "";
+    path = copy_text(&request->arena, p, mark != NULL ? (size_t)(mark - p) : len);
+    request->path = path;
+    return percent_decode(path);
+}
+
+void http__dispatch(struct http_request *request)
+{
+    const struct net_server_options *options = &request->conn->server->options;
+
+    request->dispatched = true;
+    if (strcmp(request->method, "OPTIONS") == 0) {
+        http_reply(request, 200, NULL, slice_of(NULL, 0));
+    } else if (options->on_http == NULL) {
+        http_reply(request, 404, "text/plain; charset=utf-8", slice_str("404 page not found\n"));
+    } else {
+        options->on_http(options->ctx, request);
+    }
+}
+
+void http__cancel(struct http_request *request)
+{
+    const struct net_server_options *options = &request->conn->server->options;
+
+    if (!request->dispatched)
+        return;
+    request->dispatched = false;
+    if (options->on_http_cancel != NULL)
+        options->on_http_cancel(options->ctx, request);
+}
+
+/* The Origin that may read the answer, data NULL if none may. */
+static struct slice allowed_origin(const struct http_request *request)
+{
+    const char *const *allowed = request->conn->server->options.cors_origins;
+    struct slice origin;
+
+    if (allowed == NULL)
+        return slice_str("*");
+    origin = http_header(request, "origin");
+    for (; *allowed != NULL; allowed++) {
+        if (strcmp(*allowed, "*") == 0)
+            return slice_str("*");
+        if (origin.len != 0 && slice_eq(origin, slice_str(*allowed)))
+            return origin;
+    }
+    return slice_of(NULL, 0);
+}
+
+size_t http__answer_fields(const struct http_request *request,
+                           struct http_field out[HTTP_ANSWER_FIELDS_MAX])
+{
+    struct slice origin = allowed_origin(request);
+    size_t count = 0;
+
+    if (origin.data != NULL) {
+        out[count++] = (struct http_field){slice_str("Access-Control-Allow-Methods"),
+                                           slice_str("POST, GET, OPTIONS, PUT, DELETE")};
+        out[count++] = (struct http_field){slice_str("Access-Control-Allow-Origin"), origin};
+        out[count++] = (struct http_field){slice_str("Access-Control-Allow-Headers"),
+                                           slice_str("accept, content-type, authorization")};
+    }
+    for (size_t i = 0; i < request->extra_count; i++)
+        out[count++] = request->extra[i];
+    return count;
+}
+
+/* ---- over HTTP/2 ---- */
+
+void h2_http__begin(struct grpc_call *call)
+{
+    struct http_request *request = xcalloc(1, sizeof *request);
+    nghttp2_vec path = nghttp2_rcbuf_get_buf(call->path);
+
+    http__init(request, call->conn);
+    request->call = call;
+    call->http = request;
+    call__hold(call, (ptrdiff_t)sizeof *request);
+    request->method =
+        call->is_post ? "POST" : copy_text(&request->arena, call->verb.data, call->verb.len);
+    if (http__set_target(request, slice_of(path.base, path.len)) != 0) {
+        request->dispatched = true;
+        http_reply(request, 400, "text/plain; charset=utf-8", slice_str("bad request target\n"));
+    }
+}
+
+void h2_http__on_data(struct grpc_call *call, const uint8_t *data, size_t len)
+{
+    struct http_request *request = call->http;
+
+    if (call->ended)
+        return;
+    if (buf_append(&request->body, data, len) != 0) {
+        request->dispatched = true;
+        http_reply(request, 413, "text/plain; charset=utf-8", slice_str("body is too large\n"));
+        return;
+    }
+    call__hold(call, (ptrdiff_t)len);
+}
+
+void h2_http__on_half_close(struct grpc_call *call)
+{
+    if (!call->ended)
+        http__dispatch(call->http);
+}
+
+void h2_http__gone(struct grpc_call *call)
+{
+    struct http_request *request = call->http;
+
+    http__cancel(request);
+    http__release(request);
+    free(request);
+    call->http = NULL;
+}
+
+static nghttp2_nv field_nv(struct slice name, struct slice value)
+{
+    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.data,
+                        .namelen = name.len,
+                        .value = (uint8_t *)(uintptr_t)value.data,
+                        .valuelen = value.len,
+                        .flags = NGHTTP2_NV_FLAG_NONE};
+}
+
+static void h2_http_reply(struct http_request *request, int status, const char *content_type,
+                          struct slice body)
+{
+    struct grpc_call *call = request->call;
+    struct http_field fields[HTTP_ANSWER_FIELDS_MAX];
+    nghttp2_nv nv[HTTP_ANSWER_FIELDS_MAX + 4];
+    size_t count = http__answer_fields(request, fields);
+    size_t n = 0;
+    char status_text[16], length[24];
+
+    (void)snprintf(status_text, sizeof status_text, "%d", status);
+    (void)snprintf(length, sizeof length, "%zu", body.len);
+    nv[n++] = field_nv(slice_str(":status"), slice_str(status_text));
+    nv[n++] = field_nv(slice_str("date"), slice_str(server__date(request->conn->server)));
+    if (content_type != NULL)
+        nv[n++] = field_nv(slice_str("content-type"), slice_str(content_type));
+    nv[n++] = field_nv(slice_str("content-length"), slice_str(length));
+    for (size_t i = 0; i < count; i++) {
+        char *lower = copy_text(&request->arena, fields[i].name.data, fields[i].name.len);
+
+        for (char *c = lower; *c != '\0'; c++)
+            *c = (char)tolower((unsigned char)*c);
+        nv[n++] = field_nv(slice_str(lower), fields[i].value);
+    }
+    if (strcmp(request->method, "HEAD") == 0)
+        body.len = 0;
+    call__mark_ended(call, GRPC_OK);
+    call__http_response(call, nv, n, body);
+}
+
+/* ---- the interface of services ---- */
+
+const char *http_method(const struct http_request *request)
+{
+    return request->method;
+}
+
+const char *http_path(const struct http_request *request)
+{
+    return request->path;
+}
+
+const char *http_query(const struct http_request *request)
+{
+    return request->query;
+}
+
+struct slice http_header(const struct http_request *request, const char *name)
+{
+    struct slice key = slice_str(name);
+
+    if (request->call != NULL)
+        return call__header(request->call, strcmp(name, "host") == 0 ? ":authority" : name);
+    for (size_t i = 0; i < request->field_count; i++)
+        if (slice_eq(request->fields[i].name, key))
+            return request->fields[i].value;
+    return slice_of(NULL, 0);
+}
+
+struct slice http_body(const struct http_request *request)
+{
+    return buf_slice(&request->body);
+}
+
+struct arena *http_arena(struct http_request *request)
+{
+    return &request->arena;
+}
+
+void http_set_data(struct http_request *request, void *data)
+{
+    request->data = data;
+}
+
+void *http_data(const struct http_request *request)
+{
+    return request->data;
+}
+
+/* A line break in a value would let whoever chose it write headers of his own. */
+static struct slice one_line(struct arena *arena, const char *text)
+{
+    size_t len = strlen(text);
+    char *copy = copy_text(arena, (const uint8_t *)text, len);
+
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)copy[i] < 0x20 || copy[i] == 0x7f)
+            copy[i] = ' ';
+    return slice_of(copy, len);
+}
+
+void http_add_header(struct http_request *request, const char *name, const char *value)
+{
+    ASSERT(request->extra_count < HTTP_EXTRA_MAX);
+    request->extra[request->extra_count++] = (struct http_field){
+        .name = one_line(&request->arena, name), .value = one_line(&request->arena, value)};
+}
+
+void http_reply(struct http_request *request, int status, const char *content_type,
+                struct slice body)
+{
+    ASSERT(request->dispatched);
+    request->dispatched = false;
+    if (request->call != NULL)
+        h2_http_reply(request, status, content_type, body);
+    else
+        h1__reply(request, status, content_type, body);
+}
