@@ -16,6 +16,8 @@
 
 struct peers;
 
+enum { PEER_FRAME_MAX = 24 * 1024 * 1024 };
+
 struct peer_config {
     uint64_t id;
     struct net_addr addr;
@@ -29,14 +31,19 @@ struct peers_options {
     size_t listen_count;
     const struct peer_config *peers; /* the others */
     size_t peer_count;
-    uint64_t seed; /* of back-off jitter */
+    uint64_t seed;             /* of back-off jitter */
+    uint32_t ping_interval_ms; /* 0: 500 */
+    uint32_t dead_after_ms;    /* without a byte from the other side; 0: 3000 */
+    size_t queue_max;          /* bytes waiting per peer; 0: 64 MiB */
     void *ctx;
     /* A frame; non-zero return drops that connection. Frames of an older connection of the same
      * peer are never delivered after frames of a newer one (guard G16). */
     int (*on_frame)(void *ctx, uint64_t from, struct slice frame, struct err *err);
     /* First connection to or from the peer came up; last one went down. */
     void (*on_peer)(void *ctx, uint64_t id, bool up);
-    /* For the log: wrong cluster, version, unknown member, malformed frame. May be NULL. */
+    /* For the log: not reachable, wrong cluster, version, unknown member (id 0 if it did not say
+     * who it is), malformed frame. The same trouble is told again only after a while or after the
+     * peer was up. May be NULL. */
     void (*on_trouble)(void *ctx, uint64_t id, const char *text);
 };
 
@@ -47,13 +54,18 @@ struct peer_stats {
     uint64_t round_trip_us; /* last measured by our own ping on the connection; 0: never */
 };
 
-/* KV_EBUSY: a listen port is taken. */
+/* KV_EBUSY: a listen port is taken. Arrays of options are copied. peers_close() may be called from
+ * any callback, peers_send() and peers_flush() too. */
 int peers_new(const struct peers_options *options, struct peers **out, struct err *err);
-/* Queues a copy; dropped if not connected or if the queue is full. Sent by peers_flush(). */
+/* Queues a copy of at most PEER_FRAME_MAX bytes; dropped if not connected or if the queue is full.
+ * Sent by peers_flush(), one write per peer. */
 void peers_send(struct peers *peers, uint64_t to, struct slice frame);
 void peers_flush(struct peers *peers);
 size_t peers_queued(const struct peers *peers, uint64_t to);
 bool peers_stats(const struct peers *peers, uint64_t id, struct peer_stats *out);
+/* Port of the nth listener. */
+uint16_t peers_port(const struct peers *peers, size_t n);
+/* No callback fires after the call but cb (may be NULL). */
 void peers_close(struct peers *peers, void (*cb)(void *ctx), void *ctx);
 
 #endif

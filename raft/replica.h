@@ -103,12 +103,13 @@ void replica_turn(struct replica *replica);
  *
  * Exactly once: the replica submits it, or forwards it to the leader; when leadership changes and
  * the command provably can not be in the log any more it is submitted again by itself; while no
- * leader is known it waits. It never fails: the caller gives up by its own deadline, and then does
- * not know the outcome unless replica_pending_since() says it never left. */
+ * leader is known it waits. It never fails: the caller gives up by its own deadline
+ * (replica_forget()), and then does not know the outcome unless term is 0: then it never left. */
 struct replica_proposal {
     struct list link;
     struct slice command; /* self-delimiting: entries hold commands back to back */
-    uint64_t term;        /* submitted in this term; 0: still waiting here */
+    uint64_t term;        /* last submitted in this term; 0: never left */
+    uint64_t frame;       /* internal: number of the frame it was forwarded in */
     bool queued;          /* in a list of the replica */
 };
 
@@ -126,9 +127,9 @@ struct replica_read {
     uint64_t index; /* internal */
     bool queued;
     /* Fires once from a later event or turn: the state machine now holds everything that was
-     * acknowledged before replica_read() was called (status 0), or KV_ELEADERCHANGED. While no
-     * leader is known it waits; the caller gives up by replica_read_cancel(). May call into the
-     * replica. */
+     * acknowledged before replica_read() was called. status is 0: when the leader changes the read
+     * asks the next one by itself, and while none is known it waits; the caller gives up by
+     * replica_read_cancel(). May call into the replica. */
     void (*cb)(struct replica_read *read, int status);
 };
 
@@ -140,7 +141,8 @@ void replica_read_cancel(struct replica *replica, struct replica_read *read);
 /* ---- leadership ---- */
 
 /* Leader only: hand over to target (0: the best one) once it has everything; proposals wait
- * meanwhile. KV_ENOTLEADER, KV_EINVAL (target unknown or no voter), KV_ENOTFOUND (no other voter).
+ * meanwhile. KV_ENOTLEADER, KV_EINVAL (target unknown or no voter), KV_ENOTFOUND (no other voter),
+ * KV_EBUSY (a transfer to somebody else is under way). To ourselves: 0 at once.
  * Success is seen by env.on_role; given up after an election timeout. */
 int replica_transfer(struct replica *replica, uint64_t target);
 

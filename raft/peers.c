@@ -1,0 +1,835 @@
+/* A connection of ours to each other member carries frames out, and one of theirs brings frames in.
+ *
+ *   outgoing   DIALING ──▶ GREETING ──▶ UP        incoming   GREETING ──▶ UP
+ *              TCP         hello sent   welcomed             no hello yet  belongs to a peer
+ *
+ * Every connection ends in conn_drop(); an outgoing one is then tried again after a pause. */
+#include "raft/peers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/codec.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/prng.h"
+#include "raft/hello.h"
+
+enum {
+    PING_INTERVAL_MS = 500,
+    DEAD_AFTER_MS = 3000,
+    QUEUE_MAX = 64 * 1024 * 1024,
+    RETRY_MIN_MS = 50, /* the first retry is quick: most often the peer was restarted */
+    RETRY_MAX_MS = 1000,
+    NAMELESS_MAX = 64, /* incoming connections that have not said who they are */
+    BUFFER_KEEP = 64 * 1024,
+    TROUBLE_AGAIN_MS = 10000,
+};
+
+enum conn_state { DIALING, GREETING, UP };
+
+struct conn {
+    struct list link; /* in peers->nameless until it belongs to a peer */
+    struct peers *peers;
+    struct peer *peer;     /* NULL: nameless */
+    struct net_sock *sock; /* NULL: dropped; memory goes with the socket */
+    bool outgoing;
+    enum conn_state state;
+    uint64_t born_ms;
+    uint64_t heard_ms;     /* when bytes last came in */
+    bool heard;            /* bytes came in since the last tick */
+    bool ponged;           /* a ping was answered since the last tick */
+    bool pinging;          /* a pong to token is due */
+    uint64_t token;        /* of the last ping */
+    uint64_t ping_sent_ns; /* when token was sent */
+    struct buf in;         /* an incomplete frame with its header */
+};
+
+/* What was told last, so that a peer that is down for hours is told once. */
+struct trouble {
+    char text[256];
+    uint64_t at_ms;
+};
+
+struct peer {
+    struct peers *peers;
+    struct peer_config config;
+    struct conn *out; /* NULL: waiting for retry */
+    struct conn *in;  /* the newest; NULL: none */
+    bool up;          /* as on_peer was told */
+    uv_timer_t retry;
+    uint64_t retry_ms; /* pause before the next attempt but jitter */
+    struct buf queue;  /* frames for the next flush */
+    struct peer_stats stats;
+    uint64_t incarnation, attempt; /* of its newest connection to us: older ones are refused */
+    struct trouble trouble;
+};
+
+struct peers {
+    struct peers_options options;
+    struct net_listener **listeners;
+    struct peer *peer; /* options.peer_count of them */
+    struct list nameless;
+    size_t nameless_count;
+    uv_timer_t tick;
+    uint64_t ticked_ms;
+    struct prng prng;
+    uint64_t incarnation;
+    uint64_t attempts;
+    struct trouble trouble; /* of connections without a name */
+    bool closed;
+    size_t closing; /* parts whose close callback is to come */
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
+};
+
+static void dial(struct peer *peer);
+static void conn_drop(struct conn *conn, const char *why);
+
+static uint64_t now_ms(const struct peers *peers)
+{
+    return uv_now(peers->options.loop);
+}
+
+/* ---- telling ---- */
+
+static void tell_trouble(struct peers *peers, struct peer *peer, const char *text)
+{
+    struct trouble *last = peer != NULL ? &peer->trouble : &peers->trouble;
+
+    if (peers->options.on_trouble == NULL || peers->closed)
+        return;
+    if (strncmp(last->text, text, sizeof last->text - 1) == 0 &&
+        now_ms(peers) - last->at_ms < TROUBLE_AGAIN_MS)
+        return;
+    (void)snprintf(last->text, sizeof last->text, "%s", text); /* cut to fit */
+    last->at_ms = now_ms(peers);
+    peers->options.on_trouble(peers->options.ctx, peer != NULL ? peer->config.id : 0, text);
+}
+
+/* Tells on_peer if the number of connections has become or ceased to be zero. */
+static void peer_changed(struct peer *peer)
+{
+    const struct peers_options *options = &peer->peers->options;
+    bool up = peer->in != NULL || (peer->out != NULL && peer->out->state == UP);
+
+    if (up == peer->up || peer->peers->closed)
+        return;
+    peer->up = up;
+    if (up)
+        peer->trouble.text[0] = '\0';
+    if (options->on_peer != NULL)
+        options->on_peer(options->ctx, peer->config.id, up);
+}
+
+/* ---- connections ---- */
+
+static void part_closed(struct peers *peers);
+
+static struct conn *conn_new(struct peers *peers, bool outgoing)
+{
+    struct conn *conn = xcalloc(1, sizeof *conn);
+
+    list_init(&conn->link);
+    conn->peers = peers;
+    conn->outgoing = outgoing;
+    conn->state = outgoing ? DIALING : GREETING;
+    conn->born_ms = conn->heard_ms = now_ms(peers);
+    buf_init(&conn->in, FRAME_HEADER_SIZE + PEER_FRAME_MAX);
+    peers->closing++; /* counted down by on_sock_closed */
+    return conn;
+}
+
+static void on_sock_closed(void *ctx)
+{
+    struct conn *conn = ctx;
+    struct peers *peers = conn->peers;
+
+    buf_release(&conn->in);
+    free(conn);
+    part_closed(peers);
+}
+
+static void nameless_remove(struct conn *conn)
+{
+    if (conn->outgoing || conn->peer != NULL)
+        return;
+    list_remove(&conn->link);
+    conn->peers->nameless_count--;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    dial(CONTAINER_OF(timer, struct peer, retry));
+}
+
+/* Pause, doubled up to the maximum, half of it at random; from the start again after a connection
+ * that has held for a while. */
+static void retry_later(struct peer *peer, uint64_t lived_ms)
+{
+    uint64_t pause;
+
+    if (lived_ms >= RETRY_MAX_MS || peer->retry_ms == 0)
+        peer->retry_ms = RETRY_MIN_MS;
+    pause = prng_between(&peer->peers->prng, peer->retry_ms / 2, peer->retry_ms);
+    peer->retry_ms = MIN(peer->retry_ms * 2, (uint64_t)RETRY_MAX_MS);
+    (void)uv_timer_start(&peer->retry, on_retry, pause, 0); /* cannot fail */
+}
+
+/* The end of a connection, whatever brought it. why NULL: nothing to tell. */
+static void conn_drop(struct conn *conn, const char *why)
+{
+    struct peers *peers = conn->peers;
+    struct peer *peer = conn->peer;
+    struct net_sock *sock = conn->sock;
+
+    if (sock == NULL)
+        return;
+    conn->sock = NULL;
+    nameless_remove(conn);
+    net_sock_close(sock, on_sock_closed, conn);
+    if (peer != NULL && peer->out == conn) {
+        peer->out = NULL;
+        buf_release(&peer->queue);
+        if (!peers->closed)
+            retry_later(peer, conn->state == UP ? now_ms(peers) - conn->born_ms : 0);
+    }
+    if (peer != NULL && peer->in == conn)
+        peer->in = NULL;
+    if (why != NULL)
+        tell_trouble(peers, peer, why);
+    if (peer != NULL)
+        peer_changed(peer);
+}
+
+static int write_hello(struct conn *conn, const struct hello *hello)
+{
+    uint8_t bytes[HELLO_SIZE];
+
+    hello_encode(hello, bytes);
+    return net_sock_write(conn->sock, slice_of(bytes, sizeof bytes));
+}
+
+/* Small frames of our own, ahead of what waits for the next flush. */
+static void write_control(struct conn *conn, enum frame_kind kind, struct slice payload)
+{
+    uint8_t frame[FRAME_HEADER_SIZE + FRAME_TOKEN_SIZE];
+
+    ASSERT(payload.len <= FRAME_TOKEN_SIZE);
+    frame_header_encode(kind, payload.len, frame);
+    if (payload.len > 0)
+        memcpy(frame + FRAME_HEADER_SIZE, payload.data, payload.len);
+    /* Broken: on_end follows. Full: then the other side is silent for other reasons too. */
+    (void)net_sock_write(conn->sock, slice_of(frame, FRAME_HEADER_SIZE + payload.len));
+}
+
+static void ping(struct conn *conn)
+{
+    uint8_t token[FRAME_TOKEN_SIZE];
+
+    if (conn->pinging)
+        return;
+    conn->pinging = true;
+    conn->ping_sent_ns = uv_hrtime();
+    put_le64(token, ++conn->token);
+    write_control(conn, FRAME_PING, slice_of(token, sizeof token));
+}
+
+/* ---- hello ---- */
+
+static struct peer *peer_find(const struct peers *peers, uint64_t id)
+{
+    for (size_t i = 0; i < peers->options.peer_count; i++)
+        if (peers->peer[i].config.id == id)
+            return &peers->peer[i];
+    return NULL;
+}
+
+/* Of two connections from one life of a process the later one counts, in whatever order their
+ * hellos come through (guard G16). A life that we do not know is a newer one. */
+static bool is_stale(const struct peer *peer, const struct hello *hello)
+{
+    return hello->incarnation == peer->incarnation && hello->attempt <= peer->attempt;
+}
+
+static enum hello_verdict judge(const struct peers *peers, const struct hello *hello,
+                                const struct peer *peer)
+{
+    if (hello->version != HELLO_VERSION)
+        return HELLO_VERSION_DIFFERS;
+    if (hello->cluster_id != peers->options.cluster_id)
+        return HELLO_OTHER_CLUSTER;
+    if (hello->to != peers->options.self)
+        return HELLO_OTHER_MEMBER;
+    if (peer == NULL)
+        return HELLO_UNKNOWN;
+    return is_stale(peer, hello) ? HELLO_STALE : HELLO_WELCOME;
+}
+
+/* The other side connected and says who it is. */
+static void on_hello(struct conn *conn, const struct hello *hello)
+{
+    struct peers *peers = conn->peers;
+    struct peer *peer = peer_find(peers, hello->from);
+    enum hello_verdict verdict = judge(peers, hello, peer);
+    struct hello answer = {.version = HELLO_VERSION,
+                           .verdict = verdict,
+                           .cluster_id = peers->options.cluster_id,
+                           .from = peers->options.self,
+                           .to = hello->from};
+    struct conn *older;
+    char text[200];
+
+    (void)write_hello(conn, &answer); /* broken: on_end follows */
+    if (verdict != HELLO_WELCOME) {
+        (void)snprintf(text, sizeof text, "connection of member %llx from %.80s refused: %s",
+                       (unsigned long long)hello->from, net_sock_peer(conn->sock),
+                       hello_verdict_text(verdict));
+        conn_drop(conn, text);
+        return;
+    }
+    nameless_remove(conn);
+    conn->peer = peer;
+    conn->state = UP;
+    peer->incarnation = hello->incarnation;
+    peer->attempt = hello->attempt;
+    older = peer->in;
+    peer->in = conn;
+    if (older != NULL)
+        conn_drop(older, NULL);
+    peer_changed(peer);
+    /* It has just come up: no need to wait with ours. */
+    if (!peers->closed && peer->out == NULL)
+        dial(peer);
+}
+
+/* The answer to our hello. */
+static void on_answer(struct conn *conn, const struct hello *answer)
+{
+    const struct peers_options *options = &conn->peers->options;
+    struct peer *peer = conn->peer;
+    char text[200], name[300];
+
+    net_addr_format(&peer->config.addr, name, sizeof name);
+    if (answer->verdict != HELLO_WELCOME) {
+        (void)snprintf(text, sizeof text, "%.80s refuses our connection: about us, %s", name,
+                       hello_verdict_text(answer->verdict));
+    } else if (answer->version != HELLO_VERSION || answer->cluster_id != options->cluster_id ||
+               answer->from != peer->config.id || answer->to != options->self) {
+        (void)snprintf(text, sizeof text, "%.80s is member %llx of cluster %llx", name,
+                       (unsigned long long)answer->from, (unsigned long long)answer->cluster_id);
+    } else {
+        conn->state = UP;
+        peer->stats.round_trip_us = 0;
+        ping(conn);
+        peer_changed(peer);
+        return;
+    }
+    conn_drop(conn, text);
+}
+
+static void greet(struct conn *conn, const uint8_t *bytes)
+{
+    struct hello hello;
+    char text[200];
+
+    if (!hello_decode(bytes, &hello)) {
+        (void)snprintf(text, sizeof text, "%.80s does not speak our protocol",
+                       net_sock_peer(conn->sock));
+        conn_drop(conn, text);
+    } else if (conn->outgoing) {
+        on_answer(conn, &hello);
+    } else {
+        on_hello(conn, &hello);
+    }
+}
+
+/* ---- frames ---- */
+
+/* NULL, or what is wrong with a frame of this kind and length on this connection. */
+static const char *frame_trouble(const struct conn *conn, enum frame_kind kind, size_t len)
+{
+    switch (kind) {
+    case FRAME_RAFT:
+        if (conn->outgoing)
+            return "sent a frame on the connection that is for ours";
+        if (len == 0)
+            return "sent an empty frame";
+        return len > PEER_FRAME_MAX ? "sent a frame larger than the limit" : NULL;
+    case FRAME_PING:
+        if (conn->outgoing)
+            return "pinged the wrong way";
+        return len != FRAME_TOKEN_SIZE ? "sent a malformed ping" : NULL;
+    case FRAME_PONG:
+        if (!conn->outgoing)
+            return "answered a ping that nobody sent";
+        return len != FRAME_TOKEN_SIZE ? "sent a malformed pong" : NULL;
+    case FRAME_ALIVE:
+        return !conn->outgoing || len != 0 ? "sent a malformed sign of life" : NULL;
+    }
+    return "sent a frame of no known kind";
+}
+
+static void on_raft_frame(struct conn *conn, struct slice frame)
+{
+    const struct peers_options *options = &conn->peers->options;
+    struct err err = ERR_INIT;
+    int rc;
+
+    rc = options->on_frame(options->ctx, conn->peer->config.id, frame, &err);
+    if (rc == 0)
+        return;
+    if (err.code == 0)
+        err_set(&err, rc, "%s", err_text(rc));
+    err_prefix(&err, "frame of member %llx", (unsigned long long)conn->peer->config.id);
+    conn_drop(conn, err.text);
+}
+
+static void on_frame(struct conn *conn, enum frame_kind kind, struct slice payload)
+{
+    switch (kind) {
+    case FRAME_RAFT:
+        on_raft_frame(conn, payload);
+        break;
+    case FRAME_PING:
+        conn->ponged = true;
+        write_control(conn, FRAME_PONG, payload);
+        break;
+    case FRAME_PONG:
+        if (!conn->pinging || get_le64(payload.data) != conn->token)
+            break; /* nothing that we wait for, and no harm */
+        conn->pinging = false;
+        /* Never 0, which means not measured. */
+        conn->peer->stats.round_trip_us = (uv_hrtime() - conn->ping_sent_ns) / 1000 + 1;
+        break;
+    case FRAME_ALIVE:
+        break;
+    }
+}
+
+/* Size of the unit at p (hello or frame) of which have bytes are here: 0 if that cannot be told
+ * yet, or if it is malformed and the connection was dropped. */
+static size_t unit_size(struct conn *conn, const uint8_t *p, size_t have)
+{
+    enum frame_kind kind;
+    const char *trouble;
+    char text[200];
+    size_t len;
+
+    if (conn->state != UP)
+        return HELLO_SIZE;
+    if (have < FRAME_HEADER_SIZE)
+        return 0;
+    frame_header_decode(p, &kind, &len);
+    trouble = frame_trouble(conn, kind, len);
+    if (trouble == NULL)
+        return FRAME_HEADER_SIZE + len;
+    (void)snprintf(text, sizeof text, "%.80s %s", net_sock_peer(conn->sock), trouble);
+    conn_drop(conn, text);
+    return 0;
+}
+
+static void on_unit(struct conn *conn, const uint8_t *p, size_t size)
+{
+    enum frame_kind kind;
+    size_t len;
+
+    if (conn->state != UP) {
+        greet(conn, p);
+        return;
+    }
+    frame_header_decode(p, &kind, &len);
+    on_frame(conn, kind, slice_of(p + FRAME_HEADER_SIZE, size - FRAME_HEADER_SIZE));
+}
+
+/* Takes from bytes what the unit in conn->in lacks: first its header, then the rest. */
+static void complete_unit(struct conn *conn, struct slice *bytes)
+{
+    size_t size = unit_size(conn, conn->in.data, conn->in.len);
+    size_t want, take;
+
+    if (conn->sock == NULL)
+        return;
+    want = size != 0 ? size : FRAME_HEADER_SIZE;
+    take = MIN(want - conn->in.len, bytes->len);
+    ASSERT(buf_append(&conn->in, bytes->data, take) == 0); /* checked against its bound */
+    *bytes = slice_of(bytes->data + take, bytes->len - take);
+    if (size == 0)
+        size = unit_size(conn, conn->in.data, conn->in.len);
+    if (conn->sock == NULL || size == 0 || conn->in.len < size)
+        return;
+    on_unit(conn, conn->in.data, size);
+    if (conn->in.cap > BUFFER_KEEP)
+        buf_release(&conn->in);
+    buf_reset(&conn->in);
+}
+
+static void on_read(void *ctx, struct slice bytes)
+{
+    struct conn *conn = ctx;
+
+    conn->heard = true;
+    conn->heard_ms = now_ms(conn->peers);
+    if (conn->peer != NULL)
+        conn->peer->stats.received_bytes += bytes.len;
+    /* Callbacks may drop the connection at any point. */
+    while (conn->sock != NULL && bytes.len > 0) {
+        size_t size = conn->in.len == 0 ? unit_size(conn, bytes.data, bytes.len) : 0;
+
+        if (conn->sock == NULL)
+            break;
+        if (size != 0 && size <= bytes.len) {
+            on_unit(conn, bytes.data, size); /* whole: no copy */
+            bytes = slice_of(bytes.data + size, bytes.len - size);
+        } else {
+            complete_unit(conn, &bytes);
+        }
+    }
+}
+
+static void on_end(void *ctx, int status)
+{
+    struct conn *conn = ctx;
+    const char *why = NULL;
+
+    (void)status; /* an end is an end */
+    if (conn->outgoing && conn->state != UP)
+        why = "the connection was closed before it was welcome";
+    conn_drop(conn, why);
+}
+
+/* ---- connecting ---- */
+
+static void on_connect(void *ctx, int status, const struct err *err)
+{
+    struct conn *conn = ctx;
+    struct peers *peers = conn->peers;
+    struct hello hello = {.version = HELLO_VERSION,
+                          .cluster_id = peers->options.cluster_id,
+                          .from = peers->options.self,
+                          .to = conn->peer->config.id,
+                          .incarnation = peers->incarnation,
+                          .attempt = ++peers->attempts};
+
+    if (status != 0) {
+        conn_drop(conn, err->text);
+        return;
+    }
+    conn->state = GREETING;
+    (void)write_hello(conn, &hello); /* broken: on_end follows */
+}
+
+static const struct net_sock_events sock_events = {
+    .on_connect = on_connect, .on_read = on_read, .on_end = on_end};
+
+static void dial(struct peer *peer)
+{
+    struct peers *peers = peer->peers;
+    struct err err = ERR_INIT;
+    struct conn *conn;
+
+    ASSERT(peer->out == NULL);
+    (void)uv_timer_stop(&peer->retry); /* cannot fail */
+    conn = conn_new(peers, true);
+    conn->peer = peer;
+    if (net_sock_connect(peers->options.loop, &peer->config.addr, &sock_events, conn, &conn->sock,
+                         &err) != 0) {
+        free(conn);
+        peers->closing--;
+        tell_trouble(peers, peer, err.text);
+        if (!peers->closed)
+            retry_later(peer, 0);
+        return;
+    }
+    net_sock_set_pending_max(conn->sock, 2 * peers->options.queue_max); /* we bound it below that */
+    peer->out = conn;
+}
+
+static void on_accept(void *ctx, struct net_sock *sock)
+{
+    struct peers *peers = ctx;
+    struct conn *conn;
+
+    if (peers->nameless_count >= NAMELESS_MAX) {
+        net_sock_close(sock, NULL, NULL);
+        tell_trouble(peers, NULL, "too many connections that do not say who they are");
+        return;
+    }
+    conn = conn_new(peers, false);
+    conn->sock = sock;
+    list_push_back(&peers->nameless, &conn->link);
+    peers->nameless_count++;
+    net_sock_start(sock, &sock_events, conn);
+}
+
+/* ---- time ---- */
+
+static void check_outgoing(struct conn *conn, uint64_t silent_ms)
+{
+    if (silent_ms >= conn->peers->options.dead_after_ms)
+        conn_drop(conn, conn->state == UP ? "does not answer any more" : "does not answer");
+    else if (conn->state == UP)
+        ping(conn);
+}
+
+static void check_incoming(struct conn *conn, uint64_t silent_ms)
+{
+    if (silent_ms >= conn->peers->options.dead_after_ms) {
+        conn_drop(conn, conn->peer != NULL ? "its connection to us has fallen silent"
+                                           : "a connection that does not say who it is");
+        return;
+    }
+    /* A slow link may hold up pings for longer than a silence may last. */
+    if (conn->state == UP && conn->heard && !conn->ponged)
+        write_control(conn, FRAME_ALIVE, slice_of(NULL, 0));
+    conn->heard = conn->ponged = false;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct peers *peers = CONTAINER_OF(timer, struct peers, tick);
+    uint64_t now = now_ms(peers);
+    /* If we were asleep ourselves (stopped, no CPU), it is not the others' silence. */
+    bool overslept = now - peers->ticked_ms > 3 * (uint64_t)peers->options.ping_interval_ms;
+
+    peers->ticked_ms = now;
+    for (size_t i = 0; i < peers->options.peer_count && !peers->closed; i++) {
+        struct peer *peer = &peers->peer[i];
+
+        if (overslept && peer->out != NULL)
+            peer->out->heard_ms = now;
+        if (overslept && peer->in != NULL)
+            peer->in->heard_ms = now;
+        if (peer->out != NULL)
+            check_outgoing(peer->out, now - peer->out->heard_ms);
+        if (peer->in != NULL && !peers->closed)
+            check_incoming(peer->in, now - peer->in->heard_ms);
+    }
+    /* Dropping one tells nobody but on_trouble, which may close everything; then the list is
+     * empty. Oldest first. */
+    while (!list_empty(&peers->nameless)) {
+        struct conn *conn = LIST_FIRST(&peers->nameless, struct conn, link);
+
+        if (now - conn->born_ms < peers->options.dead_after_ms)
+            break;
+        check_incoming(conn, now - conn->born_ms);
+    }
+}
+
+/* ---- sending ---- */
+
+void peers_send(struct peers *peers, uint64_t to, struct slice frame)
+{
+    struct peer *peer = peer_find(peers, to);
+    uint8_t header[FRAME_HEADER_SIZE];
+    size_t size = FRAME_HEADER_SIZE + frame.len;
+
+    ASSERT(frame.len > 0);
+    ASSERT(frame.len <= PEER_FRAME_MAX);
+    if (peer == NULL)
+        return; /* not one of us any more */
+    if (peer->out == NULL || peer->out->state != UP ||
+        peers_queued(peers, to) + size > peers->options.queue_max) {
+        peer->stats.sent_failures++;
+        return;
+    }
+    frame_header_encode(FRAME_RAFT, frame.len, header);
+    (void)buf_append(&peer->queue, header, sizeof header); /* within its bound, see above */
+    (void)buf_append(&peer->queue, frame.data, frame.len);
+}
+
+void peers_flush(struct peers *peers)
+{
+    for (size_t i = 0; i < peers->options.peer_count; i++) {
+        struct peer *peer = &peers->peer[i];
+
+        if (peer->queue.len == 0)
+            continue;
+        ASSERT(peer->out != NULL);
+        if (net_sock_write(peer->out->sock, buf_slice(&peer->queue)) == 0)
+            peer->stats.sent_bytes += peer->queue.len;
+        else
+            peer->stats.sent_failures++; /* broken: on_end follows */
+        if (peer->queue.cap > BUFFER_KEEP)
+            buf_release(&peer->queue);
+        buf_reset(&peer->queue);
+    }
+}
+
+size_t peers_queued(const struct peers *peers, uint64_t to)
+{
+    const struct peer *peer = peer_find(peers, to);
+
+    if (peer == NULL || peer->out == NULL)
+        return 0;
+    return peer->queue.len + net_sock_pending(peer->out->sock);
+}
+
+bool peers_stats(const struct peers *peers, uint64_t id, struct peer_stats *out)
+{
+    const struct peer *peer = peer_find(peers, id);
+
+    if (peer == NULL)
+        return false;
+    *out = peer->stats;
+    out->connected = peer->up;
+    return true;
+}
+
+uint16_t peers_port(const struct peers *peers, size_t n)
+{
+    ASSERT(n < peers->options.listen_count);
+    return net_listener_port(peers->listeners[n]);
+}
+
+/* ---- open and close ---- */
+
+static void peers_free(struct peers *peers)
+{
+    for (size_t i = 0; i < peers->options.peer_count; i++)
+        buf_release(&peers->peer[i].queue);
+    free(peers->peer);
+    free(peers->listeners);
+    free(peers);
+}
+
+static void part_closed(struct peers *peers)
+{
+    void (*cb)(void *ctx) = peers->close_cb;
+    void *ctx = peers->close_ctx;
+
+    if (--peers->closing > 0 || !peers->closed)
+        return;
+    peers_free(peers);
+    if (cb != NULL)
+        cb(ctx);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    part_closed(handle->data);
+}
+
+static void on_listener_closed(void *ctx)
+{
+    part_closed(ctx);
+}
+
+static void init_timer(struct peers *peers, uv_timer_t *timer)
+{
+    (void)uv_timer_init(peers->options.loop, timer); /* cannot fail */
+    timer->data = peers;
+    peers->closing++;
+}
+
+static int listen_all(struct peers *peers, const struct net_addr *addrs, size_t count,
+                      struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        int rc =
+            net_listen(peers->options.loop, &addrs[i], on_accept, peers, &peers->listeners[i], err);
+
+        if (rc != 0)
+            return rc;
+        peers->closing++;
+        peers->options.listen_count = i + 1;
+    }
+    return 0;
+}
+
+static void set_defaults(struct peers_options *options)
+{
+    if (options->ping_interval_ms == 0)
+        options->ping_interval_ms = PING_INTERVAL_MS;
+    if (options->dead_after_ms == 0)
+        options->dead_after_ms = DEAD_AFTER_MS;
+    if (options->queue_max == 0)
+        options->queue_max = QUEUE_MAX;
+}
+
+static int check_options(const struct peers_options *options, struct err *err)
+{
+    for (size_t i = 0; i < options->peer_count; i++) {
+        uint64_t id = options->peers[i].id;
+
+        if (id == 0 || id == options->self)
+            return err_set(err, KV_EINVAL, "member id %llx cannot be another member's",
+                           (unsigned long long)id);
+        for (size_t j = 0; j < i; j++)
+            if (options->peers[j].id == id)
+                return err_set(err, KV_EINVAL, "member id %llx is given twice",
+                               (unsigned long long)id);
+    }
+    return 0;
+}
+
+int peers_new(const struct peers_options *options, struct peers **out, struct err *err)
+{
+    struct peers *peers;
+    int rc;
+
+    rc = check_options(options, err);
+    if (rc != 0)
+        return rc;
+    peers = xcalloc(1, sizeof *peers);
+    peers->options = *options;
+    set_defaults(&peers->options);
+    peers->options.listen_count = 0; /* counted as they open */
+    peers->options.listen = NULL;    /* the caller's */
+    peers->options.peers = NULL;
+    peers->listeners = xcalloc(MAX(options->listen_count, (size_t)1), sizeof(void *));
+    peers->peer = xcalloc(MAX(options->peer_count, (size_t)1), sizeof *peers->peer);
+    list_init(&peers->nameless);
+    prng_seed(&peers->prng, options->seed);
+    for (size_t i = 0; i < options->peer_count; i++) {
+        struct peer *peer = &peers->peer[i];
+
+        peer->peers = peers;
+        peer->config = options->peers[i];
+        buf_init(&peer->queue, peers->options.queue_max);
+        init_timer(peers, &peer->retry);
+    }
+    init_timer(peers, &peers->tick);
+
+    rc = uv_random(NULL, NULL, &peers->incarnation, sizeof peers->incarnation, 0, NULL);
+    if (rc != 0)
+        rc = err_set(err, KV_EIO, "no random numbers: %s", uv_strerror(rc));
+    if (rc == 0)
+        rc = listen_all(peers, options->listen, options->listen_count, err);
+    if (rc != 0) {
+        peers_close(peers, NULL, NULL);
+        return rc;
+    }
+    uv_update_time(options->loop);
+    peers->ticked_ms = now_ms(peers);
+    (void)uv_timer_start(&peers->tick, on_tick, peers->options.ping_interval_ms,
+                         peers->options.ping_interval_ms); /* cannot fail */
+    for (size_t i = 0; i < options->peer_count; i++)
+        dial(&peers->peer[i]);
+    *out = peers;
+    return 0;
+}
+
+void peers_close(struct peers *peers, void (*cb)(void *ctx), void *ctx)
+{
+    ASSERT(!peers->closed);
+    peers->closed = true;
+    peers->close_cb = cb;
+    peers->close_ctx = ctx;
+    for (size_t i = 0; i < peers->options.peer_count; i++) {
+        struct peer *peer = &peers->peer[i];
+
+        if (peer->out != NULL)
+            conn_drop(peer->out, NULL);
+        if (peer->in != NULL)
+            conn_drop(peer->in, NULL);
+        uv_close((uv_handle_t *)&peer->retry, on_timer_closed);
+    }
+    while (!list_empty(&peers->nameless))
+        conn_drop(LIST_FIRST(&peers->nameless, struct conn, link), NULL);
+    for (size_t i = 0; i < peers->options.listen_count; i++)
+        net_listener_close(peers->listeners[i], on_listener_closed, peers);
+    uv_close((uv_handle_t *)&peers->tick, on_timer_closed);
+}

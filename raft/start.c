@@ -1,0 +1,210 @@
+/* Before the first step: what the wal holds becomes the START event. Everything read here comes
+ * from disk and is checked as if it came from a stranger; a log that makes no sense is refused, not
+ * asserted.
+ *
+ * There are no checkpoints yet, so a log begins at entry 1, the configuration every initial member
+ * wrote by itself, identical on all. A checkpoint would add START's metadata here and a first index
+ * above 1. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "raft/guards.h"
+#include "raft/internal.h"
+
+enum { READ_SLICE = 1 << 20 };
+
+struct loading {
+    struct replica *r;
+    struct raft_entry *entries; /* as START takes them; only configurations keep their payload */
+    uint64_t count;
+    uint64_t last_change; /* position of the newest configuration in entries */
+    uint64_t term;        /* of the newest entry read */
+    struct err *err;
+};
+
+static int bad_log(struct err *err, uint64_t index, const char *what)
+{
+    return err_set(err, KV_ECORRUPT,
+                   "log entry %" PRIu64 ": %s; restore this member from a snapshot or the others",
+                   index, what);
+}
+
+static int load_change(struct loading *loading, const struct wal_entry *from,
+                       struct raft_entry *entry)
+{
+    struct err why = ERR_INIT;
+
+    if (wire_check_configuration(from->data, &why) != 0)
+        return bad_log(loading->err, from->index, why.text);
+    entry->buf.len = from->data.len;
+    entry->buf.base = raft_malloc(from->data.len);
+    ASSERT(entry->buf.base != NULL);
+    memcpy(entry->buf.base, from->data.data, from->data.len);
+    entry->batch = entry->buf.base;
+    loading->last_change = from->index - 1;
+    return 0;
+}
+
+static int on_load_entry(void *ctx, const struct wal_entry *from)
+{
+    struct loading *loading = ctx;
+    struct raft_entry *entry = &loading->entries[loading->count];
+
+    if (from->index != loading->count + 1)
+        return bad_log(loading->err, from->index, "is not where it belongs");
+    if (from->type < RAFT_COMMAND || from->type > RAFT_CHANGE)
+        return bad_log(loading->err, from->index, "has an unknown type");
+    if (from->index == 1 && from->type != RAFT_CHANGE)
+        return bad_log(loading->err, from->index, "is not the first configuration");
+    if (from->term < loading->term || from->term == 0)
+        return bad_log(loading->err, from->index, "has a lower term than the one before it");
+    entry->term = from->term;
+    entry->type = from->type;
+    loading->term = from->term;
+    loading->count++;
+    return from->type == RAFT_CHANGE ? load_change(loading, from, entry) : 0;
+}
+
+static int load_entries(struct loading *loading)
+{
+    struct wal *wal = loading->r->wal;
+    uint64_t last = wal_last_index(wal);
+    int rc = 0;
+
+    if (wal_first_index(wal) != 1)
+        return bad_log(loading->err, wal_first_index(wal), "is the first one there");
+    if (last > UINT32_MAX)
+        return err_set(loading->err, KV_ETOOBIG, "log of %" PRIu64 " entries", last);
+    loading->entries = xcalloc(last, sizeof(*loading->entries));
+    while (rc == 0 && loading->count < last)
+        rc = wal_read(wal, loading->count + 1, READ_SLICE, on_load_entry, loading, loading->err);
+    if (rc == 0 && loading->term > wal_hard_state(wal).term)
+        rc = bad_log(loading->err, last, "has a higher term than this member ever saw");
+    return rc;
+}
+
+static void free_entries(struct loading *loading)
+{
+    for (uint64_t i = 0; loading->entries != NULL && i < loading->count; i++)
+        raft_free(loading->entries[i].batch);
+    free(loading->entries);
+}
+
+/* ---- a new log ---- */
+
+static int flush(struct replica *r, uint64_t seq, struct err *err)
+{
+    int rc = wal_flush_sync(r->wal, err);
+
+    if (rc == 0)
+        r->durable_seq = seq;
+    return rc;
+}
+
+static int encode_voters(const struct replica_options *options, struct raft_buffer *out,
+                         struct err *err)
+{
+    struct raft_configuration configuration;
+    bool ours = false;
+    int rc = 0;
+
+    if (options->voter_count > WIRE_SERVERS_MAX)
+        return err_set(err, KV_EINVAL, "%zu initial members", options->voter_count);
+    raft_configuration_init(&configuration);
+    for (size_t i = 0; rc == 0 && i < options->voter_count; i++) {
+        char address[24];
+
+        /* libraft wants a unique text; where members live is not its business. */
+        snprintf(address, sizeof(address), "%" PRIx64, options->voters[i]);
+        rc = raft_configuration_add(&configuration, options->voters[i], address, RAFT_VOTER);
+        ours = ours || options->voters[i] == options->id;
+    }
+    if (rc == 0 && ours)
+        rc = raft_configuration_encode(&configuration, out);
+    raft_configuration_close(&configuration);
+    if (rc != 0 || !ours)
+        return err_set(err, KV_EINVAL, "initial members: %s",
+                       ours ? "one of them stands there twice" : "this one is not among them");
+    return 0;
+}
+
+/* Raft is told that a log has a first entry, the same everywhere: every initial member writes it. A
+ * crash in between leaves the hard state alone, and the next start comes here again. */
+static int bootstrap(struct replica *r, const struct replica_options *options, struct err *err)
+{
+    struct wal_hard_state state = {.term = 1};
+    struct raft_buffer payload = {0};
+    struct wal_entry entry = {.index = 1, .term = 1, .type = RAFT_CHANGE};
+    uint64_t seq;
+    int rc;
+
+    if (wal_hard_state(r->wal).term > 1)
+        return err_set(err, KV_ECORRUPT,
+                       "the log is empty, but this member has voted in term %" PRIu64
+                       ": its entries are lost; remove it and add it anew",
+                       wal_hard_state(r->wal).term);
+    rc = encode_voters(options, &payload, err);
+    if (rc != 0)
+        return rc;
+    entry.data = slice_of(payload.base, payload.len);
+    (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */
+    seq = wal_append_entry(r->wal, &entry);
+    raft_free(payload.base);
+    return flush(r, seq, err);
+}
+
+/* ---- START ---- */
+
+static int decide_hard_state(struct replica *r, const struct loading *loading, struct err *err)
+{
+    const struct raft_entry *change = &loading->entries[loading->last_change];
+    struct wal_hard_state now = wal_hard_state(r->wal), state;
+    struct raft_configuration configuration;
+
+    if (raft_configuration_decode(&change->buf, &configuration) != 0)
+        return bad_log(err, loading->last_change + 1, "is no configuration");
+    state = guard_start(r, now, &configuration);
+    raft_configuration_close(&configuration);
+    r->hard_state = state;
+    if (state.term == now.term && state.voted_for == now.voted_for)
+        return 0;
+    r->hard_state_seq = wal_append_hard_state(r->wal, state);
+    return flush(r, r->hard_state_seq, err);
+}
+
+static int start(struct replica *r, struct loading *loading, struct err *err)
+{
+    struct raft_event event = {.type = RAFT_START,
+                               .start = {.term = r->hard_state.term,
+                                         .voted_for = r->hard_state.voted_for,
+                                         .start_index = 1,
+                                         .entries = loading->entries,
+                                         .n_entries = (unsigned)loading->count}};
+
+    r->stored = loading->count;
+    if (replica__step(r, &event) != 0) {
+        loading->count = 0; /* libraft has freed the payloads */
+        return err_set(err, KV_ECORRUPT, "raft does not start from this log");
+    }
+    for (unsigned i = 0; i < r->raft.configuration.n; i++)
+        (void)replica__add_peer(r, r->raft.configuration.servers[i].id);
+    return 0;
+}
+
+int replica__load(struct replica *r, const struct replica_options *options, struct err *err)
+{
+    struct loading loading = {.r = r, .err = err};
+    int rc = 0;
+
+    if (wal_last_index(r->wal) == 0)
+        rc = bootstrap(r, options, err);
+    if (rc == 0)
+        rc = load_entries(&loading);
+    if (rc == 0)
+        rc = decide_hard_state(r, &loading, err);
+    if (rc == 0)
+        rc = start(r, &loading, err);
+    free_entries(&loading);
+    return rc;
+}
