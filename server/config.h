@@ -50,8 +50,10 @@ struct config {
 
 enum config_action {
     CONFIG_RUN,
-    CONFIG_EXIT_OK,  /* --help or --version: printed on stdout */
-    CONFIG_EXIT_BAD, /* bad flags: exit code 2, err says which and what to do */
+    CONFIG_EXIT_OK,      /* --help or --version: printed on stdout */
+    CONFIG_EXIT_BAD,     /* bad flags: exit code 2, err says which and what to do */
+    CONFIG_EXIT_INVALID, /* well-formed, but they contradict each other or kvd cannot follow them:
+                            exit code 1, as etcd; err explains */
 };
 
 /* Reads argv, environ-style env (NULL-terminated) and, if named, the config file. Warnings (unknown

@@ -9,6 +9,7 @@
 
 struct http;
 
+/* Both are borrowed; metrics may be NULL: nothing is counted, and there is no /metrics. */
 struct http *http_new(struct member *member, struct metrics *metrics);
 void http_free(struct http *http);
 /* For net_server_options: ctx of these two is the struct http. */

@@ -75,7 +75,15 @@ struct machine_result {
 void machine_apply(struct machine *machine, const struct command *command, bool want_response,
                    struct arena *arena, struct machine_result *out);
 
+/* A txn of ranges only, evaluated against the state as it is; not a command, changes nothing. The
+ * type is etcdserverpb.TxnRequest, as unpacked. */
+struct Etcdserverpb__TxnRequest;
+void machine_read_txn(const struct machine *machine, const struct Etcdserverpb__TxnRequest *request,
+                      struct arena *arena, struct machine_result *out);
+
 bool machine_has_alarm(const struct machine *machine, uint32_t type);
+/* The member with that id, or NULL. */
+const struct machine_member *machine_member(const struct machine *machine, uint64_t id);
 
 /* One number for everything the machine holds at this point: equal on members that applied the same
  * entries. Cost grows with the store: tests and the simulator. */

@@ -30,7 +30,8 @@ struct member_options {
 };
 
 /* Locks the data dir, checks whose it is, opens the log, starts consensus and listens. Blocks for
- * the time the log takes to read. */
+ * the time the log takes to read. On failure *out is untouched, and what was begun is closed by the
+ * next turns of the loop, which the caller lets run until it has nothing left. */
 int member_start(const struct member_options *options, struct member **out, struct err *err);
 /* Orderly stop: hands leadership over (at most two election timeouts), finishes calls, closes; then
  * cb. The memory is gone after cb. */
@@ -52,7 +53,8 @@ void member_info(const struct member *member, struct member_info *out);
 bool member_peer(const struct member *member, size_t n, uint64_t *id, struct peer_stats *out);
 
 /* A linearizable read point for health checks: as replica_read(), with etcd's own timeout (5 s + 2
- * election timeouts): cb gets 0, KV_ELEADERCHANGED or KV_ETIMEDOUT, never from inside the call. */
+ * election timeouts): cb gets 0, KV_ELEADERCHANGED, KV_ETIMEDOUT or, when the member ends,
+ * KV_ESTOPPED; never from inside the call. */
 struct member_read {
     struct replica_read read;
     uint64_t deadline_ms;

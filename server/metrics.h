@@ -3,6 +3,7 @@
 #ifndef KVD_SERVER_METRICS_H
 #define KVD_SERVER_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,25 @@ struct metrics_histogram {
 
 void metrics_observe(struct metrics_histogram *histogram, double seconds);
 
+/* The single checks of /livez and /readyz, in the order in which they are made and listed. */
+enum metrics_check_name {
+    METRICS_LIVEZ_SERIALIZABLE_READ,
+    METRICS_READYZ_NON_LEARNER,
+    METRICS_READYZ_DATA_CORRUPTION,
+    METRICS_READYZ_SERIALIZABLE_READ,
+    METRICS_READYZ_LINEARIZABLE_READ,
+    METRICS_CHECK_COUNT,
+};
+
+struct metrics_check {
+    uint64_t success, error;
+    bool ok; /* the last time */
+};
+
+/* "livez" or "readyz", and "serializable_read" and so on. */
+const char *metrics_check_type(enum metrics_check_name check);
+const char *metrics_check_text(enum metrics_check_name check);
+
 struct metrics {
     uint64_t leader_changes;
     uint64_t proposals_failed;
@@ -31,6 +51,8 @@ struct metrics {
     uint64_t client_received_bytes, client_sent_bytes;
     uint64_t wal_written_bytes;
     uint64_t health_success, health_failures;
+    struct metrics_check checks[METRICS_CHECK_COUNT];
+    uint64_t quota_bytes; /* in force; 0: none */
     struct metrics_histogram wal_fsync, apply;
     /* By method (index in the table given to metrics_init) and status. */
     const struct grpc_method *methods;
@@ -41,7 +63,7 @@ struct metrics {
 
 void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count);
 void metrics_release(struct metrics *metrics);
-/* Writes the text format 0.0.4. */
+/* Writes the text format 0.0.4. member may be NULL: what only it knows is left out. */
 void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out);
 
 #endif

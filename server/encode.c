@@ -1,0 +1,111 @@
+#include "server/encode.h"
+
+#include "base/codec.h"
+
+/* Every field number here is below 16, so a tag is one byte. */
+enum wire { WIRE_VARINT = 0, WIRE_BYTES = 2 };
+#define TAG(field, wire) ((uint8_t)((field) << 3 | (wire)))
+
+static size_t varint_field_size(uint64_t value)
+{
+    return value == 0 ? 0 : 1 + varint_size(value);
+}
+
+static uint8_t *put_varint_field(uint8_t *p, unsigned field, uint64_t value)
+{
+    if (value == 0)
+        return p;
+    *p++ = TAG(field, WIRE_VARINT);
+    return p + put_varint(p, value);
+}
+
+static size_t bytes_field_size(size_t len)
+{
+    return len == 0 ? 0 : 1 + varint_size(len) + len;
+}
+
+static uint8_t *put_bytes_field(uint8_t *p, unsigned field, struct slice bytes)
+{
+    if (bytes.len == 0)
+        return p;
+    *p++ = TAG(field, WIRE_BYTES);
+    p += put_varint(p, bytes.len);
+    memcpy(p, bytes.data, bytes.len);
+    return p + bytes.len;
+}
+
+/* A sub-message is there even if it is empty. */
+static size_t message_field_size(size_t len)
+{
+    return 1 + varint_size(len) + len;
+}
+
+static uint8_t *put_message_head(uint8_t *p, unsigned field, size_t len)
+{
+    *p++ = TAG(field, WIRE_BYTES);
+    return p + put_varint(p, len);
+}
+
+static size_t header_size(const struct encode_header *header)
+{
+    return varint_field_size(header->cluster_id) + varint_field_size(header->member_id) +
+           varint_field_size((uint64_t)header->revision) + varint_field_size(header->raft_term);
+}
+
+static uint8_t *put_header(uint8_t *p, const struct encode_header *header)
+{
+    p = put_message_head(p, 1, header_size(header));
+    p = put_varint_field(p, 1, header->cluster_id);
+    p = put_varint_field(p, 2, header->member_id);
+    p = put_varint_field(p, 3, (uint64_t)header->revision);
+    return put_varint_field(p, 4, header->raft_term);
+}
+
+static size_t kv_size(const struct mvcc_kv *kv)
+{
+    return bytes_field_size(kv->key.len) + varint_field_size((uint64_t)kv->create_revision) +
+           varint_field_size((uint64_t)kv->mod_revision) +
+           varint_field_size((uint64_t)kv->version) + bytes_field_size(kv->value.len) +
+           varint_field_size((uint64_t)kv->lease);
+}
+
+static uint8_t *put_kv(uint8_t *p, const struct mvcc_kv *kv)
+{
+    p = put_message_head(p, 2, kv_size(kv));
+    p = put_bytes_field(p, 1, kv->key);
+    p = put_varint_field(p, 2, (uint64_t)kv->create_revision);
+    p = put_varint_field(p, 3, (uint64_t)kv->mod_revision);
+    p = put_varint_field(p, 4, (uint64_t)kv->version);
+    p = put_bytes_field(p, 5, kv->value);
+    return put_varint_field(p, 6, (uint64_t)kv->lease);
+}
+
+size_t encode_range_size(const struct encode_header *header, const struct mvcc_range_result *result)
+{
+    size_t size = message_field_size(header_size(header)) + varint_field_size(result->more) +
+                  varint_field_size((uint64_t)result->count);
+
+    for (size_t i = 0; i < result->len; i++)
+        size += message_field_size(kv_size(&result->kvs[i]));
+    return size;
+}
+
+uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
+                      const struct mvcc_range_result *result)
+{
+    p = put_header(p, header);
+    for (size_t i = 0; i < result->len; i++)
+        p = put_kv(p, &result->kvs[i]);
+    p = put_varint_field(p, 3, result->more);
+    return put_varint_field(p, 4, (uint64_t)result->count);
+}
+
+size_t encode_empty_size(const struct encode_header *header)
+{
+    return message_field_size(header_size(header));
+}
+
+uint8_t *encode_empty(uint8_t *p, const struct encode_header *header)
+{
+    return put_header(p, header);
+}

@@ -1,0 +1,29 @@
+/* Answers written by hand straight into the output: range, whose protobuf-c form would copy every
+ * key and value once more, and those that are only a header. Exact size first, then the bytes; what
+ * they write is what protobuf-c would (fields ascending, zero fields absent). Any thread. */
+#ifndef KVD_SERVER_ENCODE_H
+#define KVD_SERVER_ENCODE_H
+
+#include <stdint.h>
+
+#include "mvcc/mvcc.h"
+
+/* ResponseHeader. */
+struct encode_header {
+    uint64_t cluster_id;
+    uint64_t member_id;
+    int64_t revision;
+    uint64_t raft_term;
+};
+
+size_t encode_range_size(const struct encode_header *header,
+                         const struct mvcc_range_result *result);
+/* Writes exactly that many bytes and returns the end. */
+uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
+                      const struct mvcc_range_result *result);
+
+/* An answer that is nothing but its header: put and compact. */
+size_t encode_empty_size(const struct encode_header *header);
+uint8_t *encode_empty(uint8_t *p, const struct encode_header *header);
+
+#endif

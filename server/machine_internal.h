@@ -1,0 +1,56 @@
+/* What the files of the state machine share: machine.c (members, alarms, the switch), apply_kv.c
+ * (put, delete, range, compact) and apply_txn.c. */
+#ifndef KVD_SERVER_MACHINE_INTERNAL_H
+#define KVD_SERVER_MACHINE_INTERNAL_H
+
+#include "proto/rpc.pb-c.h"
+#include "server/machine.h"
+
+static inline struct slice slice_of_pb(ProtobufCBinaryData data)
+{
+    return slice_of(data.data, data.len);
+}
+
+/* protobuf-c's type has no const; nobody writes through it. */
+static inline ProtobufCBinaryData pb_of_slice(struct slice bytes)
+{
+    return (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
+}
+
+/* A request as the keyspace takes it; false: sort order or target outside the enum. */
+bool machine__range_of(const Etcdserverpb__RangeRequest *request, struct mvcc_range *out);
+
+/* Messages for an answer, in the arena, bytes borrowed from the keyspace. */
+Etcdserverpb__ResponseHeader *machine__header(struct arena *arena, int64_t revision);
+Mvccpb__KeyValue *machine__kv(struct arena *arena, const struct mvcc_kv *kv);
+Mvccpb__KeyValue **machine__kvs(struct arena *arena, const struct mvcc_kv *kvs, size_t len);
+Etcdserverpb__RangeResponse *machine__range_response(struct arena *arena,
+                                                     const struct mvcc_range_result *result,
+                                                     int64_t revision);
+
+/* Whether the request may be executed in the state as it is: 0 or the code. */
+int machine__check_put(const struct machine *machine, const Etcdserverpb__PutRequest *request);
+
+/* One change inside a transaction, checked before. The answer, with a header that has only the
+ * revision, or NULL if not wanted. */
+Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn,
+                                        const Etcdserverpb__PutRequest *request, bool want,
+                                        struct arena *arena);
+Etcdserverpb__DeleteRangeResponse *machine__delete(struct mvcc_txn *txn,
+                                                   const Etcdserverpb__DeleteRangeRequest *request,
+                                                   bool want, struct arena *arena);
+
+/* Whole commands. */
+void machine__apply_put(struct machine *machine, const Etcdserverpb__PutRequest *request, bool want,
+                        struct arena *arena, struct machine_result *out);
+void machine__apply_delete(struct machine *machine, const Etcdserverpb__DeleteRangeRequest *request,
+                           bool want, struct arena *arena, struct machine_result *out);
+void machine__apply_compact(struct machine *machine, const Etcdserverpb__CompactionRequest *request,
+                            bool want, struct arena *arena, struct machine_result *out);
+void machine__apply_txn(struct machine *machine, const Etcdserverpb__TxnRequest *request, bool want,
+                        struct arena *arena, struct machine_result *out);
+
+/* Whether any put stands in the txn, in any branch at any depth: what costs space. */
+bool machine__txn_puts(const Etcdserverpb__TxnRequest *request);
+
+#endif

@@ -1,0 +1,311 @@
+/* kvd: one member of a cluster as a process. */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "server/config.h"
+#include "server/log.h"
+#include "server/member.h"
+#include "server/metrics.h"
+#include "server/notify.h"
+#include "server/services.h"
+
+enum { EXIT_STARTUP = 1, EXIT_FLAGS = 2 };
+
+extern char **environ;
+
+struct process {
+    struct config config;
+    struct log *log;
+    struct metrics metrics;
+    struct member *member;
+    uv_loop_t loop;
+    uv_signal_t signals[2]; /* SIGINT, SIGTERM */
+    bool stopping;
+    char **warnings; /* of the configuration, until there is a log */
+    size_t warning_count;
+};
+
+/* The loop's thread makes nearly all allocations; the log thread and libuv's pool make few and
+ * small ones. glibc would give each of them an arena of its own that is never given back: two
+ * arenas do, and an idle member stays under 10 MiB. With a fixed mmap threshold the memory of large
+ * buffers (frames, lists, log batches) returns to the kernel when they are freed instead of staying
+ * in the heap because glibc has raised the threshold to their size. */
+static void tune_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+/* One descriptor per client: take all that we may have. */
+static void raise_file_limit(struct log *log)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn(log, "cannot raise the limit of open files", LOG_STR("error", strerror(errno)));
+}
+
+/* ---- the configuration ---- */
+
+static void keep_warning(void *ctx, const char *text)
+{
+    struct process *process = ctx;
+
+    process->warnings =
+        xrealloc(process->warnings, (process->warning_count + 1) * sizeof *process->warnings);
+    process->warnings[process->warning_count++] = xstrdup(text);
+}
+
+static void log_warnings(struct process *process)
+{
+    for (size_t i = 0; i < process->warning_count; i++) {
+        log_warn(process->log, process->warnings[i]);
+        free(process->warnings[i]);
+    }
+    free(process->warnings);
+    process->warnings = NULL;
+    process->warning_count = 0;
+}
+
+/* Before there is a configuration: a line as the log would have it by default. */
+static struct log *early_log(void)
+{
+    char *outputs[] = {(char[]){"stderr"}};
+    struct config config = {
+        .log_level = CONFIG_INFO,
+        .log_console = isatty(STDERR_FILENO) != 0,
+        .log_outputs = outputs,
+        .log_outputs_len = 1,
+    };
+    struct log *log = NULL;
+
+    (void)log_open(&config, &log,
+                   NULL); /* stderr needs no opening; without a log nothing is said */
+    return log;
+}
+
+static int explain(struct process *process, const char *msg, const struct err *err)
+{
+    bool early = process->log == NULL;
+
+    if (early) {
+        process->log = early_log();
+        log_warnings(process);
+    }
+    log_error(process->log, msg, LOG_STR("error", err->text));
+    if (early) {
+        log_close(process->log);
+        process->log = NULL;
+    }
+    return EXIT_STARTUP;
+}
+
+/* True: go on with the configuration. False: *code is what to exit with. */
+static bool configure(struct process *process, int argc, char **argv, int *code)
+{
+    struct err err = ERR_INIT;
+
+    *code = EXIT_SUCCESS;
+    switch (config_parse(argc, argv, environ, &process->config, keep_warning, process, &err)) {
+    case CONFIG_RUN:
+        break;
+    case CONFIG_EXIT_OK:
+        return false;
+    case CONFIG_EXIT_BAD:
+        fprintf(stderr, "%s\nSee 'kvd --help'.\n", err.text);
+        *code = EXIT_FLAGS;
+        return false;
+    case CONFIG_EXIT_INVALID:
+        *code = explain(process, "failed to verify flags", &err);
+        return false;
+    }
+    if (log_open(&process->config, &process->log, &err) != 0) {
+        *code = explain(process, "cannot open the log", &err);
+        return false;
+    }
+    log_warnings(process);
+    return true;
+}
+
+/* "http://a:1,http://b:1"; the caller frees it. */
+static char *join(const struct config_urls *urls)
+{
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < urls->len; i++)
+        (void)buf_printf(&text, "%s%s", i != 0 ? "," : "", urls->text[i]);
+    (void)buf_append_u8(&text, '\0'); /* argv is far smaller than the bound */
+    return (char *)text.data;
+}
+
+static bool is_local(const struct net_addr *addr)
+{
+    return addr->is_unix || strcmp(addr->host, "localhost") == 0 ||
+           strncmp(addr->host, "127.", 4) == 0 || strcmp(addr->host, "::1") == 0;
+}
+
+static void log_start(const struct process *process)
+{
+    const struct config *config = &process->config;
+    char *peers = join(&config->listen_peer);
+    char *clients = join(&config->listen_client);
+
+    log_info(process->log, "starting kvd", LOG_STR("kvd-version", KVD_VERSION),
+             LOG_STR("etcd-version", ETCD_API_VERSION), LOG_STR("name", config->name),
+             LOG_STR("data-dir", config->data_dir), LOG_STR("listen-peer-urls", peers),
+             LOG_STR("listen-client-urls", clients),
+             LOG_UINT("members", config->initial_cluster_len),
+             LOG_UINT("heartbeat-interval-ms", config->heartbeat_ms),
+             LOG_UINT("election-timeout-ms", config->election_ms), LOG_INT("pid", getpid()));
+    for (size_t i = 0; i < config->listen_client.len; i++) {
+        if (!is_local(&config->listen_client.addr[i])) {
+            log_warn(process->log,
+                     "clients are served without encryption and without authentication beyond this "
+                     "machine",
+                     LOG_STR("address", config->listen_client.text[i]));
+            break;
+        }
+    }
+    free(peers);
+    free(clients);
+}
+
+/* ---- the run ---- */
+
+static void on_ready(void *ctx)
+{
+    struct process *process = ctx;
+    const struct config *config = &process->config;
+
+    for (size_t i = 0; i < config->listen_client.len; i++)
+        log_info(process->log, "ready to serve client requests",
+                 LOG_STR("address", config->listen_client.text[i]));
+    if (!process->stopping)
+        notify_manager("READY=1");
+}
+
+/* What this process holds may be wrong from here on: nothing is tidied up, nothing more is written.
+ */
+static void on_fatal(void *ctx, const struct err *err)
+{
+    struct process *process = ctx;
+
+    log_error(process->log, "the member cannot go on", LOG_STR("error", err->text));
+    _exit(EXIT_STARTUP);
+}
+
+static void on_stopped(void *ctx)
+{
+    struct process *process = ctx;
+
+    process->member = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(process->signals); i++)
+        uv_close((uv_handle_t *)&process->signals[i], NULL);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct process *process = handle->data;
+
+    if (process->stopping) {
+        log_warn(process->log, "second signal: exiting at once", LOG_INT("signal", number));
+        _exit(128 + number); /* as a shell names a death by signal */
+    }
+    process->stopping = true;
+    log_info(process->log, "received signal; shutting down", LOG_STR("signal", strsignal(number)));
+    notify_manager("STOPPING=1");
+    member_stop(process->member, on_stopped, process);
+}
+
+static void catch_signals(struct process *process)
+{
+    static const int numbers[] = {SIGINT, SIGTERM};
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        int rc = uv_signal_init(&process->loop, &process->signals[i]);
+
+        ASSERT(rc == 0);
+        process->signals[i].data = process;
+        rc = uv_signal_start(&process->signals[i], on_signal, numbers[i]);
+        ASSERT(rc == 0);
+    }
+}
+
+static uint64_t quota_in_force(const struct config *config)
+{
+    if (config->quota_backend_bytes < 0)
+        return 0;
+    return config->quota_backend_bytes != 0 ? (uint64_t)config->quota_backend_bytes
+                                            : (uint64_t)2 << 30;
+}
+
+static int run(struct process *process)
+{
+    struct member_options options = {
+        .loop = &process->loop,
+        .config = &process->config,
+        .log = process->log,
+        .metrics = &process->metrics,
+        .on_fatal = on_fatal,
+        .on_ready = on_ready,
+        .ctx = process,
+    };
+    struct err err = ERR_INIT;
+    const struct grpc_method *methods;
+    size_t method_count;
+    int rc;
+
+    rc = uv_loop_init(&process->loop);
+    ASSERT(rc == 0);
+    methods = services_methods(&method_count);
+    metrics_init(&process->metrics, methods, method_count);
+    process->metrics.quota_bytes = quota_in_force(&process->config);
+    log_start(process);
+    rc = member_start(&options, &process->member, &err);
+    if (rc != 0)
+        return explain(process, "cannot start the member", &err);
+
+    catch_signals(process);
+    (void)uv_run(&process->loop,
+                 UV_RUN_DEFAULT); /* until on_stopped() has closed the last handle */
+    log_info(process->log, "stopped");
+    rc = uv_loop_close(&process->loop);
+    ASSERT(rc == 0);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct process process = {.log = NULL};
+    int code;
+
+    tune_malloc();
+    (void)signal(SIGPIPE, SIG_IGN); /* a client that has gone shows as EPIPE at its socket */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is a full disk: an error, not a death */
+    if (configure(&process, argc, argv, &code)) {
+        raise_file_limit(process.log);
+        code = run(&process);
+    }
+    for (size_t i = 0; i < process.warning_count; i++)
+        free(process.warnings[i]);
+    free(process.warnings);
+    metrics_release(&process.metrics);
+    log_close(process.log);
+    config_release(&process.config);
+    return code;
+}

@@ -1,0 +1,559 @@
+/* Start and stop of a member: in which order things are opened, and how they are closed. */
+#include "server/member.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "server/http.h"
+#include "server/identity.h"
+#include "server/member_internal.h"
+#include "server/services.h"
+
+enum {
+    MESSAGE_OVERHEAD = 512 << 10, /* a gRPC message may be so much larger than a request, as etcd */
+    DRAIN_MS = 1000,              /* stop: what calls under way get to finish */
+};
+
+/* ---- start ---- */
+
+static uint64_t random_seed(void)
+{
+    uint64_t seed;
+    ssize_t len = getrandom(&seed, sizeof seed, 0);
+
+    ASSERT(len == (ssize_t)sizeof seed); /* never short or failing for 8 bytes once booted */
+    return seed;
+}
+
+static int skip_sync(void *ctx, struct disk_file *file, struct err *err)
+{
+    (void)ctx;
+    (void)file;
+    (void)err;
+    return 0;
+}
+
+static int skip_sync_dir(void *ctx, const char *path, struct err *err)
+{
+    (void)ctx;
+    (void)path;
+    (void)err;
+    return 0;
+}
+
+/* --unsafe-no-fsync: the same disk, but nothing is waited for. */
+static void make_disk_lazy(struct member *member)
+{
+    member->lazy_ops = *member->disk.ops;
+    member->lazy_ops.sync = skip_sync;
+    member->lazy_ops.sync_dir = skip_sync_dir;
+    member->disk.ops = &member->lazy_ops;
+    log_warn(member->log, "fsync is off: a power cut loses acknowledged writes");
+}
+
+/* The folder and its missing parents, private to this user even if it was there before. */
+static int make_private_dir(struct disk disk, const char *path, struct err *err)
+{
+    char *copy = xstrdup(path);
+    int rc = 0;
+
+    for (char *slash = strchr(copy + 1, '/'); slash != NULL && rc == 0;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        rc = disk.ops->mkdir(disk.ctx, copy, err);
+        *slash = '/';
+    }
+    if (rc == 0)
+        rc = disk.ops->mkdir(disk.ctx, path, err);
+    if (rc == 0 && chmod(path, 0700) != 0)
+        rc = err_set_errno(err, errno, "%s: setting mode 0700", path);
+    free(copy);
+    return rc;
+}
+
+static int lock_data_dir(struct member *member, struct err *err)
+{
+    char *path = xasprintf("%s/lock", member->config->data_dir);
+    int rc;
+
+    rc = disk_lock(path, &member->lock_fd, err);
+    if (rc == KV_EBUSY)
+        err_set(err, rc, "data dir %s is in use by another process", member->config->data_dir);
+    free(path);
+    return rc;
+}
+
+/* Whose data dir it is, before anything in it is used. */
+static int open_log(struct member *member, struct err *err)
+{
+    const struct config *config = member->config;
+    char *wal_dir =
+        config->wal_dir != NULL ? xstrdup(config->wal_dir) : xasprintf("%s/wal", config->data_dir);
+    struct wal_options options = {.disk = member->disk,
+                                  .dir = wal_dir,
+                                  .cluster_id = member->boot.cluster_id,
+                                  .member_id = member->boot.member_id};
+    struct identity self = {.cluster_id = member->boot.cluster_id,
+                            .member_id = member->boot.member_id};
+    int rc;
+
+    snprintf(self.name, sizeof self.name, "%s", config->name);
+    rc = make_private_dir(member->disk, config->data_dir, err);
+    if (rc == 0)
+        rc = lock_data_dir(member, err);
+    if (rc == 0)
+        rc = identity_claim(member->disk, config->data_dir, wal_dir, &self, err);
+    if (rc == 0 && config->wal_dir != NULL)
+        rc = make_private_dir(member->disk, wal_dir, err);
+    if (rc == 0) {
+        rc = wal_open(&options, &member->wal, err);
+        if (rc != 0)
+            err_prefix(err, "opening the log");
+    }
+    free(wal_dir);
+    return rc;
+}
+
+static void on_peer_trouble(void *ctx, uint64_t id, const char *text)
+{
+    struct member *member = ctx;
+
+    log_warn(member->log, "trouble with a peer", LOG_ID("peer", id), LOG_STR("error", text));
+}
+
+static int open_peers(struct member *member, struct err *err)
+{
+    struct peers_options options = {.loop = member->loop,
+                                    .cluster_id = member->boot.cluster_id,
+                                    .self = member->boot.member_id,
+                                    .listen = member->config->listen_peer.addr,
+                                    .listen_count = member->config->listen_peer.len,
+                                    .peers = member->boot.peers,
+                                    .peer_count = member->boot.peer_count,
+                                    .seed = random_seed(),
+                                    .ctx = member,
+                                    .on_frame = member__on_frame,
+                                    .on_peer = member__on_peer,
+                                    .on_trouble = on_peer_trouble};
+    int rc = peers_new(&options, &member->peers, err);
+
+    if (rc != 0)
+        err_prefix(err, "listening for peers");
+    return rc;
+}
+
+static void on_flushed(void *ctx, uint64_t duration_us, uint64_t bytes)
+{
+    struct member *member = ctx;
+
+    metrics_observe(&member->metrics->wal_fsync, (double)duration_us / 1e6);
+    member->metrics->wal_written_bytes += bytes;
+}
+
+static int open_consensus(struct member *member, struct err *err)
+{
+    struct replica_options options = {.id = member->boot.member_id,
+                                      .voters = member->boot.voters,
+                                      .voter_count = member->boot.member_count,
+                                      .wal = member->wal,
+                                      .seed = random_seed(),
+                                      .heartbeat_ms = member->config->heartbeat_ms,
+                                      .election_ms = member->config->election_ms};
+    int rc;
+
+    uv_update_time(member->loop); /* reading the log has taken its time */
+    member__env(member, &options.env);
+    rc = replica_open(&options, &member->replica, err);
+    if (rc != 0)
+        return rc;
+    if (member->failed) {
+        *err = member->fatal_err;
+        return err->code;
+    }
+    rc = identity_log_begun(member->disk, member->config->data_dir, err);
+    if (rc != 0)
+        return rc;
+    rc = wal_writer_start(member->loop, member->wal, member__on_durable, member, &member->writer,
+                          err);
+    if (rc == 0 && member->metrics != NULL)
+        wal_writer_observe(member->writer, on_flushed, member);
+    return rc;
+}
+
+static void on_http(void *ctx, struct http_request *request)
+{
+    struct member *member = ctx;
+
+    http_on_request(member->http, request);
+}
+
+static void on_http_cancel(void *ctx, struct http_request *request)
+{
+    struct member *member = ctx;
+
+    http_on_cancel(member->http, request);
+}
+
+static void count_call_start(void *ctx, const struct grpc_method *method)
+{
+    struct metrics *metrics = ((struct member *)ctx)->metrics;
+    size_t n = (size_t)(method - metrics->methods);
+
+    metrics->started[n]++;
+    if (method->kind == GRPC_UNARY)
+        metrics->received[n]++;
+}
+
+static void count_call_end(void *ctx, const struct grpc_method *method, enum grpc_status status,
+                           uint64_t duration_us)
+{
+    struct metrics *metrics = ((struct member *)ctx)->metrics;
+    size_t n = (size_t)(method - metrics->methods);
+
+    (void)duration_us;
+    metrics->handled[n][status]++;
+    if (method->kind == GRPC_UNARY && status == GRPC_OK)
+        metrics->sent[n]++;
+}
+
+static void count_bytes(void *ctx, size_t received, size_t sent)
+{
+    struct metrics *metrics = ((struct member *)ctx)->metrics;
+
+    metrics->client_received_bytes += received;
+    metrics->client_sent_bytes += sent;
+}
+
+static void server_options(struct member *member, struct net_server_options *out)
+{
+    const struct config *config = member->config;
+
+    *out = (struct net_server_options){
+        .loop = member->loop,
+        .ctx = member,
+        .on_http = on_http,
+        .on_http_cancel = on_http_cancel,
+        .message_size_max = config->max_request_bytes + MESSAGE_OVERHEAD,
+        .concurrent_streams_max = config->max_concurrent_streams,
+        .ping_min_interval_ms = config->keepalive_min_ms,
+        .ping_interval_ms = config->keepalive_interval_ms,
+        .ping_timeout_ms = config->keepalive_timeout_ms,
+    };
+}
+
+static int listen_all(struct net_server *server, const struct config_urls *urls, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < urls->len && rc == 0; i++) {
+        rc = net_server_listen(server, &urls->addr[i], err);
+        if (rc != 0)
+            err_prefix(err, "listening on %s", urls->text[i]);
+    }
+    return rc;
+}
+
+/* gRPC and HTTP on the client URLs; HTTP alone on the metrics URLs. */
+static int open_server(struct member *member, struct err *err)
+{
+    const struct config *config = member->config;
+    struct net_server_options options;
+    int rc;
+
+    member->http = http_new(member, member->metrics);
+    server_options(member, &options);
+    if (config->listen_metrics.len != 0) {
+        rc = net_server_new(&options, &member->metrics_server, err);
+        if (rc == 0)
+            rc = listen_all(member->metrics_server, &config->listen_metrics, err);
+        if (rc != 0)
+            return rc;
+    }
+    options.methods = services_methods(&options.method_count);
+    if (member->metrics != NULL) {
+        options.on_call_start = count_call_start;
+        options.on_call_end = count_call_end;
+        options.on_bytes = count_bytes;
+    }
+    rc = net_server_new(&options, &member->server, err);
+    if (rc == 0)
+        rc = listen_all(member->server, &config->listen_client, err);
+    return rc;
+}
+
+static void init_handles(struct member *member)
+{
+    uv_loop_t *loop = member->loop;
+
+    /* These inits only link the handle into the loop. */
+    (void)uv_prepare_init(loop, &member->turn);
+    (void)uv_idle_init(loop, &member->again);
+    (void)uv_timer_init(loop, &member->raft_timer);
+    (void)uv_timer_init(loop, &member->expiry_timer);
+    (void)uv_timer_init(loop, &member->stop_timer);
+    member->handles = 5;
+}
+
+static struct member *new_member(const struct member_options *options)
+{
+    struct member *member = xcalloc(1, sizeof *member);
+
+    member->options = *options;
+    member->loop = options->loop;
+    member->config = options->config;
+    member->log = options->log;
+    member->metrics = options->metrics;
+    member->disk = disk_posix();
+    member->lock_fd = -1;
+    member->timeout_ms = 5000 + 2 * member->config->election_ms;
+    member->next_ticket = random_seed();
+    idmap_init(&member->pending);
+    list_init(&member->writes);
+    list_init(&member->pool);
+    list_init(&member->reads);
+    list_init(&member->ready_reads);
+    list_init(&member->hashes);
+    list_init(&member->compact_waits);
+    list_init(&member->streams);
+    list_init(&member->ready_read.link);
+    arena_init(&member->scratch);
+    init_handles(member);
+    if (member->config->unsafe_no_fsync)
+        make_disk_lazy(member);
+    return member;
+}
+
+static void close_all(struct member *member);
+
+static int start(struct member *member, struct err *err)
+{
+    int rc;
+
+    rc = bootstrap_from_config(member->config, &member->boot, err);
+    if (rc != 0)
+        return rc;
+    member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
+    member->machine = machine_new(random_seed(), member->boot.members, member->boot.member_count);
+    rc = open_log(member, err);
+    if (rc == 0)
+        rc = open_peers(member, err);
+    if (rc == 0)
+        rc = open_consensus(member, err);
+    if (rc == 0)
+        rc = open_server(member, err);
+    if (rc != 0)
+        return rc;
+    rc = uv_prepare_start(&member->turn, member__on_turn);
+    ASSERT(rc == 0); /* fails only without a callback */
+    member->state = MEMBER_RUNNING;
+    return 0;
+}
+
+int member_start(const struct member_options *options, struct member **out, struct err *err)
+{
+    struct member *member = new_member(options);
+    int rc;
+
+    rc = start(member, err);
+    if (rc != 0) {
+        close_all(member);
+        return rc;
+    }
+    log_info(
+        member->log, "member started", LOG_STR("name", member->config->name),
+        LOG_ID("member-id", member->boot.member_id), LOG_ID("cluster-id", member->boot.cluster_id),
+        LOG_STR("data-dir", member->config->data_dir), LOG_BOOL("new-log", wal_is_new(member->wal)),
+        LOG_UINT("last-index", wal_last_index(member->wal)));
+    *out = member;
+    return 0;
+}
+
+/* ---- close: one thing after the other, each from the callback of the one before ---- */
+
+static void finish(struct member *member)
+{
+    void (*cb)(void *ctx) = member->stop_cb;
+    void *ctx = member->stop_ctx;
+
+    replica_close(member->replica);
+    wal_close(member->wal);
+    machine_free(member->machine);
+    member__free_writes(member);
+    arena_release(&member->scratch);
+    bootstrap_release(&member->boot);
+    free(member->peer_states);
+    if (member->lock_fd >= 0)
+        disk_unlock(member->lock_fd);
+    free(member);
+    if (cb != NULL)
+        cb(ctx);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct member *member = handle->data;
+
+    if (--member->handles == 0)
+        finish(member);
+}
+
+static void close_handle(struct member *member, uv_handle_t *handle)
+{
+    handle->data = member;
+    uv_close(handle, on_handle_closed);
+}
+
+static void close_handles(void *ctx)
+{
+    struct member *member = ctx;
+
+    close_handle(member, (uv_handle_t *)&member->turn);
+    close_handle(member, (uv_handle_t *)&member->again);
+    close_handle(member, (uv_handle_t *)&member->raft_timer);
+    close_handle(member, (uv_handle_t *)&member->expiry_timer);
+    close_handle(member, (uv_handle_t *)&member->stop_timer);
+}
+
+static void close_writer(void *ctx)
+{
+    struct member *member = ctx;
+
+    member->peers = NULL;
+    if (member->writer != NULL)
+        wal_writer_close(member->writer, close_handles, member);
+    else
+        close_handles(member);
+}
+
+static void close_peers(void *ctx)
+{
+    struct member *member = ctx;
+
+    if (member->http != NULL)
+        http_free(member->http);
+    member->http = NULL;
+    if (member->peers != NULL)
+        peers_close(member->peers, close_writer, member);
+    else
+        close_writer(member);
+}
+
+static void close_metrics_server(void *ctx)
+{
+    struct member *member = ctx;
+
+    if (member->metrics_server != NULL)
+        net_server_close(member->metrics_server, close_peers, member);
+    else
+        close_peers(member);
+}
+
+static void close_all(struct member *member)
+{
+    member->state = MEMBER_CLOSING;
+    member__fail_writes(member, STATUS_STOPPED);
+    member__fail_reads(member, KV_ESTOPPED);
+    if (member->server != NULL)
+        net_server_close(member->server, close_metrics_server, member);
+    else
+        close_metrics_server(member);
+}
+
+/* ---- stop ---- */
+
+static void end_streams(struct member *member)
+{
+    while (!list_empty(&member->streams)) {
+        struct open_stream *stream = LIST_FIRST(&member->streams, struct open_stream, link);
+
+        list_remove(&stream->link);
+        grpc_call_finish(stream->call, status_line(STATUS_STOPPED)->code,
+                         status_line(STATUS_STOPPED)->text);
+    }
+}
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+    close_all(CONTAINER_OF(timer, struct member, stop_timer));
+}
+
+static void drain(struct member *member)
+{
+    int rc;
+
+    member->state = MEMBER_DRAINING;
+    end_streams(member);
+    net_server_drain(member->server);
+    rc = uv_timer_start(&member->stop_timer, on_drain_timeout, DRAIN_MS, 0);
+    ASSERT(rc == 0); /* fails only without a callback or while closing */
+}
+
+static void on_handover_timeout(uv_timer_t *timer)
+{
+    struct member *member = CONTAINER_OF(timer, struct member, stop_timer);
+
+    log_warn(member->log, "no other member took over leadership in time; stopping all the same");
+    drain(member);
+}
+
+void member__stop_progress(struct member *member)
+{
+    if (member->state == MEMBER_HANDING_OVER && member->leader != member->boot.member_id &&
+        member->leader != 0)
+        drain(member);
+    if (member->state == MEMBER_DRAINING && net_server_calls(member->server) == 0)
+        close_all(member);
+}
+
+void member_stop(struct member *member, void (*cb)(void *ctx), void *ctx)
+{
+    int rc;
+
+    ASSERT(member->state == MEMBER_RUNNING);
+    member->stop_cb = cb;
+    member->stop_ctx = ctx;
+    log_info(member->log, "stopping", LOG_ID("member-id", member->boot.member_id));
+    if (member->failed || member->leader != member->boot.member_id ||
+        replica_transfer(member->replica, 0) != 0) {
+        drain(member);
+        return;
+    }
+    member->state = MEMBER_HANDING_OVER;
+    rc = uv_timer_start(&member->stop_timer, on_handover_timeout,
+                        2 * (uint64_t)member->config->election_ms, 0);
+    ASSERT(rc == 0); /* fails only without a callback or while closing */
+}
+
+/* ---- questions ---- */
+
+void member_info(const struct member *member, struct member_info *out)
+{
+    const struct mvcc *mvcc = member->machine->mvcc;
+
+    *out = (struct member_info){
+        .cluster_id = member->boot.cluster_id,
+        .member_id = member->boot.member_id,
+        .revision = mvcc_revision(mvcc),
+        .compact_revision = mvcc_compact_revision(mvcc),
+        .keys = mvcc_key_count(mvcc),
+        .db_size = MAX(mvcc_bytes(mvcc), (size_t)1), /* etcd's file is never empty */
+        .db_size_in_use = mvcc_bytes_in_use(mvcc),
+        .wal_bytes = wal_disk_bytes(member->wal),
+        .alarm_nospace = machine_has_alarm(member->machine, 1),
+        .alarm_corrupt = machine_has_alarm(member->machine, 2),
+    };
+    replica_status(member->replica, &out->raft);
+}
+
+bool member_peer(const struct member *member, size_t n, uint64_t *id, struct peer_stats *out)
+{
+    if (n >= member->boot.peer_count)
+        return false;
+    *id = member->boot.peers[n].id;
+    return peers_stats(member->peers, *id, out);
+}

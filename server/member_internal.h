@@ -1,0 +1,208 @@
+/* The inside of a member, shared by member.c (start, stop), member_turn.c (the loop turn and
+ * consensus' effects), member_write.c, member_read.c, member_job.c and the services. Loop thread
+ * only.
+ *
+ *   client ── call ──▶ service ──▶ member__write() ──▶ replica ──▶ log, peers
+ *                         │                              │ committed
+ *                         │◀── done() ◀── machine_apply() ◀┘
+ *                         └── member__read() ──▶ replica: read point ──▶ answer
+ */
+#ifndef KVD_SERVER_MEMBER_INTERNAL_H
+#define KVD_SERVER_MEMBER_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/disk.h"
+#include "base/idmap.h"
+#include "base/list.h"
+#include "net/server.h"
+#include "server/bootstrap.h"
+#include "server/machine.h"
+#include "server/member.h"
+#include "server/metrics.h"
+#include "server/status.h"
+#include "wal/writer.h"
+
+struct http;
+
+enum {
+    WRITES_PENDING_MAX = 65536,          /* of this member's clients; more: too many requests */
+    WRITE_BYTES_PENDING_MAX = 256 << 20, /* and their bytes */
+    APPLY_GAP_MAX = 5000,                /* entries committed and not applied, as etcd */
+    WRITE_POOL_MAX = 4096,               /* forgotten writes kept for reuse */
+    WRITE_POOL_BYTES_MAX = 4096,         /* command memory that one of them keeps */
+};
+
+/* Something that a call waits for. grpc_call_data() of a waiting call points to one. */
+struct waiter {
+    void (*cancel)(struct waiter *waiter); /* the call is about to go */
+};
+
+/* ---- writes ---- */
+
+/* The outcome of a write. call is NULL for the member's own; otherwise it must be answered now.
+ * result (NULL if status is not STATUS_OK) is borrowed; its response lives in the call's arena. */
+typedef void (*write_done)(struct member *member, struct grpc_call *call, const void *request,
+                           enum status status, const struct machine_result *result);
+
+/* A command on its way, found again by its ticket when it is applied. Outlives its call: once it
+ * has left it may be in the log whatever the client does. */
+struct write {
+    struct replica_proposal proposal;
+    struct waiter waiter;
+    struct member *member;
+    struct list link; /* in member->writes, by deadline; or in the pool */
+    struct grpc_call *call;
+    const void *request; /* for done; of the call's arena */
+    write_done done;     /* NULL: the client has gone */
+    struct buf command;
+    uint64_t ticket;
+    uint64_t started_ms;
+};
+
+/* Proposes a command. STATUS_OK: done will be called once (unless the call is cancelled before),
+ * never from inside. Else nothing happened, and that is the answer. */
+enum status member__write(struct member *member, struct grpc_call *call, const void *request,
+                          enum command_kind kind, struct slice body, write_done done);
+/* env.apply of the replica. */
+void member__apply(void *ctx, const struct replica_entry *entry);
+/* Gives up what has waited too long; returns when the next one will have (UINT64_MAX: none). */
+uint64_t member__expire_writes(struct member *member, uint64_t now_ms);
+/* Ends all of them. */
+void member__fail_writes(struct member *member, enum status status);
+void member__free_writes(struct member *member);
+
+/* ---- reads ---- */
+
+/* True: the state may be read at once, cb will not fire. False: as member_read_start(). */
+bool member__read(struct member *member, struct member_read *read);
+uint64_t member__expire_reads(struct member *member, uint64_t now_ms);
+void member__fail_reads(struct member *member, int code);
+/* Those of member_read_start() that had not to wait. */
+void member__finish_ready_reads(struct member *member);
+/* There is something with a deadline now. */
+void member__arm_expiry(struct member *member);
+
+/* ---- long work in slices: hashes, removal after compaction ---- */
+
+/* A HashKV or Hash call; lives in the call's arena. */
+struct hash_job {
+    struct waiter waiter;
+    struct member *member;
+    struct list link; /* in member->hashes; the first one is under way */
+    struct grpc_call *call;
+    struct mvcc_hash hash;
+    int64_t revision;
+    bool begun;
+    /* code: 0 and hash is valid, or as mvcc_hash_begin(). Must answer the call. */
+    void (*done)(struct hash_job *job, int code);
+};
+
+void member__hash(struct member *member, struct hash_job *job);
+
+/* A Compact call that waits for the removal; lives in the call's arena. */
+struct compact_wait {
+    struct waiter waiter;
+    struct list link;
+    struct grpc_call *call;
+    void (*done)(struct compact_wait *wait);
+};
+
+void member__wait_compacted(struct member *member, struct compact_wait *wait);
+/* Works for at most about a millisecond; true while there is more. */
+bool member__run_jobs(struct member *member);
+
+/* ---- the member ---- */
+
+/* A server stream that stays open until the member stops; lives in the call's arena. */
+struct open_stream {
+    struct waiter waiter;
+    struct list link;
+    struct grpc_call *call;
+};
+
+enum member_state {
+    MEMBER_STARTING,
+    MEMBER_RUNNING,
+    MEMBER_HANDING_OVER, /* stop: leadership is on its way to another member */
+    MEMBER_DRAINING,     /* stop: calls under way may finish */
+    MEMBER_CLOSING,      /* stop: everything is being closed */
+};
+
+struct member_peer_state {
+    bool up;
+    uint64_t since_ms; /* up since, or down since */
+};
+
+struct member {
+    struct member_options options;
+    uv_loop_t *loop;
+    const struct config *config;
+    struct log *log;
+    struct metrics *metrics;
+    struct bootstrap boot;
+    struct disk disk;
+    struct disk_ops lazy_ops; /* with unsafe_no_fsync */
+    int lock_fd;
+
+    struct machine *machine;
+    struct wal *wal;
+    struct wal_writer *writer;
+    struct replica *replica;
+    struct peers *peers;
+    struct net_server *server;
+    struct net_server *metrics_server; /* NULL without listen_metrics */
+    struct http *http;
+
+    uv_prepare_t turn; /* end of a loop turn: after timers, before the loop sleeps */
+    uv_idle_t again;   /* active: the loop does not sleep, there is more to do */
+    uv_timer_t raft_timer;
+    uv_timer_t expiry_timer;
+    uv_timer_t stop_timer;
+    unsigned handles; /* initialised and not yet closed */
+
+    enum member_state state;
+    bool woken;  /* the replica wants a turn */
+    bool failed; /* fatal_err is set; the replica and the log are not touched any more */
+    bool fatal_told;
+    struct err fatal_err;
+    void (*stop_cb)(void *ctx);
+    void *stop_ctx;
+
+    /* What consensus last said (env.on_role), and the gap after the last turn. */
+    enum replica_role role;
+    uint64_t term;
+    uint64_t leader; /* 0: none */
+    uint64_t leader_since_ms;
+    uint64_t apply_gap;
+    struct member_peer_state *peer_states; /* as boot.peers */
+    struct replica_read ready_read;
+    bool awaits_ready; /* from the first turn on */
+    bool ready;
+
+    uint32_t timeout_ms; /* of requests: 5 s + 2 election timeouts */
+    uint64_t next_ticket;
+    struct idmap pending; /* ticket to write */
+    size_t pending_bytes;
+    struct list writes; /* in the order of their deadlines */
+    struct list pool;   /* forgotten writes */
+    size_t pool_len;
+    struct list reads; /* in the order of their deadlines */
+    struct list ready_reads;
+    struct list hashes;
+    struct list compact_waits;
+    struct list streams;
+    struct arena scratch; /* of commands that nobody here waits for */
+};
+
+/* The turn (member_turn.c). */
+void member__env(struct member *member, struct replica_env *out);
+void member__on_turn(uv_prepare_t *handle);
+void member__on_durable(void *ctx, int status, uint64_t seq, const struct err *err);
+/* Stops using log and consensus; options.on_fatal is told at the end of the turn. */
+void member__fatal(struct member *member, const struct err *err);
+int member__on_frame(void *ctx, uint64_t from, struct slice frame, struct err *err);
+void member__on_peer(void *ctx, uint64_t id, bool up);
+/* The stop goes on (member.c): leadership has moved, or a turn has passed. */
+void member__stop_progress(struct member *member);
+
+#endif

@@ -1,0 +1,390 @@
+#include "server/metrics.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/version.h"
+#include "server/member.h"
+#include "server/metrics_internal.h"
+
+/* ---- counting ---- */
+
+static void histogram_init(struct metrics_histogram *histogram, double first, size_t buckets)
+{
+    ASSERT(buckets <= METRICS_BUCKETS_MAX);
+    *histogram = (struct metrics_histogram){.first = first, .buckets = buckets};
+}
+
+void metrics_observe(struct metrics_histogram *histogram, double seconds)
+{
+    double end = histogram->first;
+    size_t n = 0;
+
+    while (n < histogram->buckets && seconds > end) {
+        end *= 2;
+        n++;
+    }
+    histogram->count[n < histogram->buckets ? n : METRICS_BUCKETS_MAX]++;
+    histogram->sum += seconds;
+}
+
+void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count)
+{
+    *metrics = (struct metrics){.methods = methods, .method_count = method_count};
+    metrics->started = xcalloc(method_count, sizeof *metrics->started);
+    metrics->received = xcalloc(method_count, sizeof *metrics->received);
+    metrics->sent = xcalloc(method_count, sizeof *metrics->sent);
+    metrics->handled = xcalloc(method_count, sizeof *metrics->handled);
+    /* etcd's bucket bounds, so that its dashboards and alert rules fit. */
+    histogram_init(&metrics->wal_fsync, 0.001, 14);
+    histogram_init(&metrics->apply, 0.0001, 20);
+}
+
+void metrics_release(struct metrics *metrics)
+{
+    free(metrics->started);
+    free(metrics->received);
+    free(metrics->sent);
+    free(metrics->handled);
+    *metrics = (struct metrics){.methods = NULL};
+}
+
+static const struct {
+    const char *type, *text;
+} checks[METRICS_CHECK_COUNT] = {
+    [METRICS_LIVEZ_SERIALIZABLE_READ] = {"livez", "serializable_read"},
+    [METRICS_READYZ_NON_LEARNER] = {"readyz", "non_learner"},
+    [METRICS_READYZ_DATA_CORRUPTION] = {"readyz", "data_corruption"},
+    [METRICS_READYZ_SERIALIZABLE_READ] = {"readyz", "serializable_read"},
+    [METRICS_READYZ_LINEARIZABLE_READ] = {"readyz", "linearizable_read"},
+};
+
+const char *metrics_check_type(enum metrics_check_name check)
+{
+    return checks[check].type;
+}
+
+const char *metrics_check_text(enum metrics_check_name check)
+{
+    return checks[check].text;
+}
+
+/* ---- printing ----
+ *
+ * The buffer's bound is far above all of this together; a text that is cut all the same is the
+ * caller's to notice. Label values are names of ours and hexadecimal ids: nothing to escape. */
+
+void metrics__head(struct buf *out, const char *name, const char *type, const char *help)
+{
+    (void)buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+void metrics__uint(struct buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value)
+{
+    metrics__head(out, name, type, help);
+    (void)buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+void metrics__double(struct buf *out, const char *name, const char *type, const char *help,
+                     double value)
+{
+    metrics__head(out, name, type, help);
+    (void)buf_printf(out, "%s %.15g\n", name, value);
+}
+
+static void print_histogram(struct buf *out, const char *name, const char *help,
+                            const struct metrics_histogram *histogram)
+{
+    double end = histogram->first;
+    uint64_t sum = 0;
+
+    metrics__head(out, name, "histogram", help);
+    for (size_t n = 0; n < histogram->buckets; n++) {
+        sum += histogram->count[n];
+        (void)buf_printf(out, "%s_bucket{le=\"%.10g\"} %llu\n", name, end, (unsigned long long)sum);
+        end *= 2;
+    }
+    sum += histogram->count[METRICS_BUCKETS_MAX];
+    (void)buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.15g\n%s_count %llu\n", name,
+                     (unsigned long long)sum, name, histogram->sum, name, (unsigned long long)sum);
+}
+
+static void print_counters(const struct metrics *metrics, struct buf *out)
+{
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"etcd_server_leader_changes_seen_total", "counter", "The number of leader changes seen.",
+         metrics->leader_changes},
+        {"etcd_server_proposals_failed_total", "counter",
+         "The total number of failed proposals seen.", metrics->proposals_failed},
+        {"etcd_server_slow_apply_total", "counter", "The total number of slow apply requests.",
+         metrics->slow_applies},
+        {"etcd_server_slow_read_indexes_total", "counter",
+         "The total number of read indexes that took long to confirm.", metrics->slow_read_indexes},
+        {"etcd_server_read_indexes_failed_total", "counter",
+         "The total number of failed read indexes seen.", metrics->read_indexes_failed},
+        {"etcd_server_health_success", "counter", "The total number of successful health checks.",
+         metrics->health_success},
+        {"etcd_server_health_failures", "counter", "The total number of failed health checks.",
+         metrics->health_failures},
+        {"etcd_server_quota_backend_bytes", "gauge", "Current backend storage quota size in bytes.",
+         metrics->quota_bytes},
+        {"etcd_mvcc_put_total", "counter", "Total number of puts seen by this member.",
+         metrics->puts},
+        {"etcd_mvcc_delete_total", "counter", "Total number of deletes seen by this member.",
+         metrics->deletes},
+        {"etcd_mvcc_range_total", "counter", "Total number of ranges seen by this member.",
+         metrics->ranges},
+        {"etcd_mvcc_txn_total", "counter", "Total number of txns seen by this member.",
+         metrics->txns},
+        {"etcd_network_client_grpc_received_bytes_total", "counter",
+         "The total number of bytes received from clients.", metrics->client_received_bytes},
+        {"etcd_network_client_grpc_sent_bytes_total", "counter",
+         "The total number of bytes sent to clients.", metrics->client_sent_bytes},
+        {"etcd_disk_wal_write_bytes_total", "gauge", "Total number of bytes written in WAL.",
+         metrics->wal_written_bytes},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        metrics__uint(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+    print_histogram(out, "etcd_disk_wal_fsync_duration_seconds",
+                    "The latency distributions of fsync called by WAL.", &metrics->wal_fsync);
+    /* etcd's own apply metric has labels for operation and outcome that we do not keep. */
+    print_histogram(out, "kvd_server_apply_duration_seconds",
+                    "The latency distribution of applying committed entries.", &metrics->apply);
+}
+
+static void print_versions(struct buf *out)
+{
+    metrics__head(out, "etcd_server_version", "gauge",
+                  "Which version is running. 1 for 'server_version' label with current version.");
+    (void)buf_printf(out, "etcd_server_version{server_version=\"%s\"} 1\n", ETCD_API_VERSION);
+    metrics__head(out, "etcd_cluster_version", "gauge",
+                  "Which version is running. 1 for 'cluster_version' label with current cluster "
+                  "version.");
+    (void)buf_printf(out, "etcd_cluster_version{cluster_version=\"%s\"} 1\n", ETCD_API_LINE);
+    metrics__head(out, "kvd_version", "gauge", "Version of kvd itself.");
+    (void)buf_printf(out, "kvd_version{version=\"%s\"} 1\n", KVD_VERSION);
+}
+
+/* Only checks that have been made at least once have a last outcome. */
+static void print_checks(const struct metrics *metrics, struct buf *out)
+{
+    metrics__head(out, "etcd_server_healthcheck", "gauge", "The result of each kind of check.");
+    for (size_t i = 0; i < METRICS_CHECK_COUNT; i++) {
+        if (metrics->checks[i].success + metrics->checks[i].error != 0)
+            (void)buf_printf(out, "etcd_server_healthcheck{type=\"%s\",name=\"%s\"} %d\n",
+                             checks[i].type, checks[i].text, metrics->checks[i].ok);
+    }
+    metrics__head(out, "etcd_server_healthchecks_total", "counter",
+                  "The total number of each kind of check.");
+    for (size_t i = 0; i < METRICS_CHECK_COUNT; i++) {
+        const char *format = "etcd_server_healthchecks_total{type=\"%s\",name=\"%s\",status=\"%s\"}"
+                             " %llu\n";
+
+        (void)buf_printf(out, format, checks[i].type, checks[i].text, "success",
+                         (unsigned long long)metrics->checks[i].success);
+        (void)buf_printf(out, format, checks[i].type, checks[i].text, "error",
+                         (unsigned long long)metrics->checks[i].error);
+    }
+}
+
+/* ---- per method ---- */
+
+static const char *kind_name(enum grpc_kind kind)
+{
+    static const char *const names[] = {
+        [GRPC_UNARY] = "unary",
+        [GRPC_SERVER_STREAM] = "server_stream",
+        [GRPC_BIDI_STREAM] = "bidi_stream",
+    };
+
+    return names[kind];
+}
+
+static void print_labels(struct buf *out, const char *name, const struct grpc_method *method)
+{
+    (void)buf_printf(out, "%s{grpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"", name,
+                     method->name, method->service, kind_name(method->kind));
+}
+
+static void print_by_method(const struct metrics *metrics, struct buf *out, const char *name,
+                            const char *help, const uint64_t *values)
+{
+    metrics__head(out, name, "counter", help);
+    for (size_t i = 0; i < metrics->method_count; i++) {
+        print_labels(out, name, &metrics->methods[i]);
+        (void)buf_printf(out, "} %llu\n", (unsigned long long)values[i]);
+    }
+}
+
+/* All combinations are there from the start: a rate over a counter that begins with its first event
+ * misses that event. */
+static void print_handled(const struct metrics *metrics, struct buf *out)
+{
+    static const char name[] = "grpc_server_handled_total";
+
+    metrics__head(out, name, "counter",
+                  "Total number of RPCs completed on the server, regardless of success or "
+                  "failure.");
+    for (size_t i = 0; i < metrics->method_count; i++) {
+        for (int code = 0; code < GRPC_STATUS_COUNT; code++) {
+            print_labels(out, name, &metrics->methods[i]);
+            (void)buf_printf(out, ",grpc_code=\"%s\"} %llu\n",
+                             grpc_status_name((enum grpc_status)code),
+                             (unsigned long long)metrics->handled[i][code]);
+        }
+    }
+}
+
+static void print_methods(const struct metrics *metrics, struct buf *out)
+{
+    print_by_method(metrics, out, "grpc_server_started_total",
+                    "Total number of RPCs started on the server.", metrics->started);
+    print_by_method(metrics, out, "grpc_server_msg_received_total",
+                    "Total number of RPC stream messages received on the server.",
+                    metrics->received);
+    print_by_method(metrics, out, "grpc_server_msg_sent_total",
+                    "Total number of gRPC stream messages sent by the server.", metrics->sent);
+    print_handled(metrics, out);
+}
+
+/* ---- what the member knows ---- */
+
+static void print_member(const struct member_info *info, struct buf *out)
+{
+    const struct {
+        const char *name, *help;
+        uint64_t value;
+    } rows[] = {
+        {"etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.",
+         info->raft.leader != 0},
+        {"etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.",
+         info->raft.role == REPLICA_LEADER},
+        {"etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.",
+         info->is_learner},
+        {"etcd_server_proposals_committed_total",
+         "The total number of consensus proposals committed.", info->raft.commit_index},
+        {"etcd_server_proposals_applied_total", "The total number of consensus proposals applied.",
+         info->raft.applied_index},
+        {"etcd_server_proposals_pending", "The current number of pending proposals to commit.",
+         info->raft.pending},
+        {"etcd_mvcc_db_total_size_in_bytes",
+         "Total size of the keyspace in bytes: records and index, in memory.", info->db_size},
+        {"etcd_mvcc_db_total_size_in_use_in_bytes",
+         "Share of the keyspace that its live keys need, in bytes.", info->db_size_in_use},
+        {"etcd_debugging_mvcc_keys_total", "Total number of keys.", info->keys},
+        {"etcd_debugging_mvcc_current_revision", "The current revision of store.",
+         (uint64_t)info->revision},
+        {"kvd_raft_term", "The current raft term.", info->raft.term},
+        {"kvd_raft_entry_cache_bytes", "Size of the raft entries kept in memory.",
+         info->raft.cache_bytes},
+        {"kvd_disk_wal_size_bytes", "Size of the log's files.", info->wal_bytes},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        metrics__uint(out, rows[i].name, "gauge", rows[i].help, rows[i].value);
+
+    /* -1 until the first compaction. */
+    metrics__head(out, "etcd_debugging_mvcc_compact_revision", "gauge",
+                  "The revision of the last compaction in store.");
+    (void)buf_printf(out, "etcd_debugging_mvcc_compact_revision %lld\n",
+                     (long long)info->compact_revision);
+    metrics__head(out, "etcd_server_id", "gauge",
+                  "Server or member ID in hexadecimal format. 1 for 'server_id' label with current "
+                  "ID.");
+    (void)buf_printf(out, "etcd_server_id{server_id=\"%llx\"} 1\n",
+                     (unsigned long long)info->member_id);
+    metrics__head(out, "kvd_server_alarm", "gauge", "Whether any member has raised the alarm.");
+    (void)buf_printf(out, "kvd_server_alarm{alarm_type=\"NOSPACE\"} %d\n", info->alarm_nospace);
+    (void)buf_printf(out, "kvd_server_alarm{alarm_type=\"CORRUPT\"} %d\n", info->alarm_corrupt);
+}
+
+enum peer_metric {
+    PEER_SENT_BYTES,
+    PEER_RECEIVED_BYTES,
+    PEER_SENT_FAILURES,
+    PEER_ACTIVE,
+    PEER_ROUND_TRIP,
+    PEER_METRIC_COUNT,
+};
+
+static void print_peer(struct buf *out, enum peer_metric metric, const char *name, uint64_t self,
+                       uint64_t peer, const struct peer_stats *stats)
+{
+    unsigned long long id = peer;
+
+    switch (metric) {
+    case PEER_SENT_BYTES:
+        (void)buf_printf(out, "%s{To=\"%llx\"} %llu\n", name, id,
+                         (unsigned long long)stats->sent_bytes);
+        return;
+    case PEER_RECEIVED_BYTES:
+        (void)buf_printf(out, "%s{From=\"%llx\"} %llu\n", name, id,
+                         (unsigned long long)stats->received_bytes);
+        return;
+    case PEER_SENT_FAILURES:
+        (void)buf_printf(out, "%s{To=\"%llx\"} %llu\n", name, id,
+                         (unsigned long long)stats->sent_failures);
+        return;
+    case PEER_ACTIVE:
+        (void)buf_printf(out, "%s{Local=\"%llx\",Remote=\"%llx\"} %d\n", name,
+                         (unsigned long long)self, id, stats->connected);
+        return;
+    case PEER_ROUND_TRIP:
+        if (stats->round_trip_us != 0)
+            (void)buf_printf(out, "%s{To=\"%llx\"} %.10g\n", name, id,
+                             (double)stats->round_trip_us / 1e6);
+        return;
+    case PEER_METRIC_COUNT:
+        break;
+    }
+    ASSERT(false);
+}
+
+static void print_peers(const struct member *member, uint64_t self, struct buf *out)
+{
+    static const struct {
+        const char *name, *type, *help;
+    } rows[PEER_METRIC_COUNT] = {
+        [PEER_SENT_BYTES] = {"etcd_network_peer_sent_bytes_total", "counter",
+                             "The total number of bytes sent to peers."},
+        [PEER_RECEIVED_BYTES] = {"etcd_network_peer_received_bytes_total", "counter",
+                                 "The total number of bytes received from peers."},
+        [PEER_SENT_FAILURES] = {"etcd_network_peer_sent_failures_total", "counter",
+                                "The total number of send failures to peers."},
+        [PEER_ACTIVE] = {"etcd_network_active_peers", "gauge",
+                         "The current number of active peer connections."},
+        /* The peers keep their last measurement only, so this is no histogram like etcd's. */
+        [PEER_ROUND_TRIP] = {"kvd_network_peer_last_round_trip_seconds", "gauge",
+                             "The last measured round trip time to a peer."},
+    };
+
+    for (size_t i = 0; i < PEER_METRIC_COUNT; i++) {
+        struct peer_stats stats;
+        uint64_t id;
+
+        metrics__head(out, rows[i].name, rows[i].type, rows[i].help);
+        for (size_t n = 0; member_peer(member, n, &id, &stats); n++)
+            print_peer(out, (enum peer_metric)i, rows[i].name, self, id, &stats);
+    }
+}
+
+void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out)
+{
+    print_versions(out);
+    if (member != NULL) {
+        struct member_info info;
+
+        member_info(member, &info);
+        print_member(&info, out);
+        print_peers(member, info.member_id, out);
+    }
+    print_counters(metrics, out);
+    print_checks(metrics, out);
+    print_methods(metrics, out);
+    metrics__print_process(out);
+}

@@ -1,0 +1,18 @@
+/* Shared by the metrics_*.c files. */
+#ifndef KVD_SERVER_METRICS_INTERNAL_H
+#define KVD_SERVER_METRICS_INTERNAL_H
+
+#include "base/buf.h"
+
+/* The two comment lines that come before the samples of a metric. */
+void metrics__head(struct buf *out, const char *name, const char *type, const char *help);
+/* A metric without labels, whole. */
+void metrics__uint(struct buf *out, const char *name, const char *type, const char *help,
+                   uint64_t value);
+void metrics__double(struct buf *out, const char *name, const char *type, const char *help,
+                     double value);
+
+/* What the kernel knows of this process: the standard process_* set and etcd's os_fd_*. */
+void metrics__print_process(struct buf *out);
+
+#endif

@@ -1,0 +1,47 @@
+/* What the services share: taking a request apart, answering it, waiting for a read point. */
+#ifndef KVD_SERVER_SERVICE_H
+#define KVD_SERVER_SERVICE_H
+
+#include "proto/rpc.pb-c.h"
+#include "server/encode.h"
+#include "server/member_internal.h"
+
+/* The request, unpacked into the call's arena, after the checks that every call gets (malformed,
+ * client-api-version, hasleader, stopping). NULL: the call has been answered. */
+void *service_begin(struct grpc_call *call, struct slice message,
+                    const ProtobufCMessageDescriptor *type);
+
+struct member *service_member(const struct grpc_call *call);
+void service_fail(struct grpc_call *call, enum status status);
+/* Packs the message into the output and ends the call with OK. */
+void service_reply(struct grpc_call *call, const ProtobufCMessage *message);
+/* Cluster id, member id and term into a header; the revision is the caller's. */
+void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header);
+/* A header in the call's arena. */
+Etcdserverpb__ResponseHeader *service_header(struct grpc_call *call, int64_t revision);
+struct encode_header service_encode_header(const struct member *member, int64_t revision);
+
+/* Runs run(call, request), at once or later, when the state machine holds everything that was
+ * acknowledged before; answers the call itself if that does not come about. */
+typedef void (*service_run)(struct grpc_call *call, const void *request);
+void service_read(struct grpc_call *call, const void *request, service_run run);
+
+/* on_cancel of every method: tells the waiter, if the call has one. */
+void service_on_cancel(struct grpc_call *call);
+
+/* ---- the methods, for the table in services.c ---- */
+
+void service_kv_range(struct grpc_call *call, struct slice message);
+void service_kv_put(struct grpc_call *call, struct slice message);
+void service_kv_delete(struct grpc_call *call, struct slice message);
+void service_kv_txn(struct grpc_call *call, struct slice message);
+void service_kv_compact(struct grpc_call *call, struct slice message);
+void service_cluster_member_list(struct grpc_call *call, struct slice message);
+void service_maintenance_alarm(struct grpc_call *call, struct slice message);
+void service_maintenance_status(struct grpc_call *call, struct slice message);
+void service_maintenance_hash(struct grpc_call *call, struct slice message);
+void service_maintenance_hash_kv(struct grpc_call *call, struct slice message);
+void service_health_check(struct grpc_call *call, struct slice message);
+void service_health_watch(struct grpc_call *call, struct slice message);
+
+#endif

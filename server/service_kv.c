@@ -1,0 +1,216 @@
+/* etcdserverpb.KV (etcd-api.md section 5). */
+#include "server/machine_internal.h"
+#include "server/service.h"
+#include "server/validate.h"
+
+/* ---- range ---- */
+
+static void run_range(struct grpc_call *call, const void *message)
+{
+    const Etcdserverpb__RangeRequest *request = message;
+    struct member *member = service_member(call);
+    const struct mvcc *mvcc = member->machine->mvcc;
+    struct mvcc_range_result result;
+    struct encode_header header;
+    struct mvcc_range range;
+    int rc;
+
+    (void)machine__range_of(request, &range); /* validated */
+    rc = mvcc_range(mvcc, &range, grpc_call_arena(call), &result);
+    if (rc != 0) {
+        service_fail(call, status_of_error(rc));
+        return;
+    }
+    if (member->metrics != NULL)
+        member->metrics->ranges++;
+    /* Keys and values go from the store straight into the output. */
+    header = service_encode_header(member, mvcc_revision(mvcc));
+    (void)encode_range(grpc_call_message(call, encode_range_size(&header, &result)), &header,
+                       &result); /* writes the size it said */
+    grpc_call_reply(call);
+}
+
+void service_kv_range(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__RangeRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__range_request__descriptor);
+    if (request == NULL)
+        return;
+    status = validate_range(request);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    else if (request->serializable)
+        run_range(call, request);
+    else
+        service_read(call, request, run_range);
+}
+
+/* ---- writes ---- */
+
+static void reply_empty(struct member *member, struct grpc_call *call, int64_t revision)
+{
+    struct encode_header header = service_encode_header(member, revision);
+
+    (void)encode_empty(grpc_call_message(call, encode_empty_size(&header)),
+                       &header); /* writes the size it said */
+    grpc_call_reply(call);
+}
+
+static void on_put(struct member *member, struct grpc_call *call, const void *request,
+                   enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__PutResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    if (response->prev_kv == NULL) {
+        reply_empty(member, call, result->revision);
+        return;
+    }
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+static void on_delete(struct member *member, struct grpc_call *call, const void *request,
+                      enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__DeleteRangeResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+static void on_txn(struct member *member, struct grpc_call *call, const void *request,
+                   enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__TxnResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+/* The end of every write: proposed, or answered. */
+static void propose(struct grpc_call *call, const void *request, enum command_kind kind,
+                    struct slice message, write_done done)
+{
+    enum status status = member__write(service_member(call), call, request, kind, message, done);
+
+    if (status != STATUS_OK)
+        service_fail(call, status);
+}
+
+void service_kv_put(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__PutRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__put_request__descriptor);
+    if (request == NULL)
+        return;
+    status = validate_put(request);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    else
+        propose(call, request, COMMAND_PUT, message, on_put);
+}
+
+void service_kv_delete(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__DeleteRangeRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__delete_range_request__descriptor);
+    if (request == NULL)
+        return;
+    status = validate_delete(request);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    else
+        propose(call, request, COMMAND_DELETE, message, on_delete);
+}
+
+/* ---- txn ---- */
+
+static void run_read_txn(struct grpc_call *call, const void *request)
+{
+    struct member *member = service_member(call);
+    struct machine_result result;
+
+    machine_read_txn(member->machine, request, grpc_call_arena(call), &result);
+    on_txn(member, call, request, status_of_error(result.code), &result);
+}
+
+void service_kv_txn(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__TxnRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__txn_request__descriptor);
+    if (request == NULL)
+        return;
+    status =
+        validate_txn(request, service_member(call)->config->max_txn_ops, grpc_call_arena(call));
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    else if (!txn_is_read_only(request))
+        propose(call, request, COMMAND_TXN, message, on_txn);
+    else if (txn_is_serializable(request))
+        run_read_txn(call, request);
+    else
+        service_read(call, request, run_read_txn);
+}
+
+/* ---- compact ---- */
+
+static void on_compacted(struct compact_wait *wait)
+{
+    struct member *member = service_member(wait->call);
+
+    reply_empty(member, wait->call, mvcc_revision(member->machine->mvcc));
+}
+
+static void on_compact(struct member *member, struct grpc_call *call, const void *message,
+                       enum status status, const struct machine_result *result)
+{
+    const Etcdserverpb__CompactionRequest *request = message;
+    struct compact_wait *wait;
+
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    if (!request->physical) {
+        reply_empty(member, call, result->revision);
+        return;
+    }
+    wait = arena_alloc(grpc_call_arena(call), sizeof *wait);
+    *wait = (struct compact_wait){.call = call, .done = on_compacted};
+    member__wait_compacted(member, wait);
+}
+
+void service_kv_compact(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__CompactionRequest *request;
+
+    request = service_begin(call, message, &etcdserverpb__compaction_request__descriptor);
+    if (request != NULL)
+        propose(call, request, COMMAND_COMPACT, message, on_compact);
+}

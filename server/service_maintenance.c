@@ -1,0 +1,202 @@
+/* etcdserverpb.Maintenance (etcd-api.md section 9): Alarm, Status, Hash, HashKV. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/codec.h"
+#include "base/crc32c.h"
+#include "base/version.h"
+#include "server/service.h"
+
+enum { ALARM_TEXT_SIZE = 64 };
+static const int64_t quota_default = INT64_C(2) << 30;
+
+/* ---- alarms ---- */
+
+static void run_alarm_get(struct grpc_call *call, const void *message)
+{
+    const Etcdserverpb__AlarmRequest *request = message;
+    const struct machine *machine = service_member(call)->machine;
+    struct arena *arena = grpc_call_arena(call);
+    Etcdserverpb__AlarmResponse response = ETCDSERVERPB__ALARM_RESPONSE__INIT;
+    Etcdserverpb__AlarmMember *each = arena_alloc(arena, machine->alarm_count * sizeof *each);
+
+    response.header = service_header(call, mvcc_revision(machine->mvcc));
+    response.alarms = arena_alloc(arena, machine->alarm_count * sizeof *response.alarms);
+    for (size_t i = 0; i < machine->alarm_count; i++) {
+        const struct machine_alarm *alarm = &machine->alarms[i];
+
+        if (request->alarm != ETCDSERVERPB__ALARM_TYPE__NONE &&
+            alarm->type != (uint32_t)request->alarm)
+            continue;
+        etcdserverpb__alarm_member__init(&each[i]);
+        each[i].memberid = alarm->member;
+        each[i].alarm = (Etcdserverpb__AlarmType)alarm->type;
+        response.alarms[response.n_alarms++] = &each[i];
+    }
+    service_reply(call, &response.base);
+}
+
+static void on_alarm(struct member *member, struct grpc_call *call, const void *request,
+                     enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__AlarmResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+/* etcd sends a GET through the log; a read point says the same without writing. */
+void service_maintenance_alarm(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__AlarmRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__alarm_request__descriptor);
+    if (request == NULL)
+        return;
+    if (request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET) {
+        service_read(call, request, run_alarm_get);
+        return;
+    }
+    status = member__write(service_member(call), call, request, COMMAND_ALARM, message, on_alarm);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+}
+
+/* ---- status ---- */
+
+/* One text per thing that is wrong, as etcd words them. */
+static void fill_errors(const struct member *member, struct arena *arena,
+                        Etcdserverpb__StatusResponse *out)
+{
+    const struct machine *machine = member->machine;
+
+    out->errors = arena_alloc(arena, (machine->alarm_count + 1) * sizeof *out->errors);
+    if (member->leader == 0)
+        out->errors[out->n_errors++] = (char *)(uintptr_t)status_line(STATUS_NO_LEADER)->text;
+    for (size_t i = 0; i < machine->alarm_count; i++) {
+        const struct machine_alarm *alarm = &machine->alarms[i];
+        char *text = arena_alloc(arena, ALARM_TEXT_SIZE);
+
+        (void)snprintf(text, ALARM_TEXT_SIZE, "memberID:%" PRIu64 " alarm:%s", alarm->member,
+                       alarm->type == ETCDSERVERPB__ALARM_TYPE__NOSPACE   ? "NOSPACE"
+                       : alarm->type == ETCDSERVERPB__ALARM_TYPE__CORRUPT ? "CORRUPT"
+                                                                          : "UNKNOWN");
+        out->errors[out->n_errors++] = text;
+    }
+}
+
+void service_maintenance_status(struct grpc_call *call, struct slice message)
+{
+    struct member *member = service_member(call);
+    Etcdserverpb__StatusResponse response = ETCDSERVERPB__STATUS_RESPONSE__INIT;
+    Etcdserverpb__DowngradeInfo no_downgrade = ETCDSERVERPB__DOWNGRADE_INFO__INIT;
+    char version[] = ETCD_API_VERSION, storage_version[] = ETCD_CLUSTER_VERSION;
+    struct member_info info;
+
+    if (service_begin(call, message, &etcdserverpb__status_request__descriptor) == NULL)
+        return;
+    member_info(member, &info);
+    response.header = service_header(call, info.revision);
+    response.version = version;
+    response.dbsize = (int64_t)info.db_size;
+    response.dbsizeinuse = (int64_t)info.db_size_in_use;
+    response.leader = info.raft.leader;
+    response.raftindex = info.raft.commit_index;
+    response.raftterm = info.raft.term;
+    response.raftappliedindex = info.raft.applied_index;
+    response.islearner = info.is_learner;
+    response.storageversion = storage_version;
+    response.dbsizequota = member->config->quota_backend_bytes;
+    if (response.dbsizequota == 0)
+        response.dbsizequota = quota_default;
+    response.downgradeinfo = &no_downgrade;
+    fill_errors(member, grpc_call_arena(call), &response);
+    service_reply(call, &response.base);
+}
+
+/* ---- hashes ---- */
+
+static bool hash_failed(struct hash_job *job, int code)
+{
+    grpc_call_set_data(job->call, NULL);
+    if (code != 0)
+        service_fail(job->call, status_of_error(code));
+    return code != 0;
+}
+
+static void on_hash_kv(struct hash_job *job, int code)
+{
+    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+
+    if (hash_failed(job, code))
+        return;
+    response.header = service_header(job->call, mvcc_revision(job->member->machine->mvcc));
+    response.hash = job->hash.hash;
+    response.compact_revision = job->hash.compact_revision;
+    response.hash_revision = job->hash.revision;
+    service_reply(job->call, &response.base);
+}
+
+/* CRC-32C over what HashKV covers at the newest revision, then that revision, the compaction's, and
+ * the alarms (type, member), each as 8 little-endian bytes. Equal on members in the same state; not
+ * comparable with etcd's, which hashes its database file. */
+static uint32_t state_hash(const struct hash_job *job)
+{
+    const struct machine *machine = job->member->machine;
+    uint32_t hash = job->hash.hash;
+    uint8_t bytes[16];
+
+    put_le64(bytes, (uint64_t)job->hash.revision);
+    put_le64(bytes + 8, (uint64_t)job->hash.compact_revision);
+    hash = crc32c_extend(hash, bytes, sizeof bytes);
+    for (size_t i = 0; i < machine->alarm_count; i++) {
+        put_le64(bytes, machine->alarms[i].type);
+        put_le64(bytes + 8, machine->alarms[i].member);
+        hash = crc32c_extend(hash, bytes, sizeof bytes);
+    }
+    return hash;
+}
+
+static void on_hash(struct hash_job *job, int code)
+{
+    Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
+
+    if (hash_failed(job, code))
+        return;
+    response.header = service_header(job->call, job->hash.revision);
+    response.hash = state_hash(job);
+    service_reply(job->call, &response.base);
+}
+
+static void start_hash(struct grpc_call *call, int64_t revision,
+                       void (*done)(struct hash_job *job, int code))
+{
+    struct hash_job *job = arena_calloc(grpc_call_arena(call), sizeof *job);
+
+    job->call = call;
+    job->revision = revision;
+    job->done = done;
+    member__hash(service_member(call), job);
+}
+
+void service_maintenance_hash(struct grpc_call *call, struct slice message)
+{
+    if (service_begin(call, message, &etcdserverpb__hash_request__descriptor) != NULL)
+        start_hash(call, 0, on_hash);
+}
+
+void service_maintenance_hash_kv(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__HashKVRequest *request;
+
+    request = service_begin(call, message, &etcdserverpb__hash_kvrequest__descriptor);
+    if (request != NULL)
+        start_hash(call, request->revision, on_hash_kv);
+}

@@ -1,0 +1,182 @@
+#include "server/services.h"
+
+#include "server/scan.h"
+#include "server/service.h"
+
+#define UNARY(service_name, method_name, handler)                                                  \
+    {                                                                                              \
+        .service = (service_name), .name = (method_name), .kind = GRPC_UNARY,                      \
+        .on_message = (handler), .on_cancel = service_on_cancel                                    \
+    }
+#define SERVER_STREAM(service_name, method_name, handler)                                          \
+    {                                                                                              \
+        .service = (service_name), .name = (method_name), .kind = GRPC_SERVER_STREAM,              \
+        .on_message = (handler), .on_cancel = service_on_cancel                                    \
+    }
+
+static const struct grpc_method methods[] = {
+    UNARY("etcdserverpb.KV", "Range", service_kv_range),
+    UNARY("etcdserverpb.KV", "Put", service_kv_put),
+    UNARY("etcdserverpb.KV", "DeleteRange", service_kv_delete),
+    UNARY("etcdserverpb.KV", "Txn", service_kv_txn),
+    UNARY("etcdserverpb.KV", "Compact", service_kv_compact),
+    UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list),
+    UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm),
+    UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status),
+    UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash),
+    UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
+    UNARY("grpc.health.v1.Health", "Check", service_health_check),
+    SERVER_STREAM("grpc.health.v1.Health", "Watch", service_health_watch),
+};
+
+const struct grpc_method *services_methods(size_t *count)
+{
+    *count = ARRAY_LEN(methods);
+    return methods;
+}
+
+struct member *service_member(const struct grpc_call *call)
+{
+    return grpc_call_ctx(call);
+}
+
+void service_fail(struct grpc_call *call, enum status status)
+{
+    const struct status_line *line = status_line(status);
+
+    grpc_call_finish(call, line->code, line->text);
+}
+
+/* RFC 3629, section 4. */
+static bool is_utf8(struct slice text)
+{
+    size_t i = 0;
+
+    while (i < text.len) {
+        uint8_t lead = text.data[i++];
+        size_t more = lead < 0x80 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+        uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+        uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+
+        if ((lead >= 0x80 && lead < 0xc2) || lead > 0xf4 || more > text.len - i)
+            return false;
+        for (; more > 0; more--, low = 0x80, high = 0xbf)
+            if (text.data[i] < low || text.data[i++] > high)
+                return false;
+    }
+    return true;
+}
+
+/* In the order of etcd's interceptor; a member that stops comes first. */
+static enum status check_call(const struct member *member, const struct grpc_call *call)
+{
+    if (member->failed || member->state >= MEMBER_DRAINING)
+        return STATUS_STOPPED;
+    if (!is_utf8(grpc_call_header(call, "client-api-version")))
+        return STATUS_INVALID_CLIENT_API;
+    if (member->leader == 0 && slice_eq(grpc_call_header(call, "hasleader"), slice_str("true")))
+        return STATUS_NO_LEADER;
+    return STATUS_OK;
+}
+
+void *service_begin(struct grpc_call *call, struct slice message,
+                    const ProtobufCMessageDescriptor *type)
+{
+    ProtobufCMessage *request;
+    enum status status;
+
+    if (scan_unpack(type, message, grpc_call_arena(call), &request) != 0) {
+        service_fail(call, STATUS_MALFORMED);
+        return NULL;
+    }
+    status = check_call(service_member(call), call);
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return NULL;
+    }
+    return request;
+}
+
+void service_reply(struct grpc_call *call, const ProtobufCMessage *message)
+{
+    uint8_t *out = grpc_call_message(call, protobuf_c_message_get_packed_size(message));
+
+    (void)protobuf_c_message_pack(message, out); /* writes the size it said */
+    grpc_call_reply(call);
+}
+
+void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header)
+{
+    header->cluster_id = member->boot.cluster_id;
+    header->member_id = member->boot.member_id;
+    header->raft_term = member->term;
+}
+
+Etcdserverpb__ResponseHeader *service_header(struct grpc_call *call, int64_t revision)
+{
+    Etcdserverpb__ResponseHeader *header = arena_alloc(grpc_call_arena(call), sizeof *header);
+
+    etcdserverpb__response_header__init(header);
+    service_fill_header(service_member(call), header);
+    header->revision = revision;
+    return header;
+}
+
+struct encode_header service_encode_header(const struct member *member, int64_t revision)
+{
+    return (struct encode_header){.cluster_id = member->boot.cluster_id,
+                                  .member_id = member->boot.member_id,
+                                  .revision = revision,
+                                  .raft_term = member->term};
+}
+
+/* ---- waiting for a read point ---- */
+
+struct call_read {
+    struct waiter waiter;
+    struct member_read read;
+    struct grpc_call *call;
+    const void *request;
+    service_run run;
+};
+
+static void on_read(struct member_read *read, int status)
+{
+    struct call_read *wait = CONTAINER_OF(read, struct call_read, read);
+
+    grpc_call_set_data(wait->call, NULL);
+    if (status == 0)
+        wait->run(wait->call, wait->request);
+    else
+        service_fail(wait->call, status_of_error(status));
+}
+
+static void cancel_read(struct waiter *waiter)
+{
+    struct call_read *wait = CONTAINER_OF(waiter, struct call_read, waiter);
+
+    member_read_cancel(service_member(wait->call), &wait->read);
+}
+
+void service_read(struct grpc_call *call, const void *request, service_run run)
+{
+    struct call_read *wait = arena_alloc(grpc_call_arena(call), sizeof *wait);
+
+    *wait = (struct call_read){.waiter.cancel = cancel_read,
+                               .read.cb = on_read,
+                               .call = call,
+                               .request = request,
+                               .run = run};
+    if (member__read(service_member(call), &wait->read))
+        run(call, request);
+    else
+        grpc_call_set_data(call, &wait->waiter);
+}
+
+void service_on_cancel(struct grpc_call *call)
+{
+    struct waiter *waiter = grpc_call_data(call);
+
+    if (waiter != NULL)
+        waiter->cancel(waiter);
+}

@@ -1,0 +1,60 @@
+#include "server/status.h"
+
+#include "base/err.h"
+#include "base/util.h"
+
+static const struct status_line lines[STATUS_COUNT] = {[STATUS_OK] = {GRPC_OK, ""},
+#define X(name, code, text) [name] = {code, text},
+                                                       STATUS_MAP(X)
+#undef X
+};
+
+const struct status_line *status_line(enum status status)
+{
+    ASSERT(status > STATUS_OK && status < STATUS_COUNT);
+    return &lines[status];
+}
+
+enum status status_of_error(int code)
+{
+    switch (code) {
+    case 0:
+        return STATUS_OK;
+    case KV_EPROTO:
+        return STATUS_MALFORMED;
+    case KV_EINVAL: /* the service checks what etcd checks; what is left is an empty key */
+        return STATUS_EMPTY_KEY;
+    case KV_ETOOBIG:
+        return STATUS_REQUEST_TOO_LARGE;
+    case KV_ENOTFOUND:
+        return STATUS_MEMBER_NOT_FOUND;
+    case KV_ECORRUPT:
+        return STATUS_CORRUPT;
+    case KV_ECANCELED:
+        return STATUS_REQUEST_CANCELED;
+    case KV_ETIMEDOUT:
+        return STATUS_TIMEOUT;
+    case KV_ECONN:
+        return STATUS_TIMEOUT_CONNECTION;
+    case KV_ENOTLEADER:
+        return STATUS_NOT_LEADER;
+    case KV_ENOLEADER:
+        return STATUS_NO_LEADER;
+    case KV_ELEADERCHANGED:
+        return STATUS_LEADER_CHANGED;
+    case KV_ECOMPACTED:
+        return STATUS_COMPACTED;
+    case KV_EFUTURE:
+        return STATUS_FUTURE_REVISION;
+    case KV_EKEYNOTFOUND:
+        return STATUS_KEY_NOT_FOUND;
+    case KV_ELEASENOTFOUND:
+        return STATUS_LEASE_NOT_FOUND;
+    case KV_ENOQUOTA:
+        return STATUS_NO_SPACE;
+    case KV_ESTOPPED:
+        return STATUS_STOPPED;
+    default:
+        return STATUS_INTERNAL;
+    }
+}
