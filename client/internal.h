@@ -1,0 +1,91 @@
+/* What the files of libkv share. */
+#ifndef KVD_CLIENT_INTERNAL_H
+#define KVD_CLIENT_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "base/prng.h"
+#include "client/kv.h"
+#include "net/client.h"
+
+/* A connection. It may outlive its endpoint's interest: one that the server has said goodbye to
+ * finishes its calls while the endpoint already has the next one. */
+struct kv__conn {
+    struct kv__endpoint *endpoint;
+    struct grpc_conn *grpc;
+    struct list link; /* in client->conns until it is closed */
+};
+
+/*      connect            on_ready
+ * IDLE ────────▶ CONNECTING ────────▶ READY
+ *                    │ on_down           │ on_down
+ *                    ▼                   │
+ *                  DOWN ◀────────────────┘      DOWN ─ connect after retry_at ▶ CONNECTING */
+enum kv__endpoint_state { ENDPOINT_IDLE, ENDPOINT_CONNECTING, ENDPOINT_READY, ENDPOINT_DOWN };
+
+struct kv__endpoint {
+    struct kv_client *client;
+    char *text; /* as given; names the endpoint in errors */
+    struct net_addr addr;
+    enum kv__endpoint_state state;
+    struct kv__conn *conn;  /* while CONNECTING or READY */
+    uint64_t since_ms;      /* start of CONNECTING */
+    uint64_t not_before_ms; /* DOWN: no connect; READY: no call, its server was UNAVAILABLE */
+    unsigned failures;      /* in a row; an answer ends the row */
+    struct err err;         /* why it went down last; code 0: never did */
+};
+
+struct kv_client {
+    uv_loop_t *loop;
+    uv_loop_t own_loop; /* initialised if loop points to it */
+    uv_timer_t timer;   /* the earliest moment at which waiting calls or endpoints need care */
+    struct kv_options options;
+    struct kv__endpoint *endpoints;
+    size_t endpoints_len;
+    size_t current;      /* where the search for a ready endpoint begins */
+    struct list conns;   /* kv__conn.link */
+    struct list waiting; /* kv_call.link: no stream, wants a connection */
+    struct list running; /* kv_call.link: has a stream */
+    struct prng prng;    /* spreads backoff */
+    unsigned handles;    /* connections and the timer, not yet closed */
+    bool closing;
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
+};
+
+uint64_t kv__now(const struct kv_client *client);
+/* 25 ms doubling with each failure up to 1.6 s, give or take a tenth. */
+uint64_t kv__backoff(struct kv_client *client, unsigned failures);
+/* Calls kv__pump() from the loop, at the latest at that moment. */
+void kv__wake_at(struct kv_client *client, uint64_t at_ms);
+
+/* Hands waiting calls to ready endpoints, makes connections, ends calls that waited too long. From
+ * the loop only, never from inside kv_call_start(). */
+void kv__pump(struct kv_client *client);
+
+/* A ready endpoint by the client's way of balancing, or endpoints_len if there is none now. */
+size_t kv__endpoint_pick(struct kv_client *client);
+/* Starts connections for waiting calls: one, and the next one when that hangs. */
+void kv__endpoint_connect_some(struct kv_client *client);
+/* The earliest moment at which connect_some() or pick() can find something new; UINT64_MAX: none.
+ */
+uint64_t kv__endpoint_next_event(const struct kv_client *client);
+/* Its server cannot serve now: others come first for a while. */
+void kv__endpoint_avoid(struct kv__endpoint *endpoint);
+/* Its connection takes no new calls: it shall have another one. */
+void kv__endpoint_retire(struct kv__endpoint *endpoint);
+void kv__conns_close(struct kv_client *client);
+/* "connecting to a: refused; connecting to b: refused; is kvd running there?" */
+void kv__endpoint_explain(const struct kv_client *client, struct err *err);
+
+/* Ends call with KV_ECONN, KV_ETIMEDOUT or KV_ECANCELED and calls back. */
+void kv__call_give_up(struct kv_call *call, int code);
+/* Sends the request on a ready endpoint. KV_ECONN: it broke just now, call is as before. */
+int kv__call_send(struct kv_call *call, size_t endpoint);
+/* When the call has waited long enough for a connection. */
+uint64_t kv__call_wait_until(const struct kv_call *call);
+
+/* Code for a status and message of a server; GRPC_OK is 0. */
+int kv__code_of(enum grpc_status status, const char *message);
+
+#endif
