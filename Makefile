@@ -65,7 +65,7 @@ $(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
 	$(call say,PROTOC)protoc-c --proto_path=proto --c_out=$(BUILD)/proto $<
 
-$(BUILD)/obj/proto/%.o: $(BUILD)/proto/%.pb-c.c | $(PROTO_H)
+$(BUILD)/obj/proto/%.pb-c.o: $(BUILD)/proto/%.pb-c.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(filter-out $(WARN),$(CFLAGS)) -MMD -MP -c -o $@ $<
 
@@ -75,6 +75,7 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 
 $(BUILD)/lib/libproto.a: $(PROTO_C:$(BUILD)/proto/%.c=$(BUILD)/obj/proto/%.o)
 $(foreach f,$(filter-out proto,$(FOLDERS)),$(eval $(BUILD)/lib/lib$(f).a: $(call obj,$(f))))
+$(BUILD)/lib/libctl.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out client/ctl/main.c,$(wildcard client/ctl/*.c)))
 $(BUILD)/lib/libtests.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c))
 $(BUILD)/lib/%.a:
 	@mkdir -p $(@D)
@@ -85,12 +86,13 @@ link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^
 
 $(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
-$(BUILD)/kvctl: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard client/ctl/*.c)) $(call lib,client $(NEEDS_client))
+$(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl client $(NEEDS_client))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvbench: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c)) $(call lib,client $(NEEDS_client))
 	$(call say,LINK)$(link) $(LDLIBS)
+TESTED_WITH_client := ctl
 define unit_rule
-$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,tests $(1) $(NEEDS_$(1)))
+$(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,tests $(1) $(NEEDS_$(1)) $(TESTED_WITH_$(1)))
 	@mkdir -p $$(@D)
 	$$(call say,LINK)$$(link) $$(LDLIBS) -lcmocka
 endef

@@ -62,10 +62,10 @@ class Client(threading.Thread):
                 self.acknowledged += 1
                 self.progress.notify_all()
 
-    def wait_for_write(self, timeout):
-        """Until one more write than now is acknowledged."""
+    def wait_for_writes(self, count, timeout):
+        """Until that many more writes than now are acknowledged."""
         with self.progress:
-            wanted = self.acknowledged + 1
+            wanted = self.acknowledged + count
             return self.progress.wait_for(lambda: self.acknowledged >= wanted, timeout)
 
     def check(self, kvs):
@@ -105,12 +105,12 @@ def run(args, size, rounds, score):
         everybody = rng.random() < 0.15
         victims = cluster.members if everybody else rng.sample(cluster.members, rng.randint(1, (size - 1) // 2))
         for client in rng.sample(clients, rng.randint(1, 3)):
-            score.check(client.wait_for_write(30), "writes go on")
+            score.check(client.wait_for_writes(rng.randint(1, 60), 30), "writes go on")
         for member in victims:
             member.kill()
         began = time.monotonic()
         if not everybody:
-            ok = clients[0].wait_for_write(30)
+            ok = clients[0].wait_for_writes(1, 30)
             longest = max(longest, time.monotonic() - began)
             score.check(ok, "%d of %d members: writes go on after kill -9 of %s"
                         % (size - len(victims), size, [m.name for m in victims]))

@@ -22,7 +22,7 @@ static const char usage[] =
 static const char *const bug_names[SIM_BUGS] = {"none", "skip-sync", "stale-read", "double-apply",
                                                 "forget-vote"};
 
-enum { WORKERS = 2, BITE_SEEDS = 400 };
+enum { WORKERS = 2, BITE_SEEDS = 3000 };
 
 struct worker {
     pid_t pid; /* 0: free */
