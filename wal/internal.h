@@ -3,7 +3,8 @@
  * format.c   bytes of segment headers and records        recover.c  reading it all at start-up
  * view.c     looking at a segment through a window       flush.c    encoding, writing, syncing
  * tail.c     is it the end, a torn tail, or damage?      segment.c  making and recycling segments
- * index.c    where entries are, which terms they have    wal.c read.c dump.c  the calls of wal.h */
+ * index.c    where entries are, which terms they have    repair.c   what a crash left behind
+ *                                                        wal.c read.c dump.c  the calls of wal.h */
 #ifndef KVD_WAL_INTERNAL_H
 #define KVD_WAL_INTERNAL_H
 
@@ -358,7 +359,7 @@ struct wal {
     unsigned cursor_next;
 };
 
-/* ---- recover.c ---- */
+/* ---- recover.c: reading it all at start-up ---- */
 
 /* What the folder holds. */
 struct wal__files {
@@ -376,7 +377,38 @@ void wal__files_release(struct wal__files *files);
 /* Opens a segment and checks its header. */
 int wal__segment_open(struct wal__view *view, struct disk disk, const char *dir, uint64_t number,
                       struct wal__segment_header *out, struct err *err);
+/* The log being read from start to end. */
+struct wal__replay {
+    struct wal *wal;
+    const struct wal__files *files;
+    size_t start; /* first of files->segments that counts */
+    size_t at;    /* the one being read */
+    struct wal__view view;
+    uint64_t offset;
+    uint32_t chain;
+    bool has_head; /* of the first segment: the state below is known */
+    uint64_t prev_end;
+    uint32_t prev_chain;
+    struct wal__pacer pacer;
+    uint64_t oldest;
+    bool sealed;               /* the one being read goes on in the next */
+    enum wal__verdict verdict; /* on the tail: END or CUT */
+};
+
+static inline uint64_t wal__replay_number(const struct wal__replay *r)
+{
+    return r->files->segments[r->at];
+}
+
 /* Fills wal from what is on disk; repairs what a crash left, unless it is read-only. */
 int wal__recover(struct wal *wal, const struct wal__files *files, struct err *err);
+
+/* ---- repair.c ---- */
+
+/* Adds up the segments' sizes. */
+int wal__count_bytes(struct wal__replay *r, struct err *err);
+/* After a replay without errors: cuts the tail if it was torn, makes all of it durable, opens or
+ * removes the other files. */
+int wal__repair(struct wal__replay *r, struct err *err);
 
 #endif

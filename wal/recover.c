@@ -1,5 +1,5 @@
-/* Reading the log from start to end at start-up. First everything is looked at and decided, then,
- * if all is well, what a crash left behind is put in order. */
+/* Reading the log from start to end at start-up. Everything is looked at and decided here; only if
+ * all is well does repair.c change anything. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,23 +11,6 @@
 #define REPAIR_HINT                                                                                \
     "; nothing was changed. Set the data directory aside and let the member rejoin from the "      \
     "others"
-
-struct replay {
-    struct wal *wal;
-    const struct wal__files *files;
-    size_t start; /* first of files->segments that counts */
-    size_t at;    /* the one being read */
-    struct wal__view view;
-    uint64_t offset;
-    uint32_t chain;
-    bool has_head; /* of the first segment: the state below is known */
-    uint64_t prev_end;
-    uint32_t prev_chain;
-    struct wal__pacer pacer;
-    uint64_t oldest;
-    bool sealed;               /* the one being read goes on in the next */
-    enum wal__verdict verdict; /* on the tail: END or CUT */
-};
 
 static int compare_numbers(const void *a, const void *b)
 {
@@ -114,14 +97,9 @@ static int check_ids(struct wal *wal, uint64_t number, const struct wal__segment
                    side->member_id);
 }
 
-static uint64_t replay_number(const struct replay *r)
+static int corrupt(const struct wal__replay *r, const char *what, struct err *err)
 {
-    return r->files->segments[r->at];
-}
-
-static int corrupt(const struct replay *r, const char *what, struct err *err)
-{
-    char *path = wal__segment_path(r->wal->dir, replay_number(r));
+    char *path = wal__segment_path(r->wal->dir, wal__replay_number(r));
 
     (void)err_set(err, KV_ECORRUPT, "%s: offset %" PRIu64 ": %s" REPAIR_HINT, path, r->offset,
                   what);
@@ -129,7 +107,7 @@ static int corrupt(const struct replay *r, const char *what, struct err *err)
     return KV_ECORRUPT;
 }
 
-static int missing(const struct replay *r, uint64_t number, struct err *err)
+static int missing(const struct wal__replay *r, uint64_t number, struct err *err)
 {
     char *path = wal__segment_path(r->wal->dir, number);
 
@@ -140,7 +118,7 @@ static int missing(const struct replay *r, uint64_t number, struct err *err)
 
 /* ---- applying one record; NULL, or what is wrong with it ---- */
 
-static const char *apply_head(struct replay *r, const struct wal__look *look)
+static const char *apply_head(struct wal__replay *r, const struct wal__look *look)
 {
     struct wal *wal = r->wal;
     struct wal__head head;
@@ -163,14 +141,14 @@ static const char *apply_head(struct replay *r, const struct wal__look *look)
     return NULL;
 }
 
-static const char *apply_entry(struct replay *r, const struct wal__look *look)
+static const char *apply_entry(struct wal__replay *r, const struct wal__look *look)
 {
     struct wal *wal = r->wal;
     uint64_t index = get_le64(look->payload);
     uint64_t term = get_le64(look->payload + 8);
     struct wal__point point = {
         .index = index,
-        .segment = replay_number(r),
+        .segment = wal__replay_number(r),
         .offset = look->record.offset,
         .chain = r->chain,
     };
@@ -186,7 +164,7 @@ static const char *apply_entry(struct replay *r, const struct wal__look *look)
     return NULL;
 }
 
-static const char *apply(struct replay *r, const struct wal__look *look)
+static const char *apply(struct wal__replay *r, const struct wal__look *look)
 {
     struct wal *wal = r->wal;
 
@@ -221,12 +199,12 @@ static const char *apply(struct replay *r, const struct wal__look *look)
 /* ---- one segment ---- */
 
 /* Looks behind a place that is not a good record, in its segment and in the next. */
-static int search_later(struct replay *r, enum wal__later *later, char *where, size_t where_size,
-                        struct err *err)
+static int search_later(struct wal__replay *r, enum wal__later *later, char *where,
+                        size_t where_size, struct err *err)
 {
     struct wal__view next = WAL__VIEW_INIT;
     struct wal__segment_header header;
-    uint64_t number = replay_number(r);
+    uint64_t number = wal__replay_number(r);
     uint64_t at = 0;
     int rc;
 
@@ -249,7 +227,7 @@ static int search_later(struct replay *r, enum wal__later *later, char *where, s
 }
 
 /* Decides about a place that is not a good record. 0: the log ends here. */
-static int replay_stop(struct replay *r, const struct wal__look *look, struct err *err)
+static int replay_stop(struct wal__replay *r, const struct wal__look *look, struct err *err)
 {
     const struct wal__tail_row *row;
     enum wal__later later = WAL__LATER_NONE;
@@ -270,16 +248,17 @@ static int replay_stop(struct replay *r, const struct wal__look *look, struct er
     return corrupt(r, text, err);
 }
 
-static int replay_segment(struct replay *r, struct err *err)
+static int replay_segment(struct wal__replay *r, struct err *err)
 {
     struct wal__segment_header header;
     struct wal__look look;
     const char *wrong;
     int rc;
 
-    rc = wal__segment_open(&r->view, r->wal->disk, r->wal->dir, replay_number(r), &header, err);
+    rc =
+        wal__segment_open(&r->view, r->wal->disk, r->wal->dir, wal__replay_number(r), &header, err);
     if (rc == 0)
-        rc = check_ids(r->wal, replay_number(r), &header, err);
+        rc = check_ids(r->wal, wal__replay_number(r), &header, err);
     if (rc != 0)
         return rc;
     wal__segments_push(&r->wal->index.segments, &header.segment);
@@ -315,7 +294,7 @@ static size_t run_start(const struct wal__files *files)
     return i;
 }
 
-static int check_whole(struct replay *r, struct err *err)
+static int check_whole(struct wal__replay *r, struct err *err)
 {
     struct wal *wal = r->wal;
     uint64_t lowest = r->files->segments[r->start];
@@ -340,7 +319,7 @@ static int check_whole(struct replay *r, struct err *err)
     return 0;
 }
 
-static int replay_all(struct replay *r, struct err *err)
+static int replay_all(struct wal__replay *r, struct err *err)
 {
     int rc;
 
@@ -352,183 +331,15 @@ static int replay_all(struct replay *r, struct err *err)
         if (!r->sealed)
             break;
         if (r->at + 1 == r->files->segments_len)
-            return missing(r, replay_number(r) + 1, err);
+            return missing(r, wal__replay_number(r) + 1, err);
         r->prev_end = r->offset;
         r->prev_chain = r->chain;
     }
     return check_whole(r, err);
 }
 
-/* ---- putting in order ---- */
-
-/* Stale records behind the cut must not come back to life when new ones are written before them. */
-static int zero_rest(struct wal__side *side, uint64_t offset, uint64_t size, struct err *err)
-{
-    static const uint8_t zeros[WAL__FILL_CHUNK];
-    int rc = 0;
-
-    while (rc == 0 && offset < size) {
-        size_t n = (size_t)MIN((uint64_t)sizeof(zeros), size - offset);
-
-        rc = side->disk.ops->write(side->disk.ctx, side->file, offset, zeros, n, err);
-        offset += n;
-    }
-    return rc;
-}
-
-static int sync_segment(struct wal__side *side, uint64_t number, struct err *err)
-{
-    char *path = wal__segment_path(side->dir, number);
-    struct disk_file *file;
-    int rc;
-
-    rc = side->disk.ops->open(side->disk.ctx, path, DISK_WRITE, &file, err);
-    if (rc == 0) {
-        rc = side->disk.ops->sync(side->disk.ctx, file, err);
-        side->disk.ops->close(side->disk.ctx, file);
-    }
-    free(path);
-    return rc;
-}
-
-/* What was read may still be only in the kernel's memory, when it was the process that crashed and
- * not the machine: all of it is made durable before anybody builds on it. */
-static int repair_tail(struct replay *r, struct err *err)
-{
-    struct wal__side *side = &r->wal->side;
-    uint64_t block = r->offset & ~(uint64_t)(WAL__BLOCK - 1);
-    char *path = NULL;
-    struct slice bytes;
-    int rc;
-
-    rc = wal__view_get(&r->view, block, (size_t)(r->offset - block), &bytes, err);
-    if (rc != 0)
-        return rc;
-    ASSERT(buf_append(&side->out, bytes.data, (size_t)(r->offset - block)) == 0);
-    side->out_start = block;
-
-    path = wal__segment_path(side->dir, replay_number(r));
-    rc = side->disk.ops->open(side->disk.ctx, path, DISK_WRITE, &side->file, err);
-    free(path);
-    if (rc != 0) {
-        side->file = NULL;
-        return rc;
-    }
-    if (r->verdict == WAL__CUT)
-        rc = zero_rest(side, r->offset, r->view.size, err);
-    if (rc == 0)
-        rc = side->disk.ops->sync(side->disk.ctx, side->file, err);
-    if (rc == 0 && r->offset == WAL__DATA_START && r->at > r->start)
-        rc = sync_segment(side, r->files->segments[r->at - 1], err);
-    if (rc == 0)
-        rc = side->disk.ops->sync_dir(side->disk.ctx, side->dir, err);
-    return rc;
-}
-
-/* The segment behind the tail, made ahead and never written to. */
-static int adopt_next(struct replay *r, struct err *err)
-{
-    struct wal__side *side = &r->wal->side;
-    struct wal__segment_header header;
-    char *path = NULL;
-    int rc;
-
-    if (r->at + 1 == r->files->segments_len)
-        return 0;
-    rc = wal__segment_open(&r->view, side->disk, side->dir, replay_number(r) + 1, &header, err);
-    if (rc != 0)
-        return rc;
-    path = wal__segment_path(side->dir, header.segment.number);
-    rc = side->disk.ops->open(side->disk.ctx, path, DISK_WRITE, &side->next.file, err);
-    free(path);
-    if (rc != 0) {
-        side->next.file = NULL;
-        return rc;
-    }
-    side->next.state = WAL__NEXT_READY;
-    side->next.segment = header.segment;
-    side->next.size = r->view.size;
-    return 0;
-}
-
-static int add_size(struct wal__side *side, const char *name, uint64_t *out, struct err *err)
-{
-    struct wal__view view = WAL__VIEW_INIT;
-    char *path = wal__path(side->dir, name);
-    int rc;
-
-    rc = wal__view_open(&view, side->disk, path, err);
-    if (rc == 0) {
-        *out = view.size;
-        side->disk_bytes += view.size;
-    }
-    wal__view_release(&view);
-    free(path);
-    return rc;
-}
-
-static int count_bytes(struct replay *r, struct err *err)
-{
-    char name[WAL__NAME_MAX];
-    uint64_t size;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < r->files->segments_len; i++) {
-        wal__segment_name(name, r->files->segments[i]);
-        rc = add_size(&r->wal->side, name, &size, err);
-    }
-    return rc;
-}
-
-static int adopt_spares(struct replay *r, struct err *err)
-{
-    struct wal__side *side = &r->wal->side;
-    char name[WAL__NAME_MAX];
-    uint64_t size;
-    char *path;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < r->files->spares_len; i++) {
-        wal__spare_name(name, r->files->spares[i]);
-        rc = add_size(side, name, &size, err);
-        if (rc != 0)
-            break;
-        if (size == side->segment_size && side->spares_len < WAL__SPARES_MAX) {
-            side->spares[side->spares_len++] = r->files->spares[i];
-            continue;
-        }
-        path = wal__path(side->dir, name);
-        rc = side->disk.ops->unlink(side->disk.ctx, path, err);
-        side->disk_bytes -= size;
-        free(path);
-    }
-    return rc;
-}
-
-static int repair(struct replay *r, struct err *err)
-{
-    struct wal__side *side = &r->wal->side;
-    char *path = NULL;
-    int rc;
-
-    rc = repair_tail(r, err);
-    if (rc == 0)
-        rc = adopt_spares(r, err);
-    if (rc == 0 && r->files->tmp) {
-        path = wal__path(side->dir, WAL__TMP_NAME);
-        rc = side->disk.ops->unlink(side->disk.ctx, path, err);
-        free(path);
-    }
-    for (size_t i = 0; rc == 0 && i < r->files->segments_len; i++)
-        if (r->files->segments[i] < r->oldest)
-            wal__segment_recycle(side, r->files->segments[i]);
-    if (rc == 0)
-        rc = adopt_next(r, err);
-    return rc;
-}
-
 /* The flush side goes on where the log ends. */
-static void hand_over(struct replay *r)
+static void hand_over(struct wal__replay *r)
 {
     struct wal *wal = r->wal;
     struct wal__side *side = &wal->side;
@@ -548,16 +359,16 @@ static void hand_over(struct replay *r)
 
 int wal__recover(struct wal *wal, const struct wal__files *files, struct err *err)
 {
-    struct replay r = {.wal = wal, .files = files};
+    struct wal__replay r = {.wal = wal, .files = files};
     int rc;
 
     rc = replay_all(&r, err);
     if (rc != 0)
         goto out;
     hand_over(&r);
-    rc = count_bytes(&r, err);
+    rc = wal__count_bytes(&r, err);
     if (rc == 0 && !wal->read_only)
-        rc = repair(&r, err);
+        rc = wal__repair(&r, err);
     wal->disk_bytes = wal->side.disk_bytes;
 out:
     wal__view_release(&r.view);

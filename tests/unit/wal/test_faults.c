@@ -257,6 +257,42 @@ static void damage_at_the_end_of_a_full_segment_is_found(void **state)
     assert_corrupt_at(f, SEGMENT(1), seal);
 }
 
+/* As far as the last byte that is not zero: the last record of a full segment, the seal. */
+static uint64_t last_written(struct fixture *f, const char *path)
+{
+    uint64_t at = fault_file(f->disk, path)->size;
+
+    while (bytes_of(f, path)[at - 1] == 0)
+        at--;
+    return at;
+}
+
+static void a_flipped_bit_in_any_segment_is_found(void **state)
+{
+    static const char *const paths[] = {SEGMENT(1), SEGMENT(2), SEGMENT(3)};
+    struct fixture *f = *state;
+    uint64_t end;
+
+    open_log(f);
+    while (f->wal->index.segments.len < 3)
+        fill(f, wal_last_index(f->wal) + 1, wal_last_index(f->wal) + 1);
+    fill(f, wal_last_index(f->wal) + 1, wal_last_index(f->wal) + 4);
+    end = tail_of(f);
+    fill(f, wal_last_index(f->wal) + 1, wal_last_index(f->wal) + 1);
+    close_log(f);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t stop = i == 2 ? end : last_written(f, paths[i]);
+
+        for (uint64_t at = WAL__DATA_START; at < stop; at += 13) {
+            bytes_of(f, paths[i])[at] ^= (uint8_t)(1u << (at % 8));
+            assert_int_equal(try_open(f), KV_ECORRUPT);
+            assert_non_null(strstr(f->err.text, paths[i]));
+            bytes_of(f, paths[i])[at] ^= (uint8_t)(1u << (at % 8));
+        }
+    }
+    open_log(f);
+}
+
 static void a_damaged_segment_header_is_found(void **state)
 {
     struct fixture *f = *state;
@@ -635,6 +671,7 @@ int main(void)
         TEST(a_mark_makes_damage_to_the_last_flush_known),
         TEST(zeroed_sectors_in_acknowledged_data_are_found),
         TEST(damage_at_the_end_of_a_full_segment_is_found),
+        TEST(a_flipped_bit_in_any_segment_is_found),
         TEST(a_damaged_segment_header_is_found),
         TEST(a_segment_of_a_later_format_is_refused_as_such),
         TEST(a_lost_segment_is_found),
