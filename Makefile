@@ -73,6 +73,8 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/obj/server/page.o: server/page.html
+
 $(BUILD)/lib/libproto.a: $(PROTO_C:$(BUILD)/proto/%.c=$(BUILD)/obj/proto/%.o)
 $(foreach f,$(filter-out proto,$(FOLDERS)),$(eval $(BUILD)/lib/lib$(f).a: $(call obj,$(f))))
 $(BUILD)/lib/libctl.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out client/ctl/main.c,$(wildcard client/ctl/*.c)))

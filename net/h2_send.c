@@ -284,6 +284,7 @@ int h2__on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     memcpy(to, header, 9);
     take_queued(call, to + 9, length);
     server->scratch_len += 9 + length;
+    h2->data_frames++;
     if (call->queued == 0 && call->on_drain != NULL && !call->ended &&
         list_empty(&call->drain_node))
         list_push_back(&h2->drained, &call->drain_node);

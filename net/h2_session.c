@@ -5,7 +5,7 @@
 #include "net/server_internal.h"
 
 enum {
-    RESETS_BURST = 1000, /* as nghttp2 counts the resets of the client */
+    RESETS_BURST = 1000, /* the client's and those that it makes us send */
     RESETS_PER_SECOND = 33,
     FRAMES_BURST = 2000,
     FRAMES_PER_SECOND = 200,
@@ -192,6 +192,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     case NGHTTP2_WINDOW_UPDATE:
     case NGHTTP2_PRIORITY:
         return count_idle_frame(h2);
+    case NGHTTP2_RST_STREAM:
+        return count_reset(h2);
     default:
         return 0;
     }
@@ -270,7 +272,8 @@ int h2__init_server(struct net_server *server)
     nghttp2_option_set_max_outbound_ack(option, 1000);
     nghttp2_option_set_max_settings(option, 32);
     nghttp2_option_set_max_continuations(option, 8);
-    nghttp2_option_set_stream_reset_rate_limit(option, RESETS_BURST, RESETS_PER_SECOND);
+    /* Ours speaks first: it stops within the input at hand, nghttp2 only behind it. */
+    nghttp2_option_set_stream_reset_rate_limit(option, RESETS_BURST + 1, RESETS_PER_SECOND);
     return 0;
 }
 
@@ -301,8 +304,8 @@ void h2__open(struct net_conn *conn)
     bucket_init(&h2->resets, RESETS_BURST, RESETS_PER_SECOND, now);
     bucket_init(&h2->frames, FRAMES_BURST, FRAMES_PER_SECOND, now);
     /* All three fail for want of memory only. */
-    ASSERT(nghttp2_session_server_new2(&h2->session, conn->server->h2_callbacks, h2,
-                                       conn->server->h2_option) == 0);
+    ASSERT(nghttp2_session_server_new3(&h2->session, conn->server->h2_callbacks, h2,
+                                       conn->server->h2_option, &conn->server->h2_pool.mem) == 0);
     ASSERT(nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings)) ==
            0);
     ASSERT(nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW) ==
@@ -412,7 +415,7 @@ static bool gather(struct h2 *h2)
 {
     struct net_server *server = h2->conn->server;
     const uint8_t *frame;
-    ssize_t n;
+    ssize_t n = 0;
 
     server->scratch_len = 0;
     h2->scratch_full = false;
@@ -435,7 +438,6 @@ void h2__flush(struct net_conn *conn)
 {
     struct h2 *h2 = conn->h2;
     struct net_server *server = conn->server;
-    size_t unsent = h2->unsent;
 
     do {
         bool ok = gather(h2);
@@ -447,10 +449,11 @@ void h2__flush(struct net_conn *conn)
             return;
         }
     } while (h2->scratch_full && net_sock_pending(conn->sock) <= SOCK_PENDING_HIGH);
-    if (h2->unsent < unsent) {
-        uint32_t earned = (uint32_t)((unsent - h2->unsent) / FRAME_SIZE_MAX + 1) * FRAMES_PER_DATA;
+    if (h2->data_frames > 0) {
+        uint32_t room = h2->frames.burst - h2->frames.tokens;
 
-        h2->frames.tokens = MIN(h2->frames.tokens + earned, h2->frames.burst);
+        h2->frames.tokens += MIN(h2->data_frames * FRAMES_PER_DATA, room);
+        h2->data_frames = 0;
         if (conn->progress_ms != 0)
             conn->progress_ms = server__now(server);
     }

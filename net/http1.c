@@ -34,7 +34,8 @@ struct h1 {
     size_t trailer_bytes;
     uint64_t since_ms; /* start of the wait for head or body */
     struct buf out;
-    bool parsing; /* on the stack: a reply must not start another parse */
+    size_t out_sent; /* of out, so far */
+    bool parsing;    /* on the stack: a reply must not start another parse */
     struct http_request request;
 };
 
@@ -74,7 +75,7 @@ void h1__close(struct net_conn *conn)
 
 size_t h1__unsent(const struct net_conn *conn)
 {
-    return conn->h1->out.len;
+    return conn->h1->out.len - conn->h1->out_sent;
 }
 
 bool h1__input_full(const struct net_conn *conn)
@@ -82,12 +83,23 @@ bool h1__input_full(const struct net_conn *conn)
     return conn->h1->state == H1_SERVICE && conn->h1->in.len > INPUT_HIGH;
 }
 
+/* In pieces as the kernel takes them: a big answer is not copied as a whole once more. */
 void h1__flush(struct net_conn *conn)
 {
     struct h1 *h1 = conn->h1;
 
-    if (!conn__write(conn, buf_slice(&h1->out)))
-        return;
+    while (h1__unsent(conn) > 0 && net_sock_pending(conn->sock) <= SOCK_PENDING_HIGH) {
+        size_t n = MIN(h1__unsent(conn), (size_t)SCRATCH_SIZE);
+
+        if (!conn__write(conn, slice_of(h1->out.data + h1->out_sent, n)))
+            return;
+        h1->out_sent += n;
+    }
+    if (h1__unsent(conn) > 0)
+        return; /* on_drain comes back here */
+    if (conn->progress_ms != 0)
+        conn->progress_ms = server__now(conn->server);
+    h1->out_sent = 0;
     buf_reset(&h1->out);
     if (h1->out.cap > INPUT_HIGH)
         buf_release(&h1->out);

@@ -404,6 +404,7 @@ static void free_pools(struct net_server *server)
 static void server_free(struct net_server *server)
 {
     free_pools(server);
+    h2_pool__release(&server->h2_pool);
     method_table__release(&server->methods);
     due_heap_release(&server->due);
     nghttp2_session_callbacks_del(server->h2_callbacks);
@@ -427,6 +428,7 @@ int net_server_new(const struct net_server_options *options, struct net_server *
     list_init(&server->dirty);
     list_init(&server->call_pool);
     due_heap_init(&server->due);
+    h2_pool__init(&server->h2_pool);
     method_table__init(&server->methods, options->methods, options->method_count);
     server->scratch = xmalloc(SCRATCH_SIZE + 2 * FRAME_SIZE_MAX);
     server->timer_at_ms = UINT64_MAX;

@@ -1,5 +1,5 @@
 /* Shared by the files of the listener side: server.c (life cycle), h2_session.c, h2_recv.c,
- * h2_send.c (HTTP/2), http1.c, http.c (HTTP), grpc.c, methods.c.
+ * h2_send.c, h2_mem.c (HTTP/2), http1.c, http.c (HTTP), grpc.c, methods.c.
  *
  * Ownership: a server owns its connections, a connection its protocol state, that its calls or its
  * one request. Everything happens on the loop's thread. A connection is only ever freed at the top
@@ -64,6 +64,20 @@ void method_table__release(struct method_table *table);
 const struct grpc_method *method_table__find(const struct method_table *table, struct slice path);
 bool method_table__has_service(const struct method_table *table, struct slice service);
 
+/* ---- memory of nghttp2 (h2_mem.c) ---- */
+
+enum { H2_POOL_CLASSES = 8 };
+
+struct h2_pool {
+    nghttp2_mem mem;
+    union piece *free[H2_POOL_CLASSES];
+    size_t count[H2_POOL_CLASSES];
+};
+
+void h2_pool__init(struct h2_pool *pool);
+/* After the last session. */
+void h2_pool__release(struct h2_pool *pool);
+
 /* ---- server and connection (server.c) ---- */
 
 enum due_kind { DUE_CALL, DUE_CONN };
@@ -78,6 +92,7 @@ struct net_server {
     struct method_table methods;
     nghttp2_session_callbacks *h2_callbacks;
     nghttp2_option *h2_option;
+    struct h2_pool h2_pool;
 
     struct net_listener *listeners[LISTENERS_MAX];
     struct listen_ctx {
@@ -180,12 +195,13 @@ struct h2 {
     size_t held;                  /* as in net_server */
     size_t unsent;                /* as in net_server */
     size_t uncredited;            /* bytes to give back to the connection window */
-    struct bucket resets, frames; /* that we sent; that carried nothing */
+    struct bucket resets, frames; /* streams reset by either side; frames that carried nothing */
     const char *calm;             /* set: end the connection with ENHANCE_YOUR_CALM and this text */
     bool in_session;              /* inside nghttp2_session_mem_recv() or _mem_send() */
     bool settings_seen;
-    bool stalled;      /* progress_ms of the connection counts */
-    bool scratch_full; /* output was cut, more is there */
+    bool stalled;         /* progress_ms of the connection counts */
+    uint32_t data_frames; /* sent in this flush */
+    bool scratch_full;    /* output was cut, more is there */
 
     uint64_t opened_ms;
     uint64_t ping_last_ms; /* from the client; 0: none yet */

@@ -153,8 +153,7 @@ void machine__apply_put(struct machine *machine, const Etcdserverpb__PutRequest 
     struct mvcc_txn txn;
 
     /* By itself a put names the missing lease first, inside a txn the missing key. */
-    out->code =
-        request->lease != 0 ? KV_ELEASENOTFOUND : machine__check_put(machine, request);
+    out->code = request->lease != 0 ? KV_ELEASENOTFOUND : machine__check_put(machine, request);
     if (out->code != 0)
         return;
     mvcc_txn_begin(machine->mvcc, &txn);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "server/page.h"
 #include "server/status.h"
 
 enum { METRICS_TEXT_MAX = 8 << 20 };
@@ -330,9 +331,26 @@ static void serve_metrics(struct http *http, struct http_request *request)
     buf_release(&text);
 }
 
+static bool wants_html(const struct http_request *request)
+{
+    struct slice accept = http_header(request, "accept");
+
+    return accept.len != 0 && memmem(accept.data, accept.len, "text/html", 9) != NULL;
+}
+
+static void serve_status(struct http *http, struct http_request *request)
+{
+    page_reply_status(http->member, request);
+}
+
+/* A browser gets the status page, curl and its like a few lines of text. */
 static void serve_root(struct http *http, struct http_request *request)
 {
     (void)http;
+    if (wants_html(request)) {
+        http_reply(request, 200, "text/html; charset=utf-8", page_html());
+        return;
+    }
     http_reply(
         request, 200, TEXT,
         slice_str("kvd " KVD_VERSION ", a key-value store that speaks etcd's API "
@@ -341,15 +359,22 @@ static void serve_root(struct http *http, struct http_request *request)
                   "/livez    does this process work (?verbose, /livez/CHECK)\n"
                   "/readyz   should this member get traffic (?verbose, /readyz/CHECK)\n"
                   "/version  versions as JSON\n"
-                  "/metrics  for Prometheus\n"));
+                  "/metrics  for Prometheus\n"
+                  "/kvd/status  this member's view of the cluster, as JSON\n"
+                  "A browser gets a status page here.\n"));
 }
 
 static const struct route {
     const char *path;
     void (*serve)(struct http *http, struct http_request *request);
 } routes[] = {
-    {"/", serve_root},         {"/health", serve_health},   {"/livez", serve_livez},
-    {"/readyz", serve_readyz}, {"/version", serve_version}, {"/metrics", serve_metrics},
+    {"/", serve_root},
+    {"/health", serve_health},
+    {"/livez", serve_livez},
+    {"/readyz", serve_readyz},
+    {"/version", serve_version},
+    {"/metrics", serve_metrics},
+    {"/kvd/status", serve_status},
 };
 
 static bool only_get(struct http_request *request)

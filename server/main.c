@@ -209,6 +209,7 @@ static void on_fatal(void *ctx, const struct err *err)
     _exit(EXIT_STARTUP);
 }
 
+/* The last handles of the loop: it ends with them. */
 static void on_stopped(void *ctx)
 {
     struct process *process = ctx;
@@ -268,6 +269,7 @@ static int run(struct process *process)
     struct err err = ERR_INIT;
     const struct grpc_method *methods;
     size_t method_count;
+    int code = EXIT_SUCCESS;
     int rc;
 
     rc = uv_loop_init(&process->loop);
@@ -276,17 +278,18 @@ static int run(struct process *process)
     metrics_init(&process->metrics, methods, method_count);
     process->metrics.quota_bytes = quota_in_force(&process->config);
     log_start(process);
-    rc = member_start(&options, &process->member, &err);
-    if (rc != 0)
-        return explain(process, "cannot start the member", &err);
-
-    catch_signals(process);
-    (void)uv_run(&process->loop,
-                 UV_RUN_DEFAULT); /* until on_stopped() has closed the last handle */
-    log_info(process->log, "stopped");
+    catch_signals(process); /* one that comes during the start waits for the loop */
+    if (member_start(&options, &process->member, &err) != 0) {
+        code = explain(process, "cannot start the member", &err);
+        on_stopped(process);
+    }
+    /* Until on_stopped(), and until what a failed start had opened is closed. */
+    (void)uv_run(&process->loop, UV_RUN_DEFAULT);
+    if (code == EXIT_SUCCESS)
+        log_info(process->log, "stopped");
     rc = uv_loop_close(&process->loop);
     ASSERT(rc == 0);
-    return EXIT_SUCCESS;
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -296,7 +299,9 @@ int main(int argc, char **argv)
 
     tune_malloc();
     (void)signal(SIGPIPE, SIG_IGN); /* a client that has gone shows as EPIPE at its socket */
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit is a full disk: an error, not a death */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit shows as EFBIG at the write */
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a file at its size limit is a full disk: an error, not a death */
     if (configure(&process, argc, argv, &code)) {
         raise_file_limit(process.log);
         code = run(&process);

@@ -557,3 +557,14 @@ bool member_peer(const struct member *member, size_t n, uint64_t *id, struct pee
     *id = member->boot.peers[n].id;
     return peers_stats(member->peers, *id, out);
 }
+
+const struct machine_member *member_table(const struct member *member, size_t *len)
+{
+    *len = member->machine->member_count;
+    return member->machine->members;
+}
+
+const char *member_name(const struct member *member)
+{
+    return member->config->name;
+}

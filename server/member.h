@@ -12,6 +12,7 @@
 #include "raft/replica.h"
 #include "server/config.h"
 #include "server/log.h"
+#include "server/machine.h"
 
 struct member;
 struct metrics;
@@ -51,6 +52,11 @@ struct member_info {
 void member_info(const struct member *member, struct member_info *out);
 /* Traffic with another member; false for an unknown id. n counts other members from 0. */
 bool member_peer(const struct member *member, size_t n, uint64_t *id, struct peer_stats *out);
+
+/* The cluster's members as this member knows them; valid until the loop goes on. */
+const struct machine_member *member_table(const struct member *member, size_t *len);
+/* This member's own name. */
+const char *member_name(const struct member *member);
 
 /* A linearizable read point for health checks: as replica_read(), with etcd's own timeout (5 s + 2
  * election timeouts): cb gets 0, KV_ELEADERCHANGED, KV_ETIMEDOUT or, when the member ends,

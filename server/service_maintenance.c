@@ -186,6 +186,19 @@ static void start_hash(struct grpc_call *call, int64_t revision,
     member__hash(service_member(call), job);
 }
 
+/* As etcd: nothing stands at or below a negative revision. */
+static void reply_hash_of_nothing(struct grpc_call *call, int64_t revision)
+{
+    const struct mvcc *mvcc = service_member(call)->machine->mvcc;
+    Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
+
+    response.header = service_header(call, mvcc_revision(mvcc));
+    response.hash = crc32c_extend(0, "key", 3); /* what etcd's hash starts with */
+    response.compact_revision = mvcc_compact_revision(mvcc);
+    response.hash_revision = revision;
+    service_reply(call, &response.base);
+}
+
 void service_maintenance_hash(struct grpc_call *call, struct slice message)
 {
     if (service_begin(call, message, &etcdserverpb__hash_request__descriptor) != NULL)
@@ -197,6 +210,10 @@ void service_maintenance_hash_kv(struct grpc_call *call, struct slice message)
     const Etcdserverpb__HashKVRequest *request;
 
     request = service_begin(call, message, &etcdserverpb__hash_kvrequest__descriptor);
-    if (request != NULL)
+    if (request == NULL)
+        return;
+    if (request->revision < 0)
+        reply_hash_of_nothing(call, request->revision);
+    else
         start_hash(call, request->revision, on_hash_kv);
 }

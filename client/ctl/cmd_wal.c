@@ -5,12 +5,18 @@
 #include "client/ctl/ctl.h"
 #include "wal/wal.h"
 
+struct dump {
+    FILE *out;
+    size_t lines;
+};
+
 static void print_line(void *ctx, const char *line)
 {
-    struct ctl *ctl = ctx;
+    struct dump *dump = ctx;
 
-    fputs(line, ctl->out);
-    fputc('\n', ctl->out);
+    fputs(line, dump->out);
+    fputc('\n', dump->out);
+    dump->lines++;
 }
 
 /* A data dir stands for the log inside it. */
@@ -26,17 +32,22 @@ static const char *log_dir(struct ctl *ctl, const char *dir)
 
 static int run_wal_dump(struct ctl *ctl, const void *options, int argc, char **argv)
 {
+    struct dump dump = {.out = ctl->out};
     struct err err = ERR_INIT;
+    const char *dir;
     int rc;
 
     (void)options;
     if (argc != 1)
         return ctl_fail(ctl, CTL_BAD_ARGS,
                         "wal dump command needs one argument: a data dir or the log inside it");
-    rc = wal_dump(disk_posix(), log_dir(ctl, argv[0]), print_line, ctl, &err);
-    if (rc == 0)
-        return CTL_OK;
-    return ctl_fail(ctl, rc == KV_EIO ? CTL_IO : CTL_ERROR, "%s", err.text);
+    dir = log_dir(ctl, argv[0]);
+    rc = wal_dump(disk_posix(), dir, print_line, &dump, &err);
+    if (rc != 0)
+        return ctl_fail(ctl, rc == KV_EIO ? CTL_IO : CTL_ERROR, "%s", err.text);
+    if (dump.lines == 0)
+        return ctl_fail(ctl, CTL_ERROR, "%s: there is no log; name a member's data dir", dir);
+    return CTL_OK;
 }
 
 const struct ctl_command ctl_cmd_wal_dump = {

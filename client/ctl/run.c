@@ -210,6 +210,19 @@ static int dispatch(struct ctl *ctl, int argc, char **argv)
     return run_command(ctl, command, rest_len, rest);
 }
 
+/* An answer that did not reach its file is no success. A reader that had enough ("| head") needs no
+ * message. */
+static int finish_output(struct ctl *ctl, int code)
+{
+    errno = 0;
+    if ((fflush(ctl->out) == 0 && !ferror(ctl->out)) || code != CTL_OK)
+        return code;
+    if (errno == EPIPE)
+        return CTL_IO;
+    return ctl_fail(ctl, CTL_IO, "writing the output: %s",
+                    errno != 0 ? strerror(errno) : "some of it was lost");
+}
+
 int ctl_run(int argc, char **argv, char **env, FILE *in, FILE *out, FILE *err)
 {
     struct ctl ctl = {.in = in, .out = out, .err = err, .env = env, .arena = ARENA_INIT};
@@ -221,9 +234,7 @@ int ctl_run(int argc, char **argv, char **env, FILE *in, FILE *out, FILE *err)
     };
     flags_init(&ctl.global_set, &ctl.arena);
     code = dispatch(&ctl, argc, argv);
-    /* An answer that did not reach its file is no success. */
-    if ((fflush(out) != 0 || ferror(out)) && code == CTL_OK)
-        code = ctl_fail(&ctl, CTL_IO, "writing the output: %s", strerror(errno));
+    code = finish_output(&ctl, code);
     arena_release(&ctl.arena);
     return code;
 }

@@ -1,6 +1,7 @@
 /* kvctl's command line as a whole: which command a word means, help, the environment, exit codes.
  * No server: whatever would need one is stopped before, or asked for on a port where nobody is. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/mem.h"
 #include "client/ctl/ctl.h"
 #include "tests/unit/client/capture.h"
+#include "wal/wal.h"
 
 struct fixture {
     struct capture out, err;
@@ -360,12 +362,76 @@ static void output_that_cannot_be_written_is_an_error(void **state)
     (void)fclose(full);
 }
 
+/* "kvctl ... | head": no reader, no message. */
+static void a_reader_that_went_away_needs_no_message(void **state)
+{
+    struct fixture *f = *state;
+    char *argv[] = {"kvctl", "help"};
+    int ends[2];
+    FILE *out;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(pipe(ends), 0);
+    (void)close(ends[0]);
+    out = fdopen(ends[1], "w");
+    assert_non_null(out);
+    assert_int_equal(ctl_run(2, argv, f->env, stdin, out, f->err.file), CTL_IO);
+    prints(f, "", "");
+    (void)fclose(out);
+}
+
 static void wal_dump_of_nothing_says_what_is_missing(void **state)
 {
     struct fixture *f = *state;
+    char dir[] = "/tmp/kvctl-test-XXXXXX", line[64];
 
     assert_int_not_equal(run(f, "wal dump /nonexistent/kvd"), CTL_OK);
     assert_non_null(strstr(captured(&f->err), "/nonexistent/kvd"));
+
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(line, sizeof line, "wal dump %s", dir);
+    assert_int_equal(run(f, line), CTL_ERROR);
+    assert_non_null(strstr(captured(&f->err), "there is no log"));
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* The log is found inside a data dir as well, and printed record by record. */
+static void wal_dump_prints_the_records_of_a_data_dir(void **state)
+{
+    struct fixture *f = *state;
+    char dir[] = "/tmp/kvctl-test-XXXXXX", path[64], line[128], first[4096];
+    struct wal_options options = {.disk = disk_posix(), .dir = path, .segment_size = 1 << 20};
+    const struct wal_entry entry = {.index = 1, .term = 7, .data = slice_of("abc", 3)};
+    char **names;
+    size_t len, i;
+    struct wal *wal;
+
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(path, sizeof path, "%s/wal", dir);
+    options.cluster_id = options.member_id = 1;
+    assert_int_equal(wal_open(&options, &wal, NULL), 0);
+    (void)wal_append_entry(wal, &entry);
+    assert_int_equal(wal_flush_sync(wal, NULL), 0);
+    wal_close(wal);
+
+    (void)snprintf(line, sizeof line, "wal dump %s", dir);
+    assert_int_equal(run(f, line), CTL_OK);
+    (void)snprintf(first, sizeof first, "%s", captured(&f->out));
+    assert_non_null(strstr(first, "entry index 1 term 7"));
+    (void)snprintf(line, sizeof line, "wal dump %s", path);
+    assert_int_equal(run(f, line), CTL_OK);
+    prints(f, first, "");
+
+    assert_int_equal(options.disk.ops->list(options.disk.ctx, path, &names, &len, NULL), 0);
+    for (i = 0; i < len; i++) {
+        char file[128];
+
+        (void)snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        assert_int_equal(unlink(file), 0);
+    }
+    disk_free_names(names, len);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(dir), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -390,6 +456,8 @@ int main(void)
         TEST(a_missing_server_is_named_with_what_to_do),
         TEST(an_endpoint_that_is_none_is_refused),
         TEST(output_that_cannot_be_written_is_an_error),
+        TEST(a_reader_that_went_away_needs_no_message),
+        TEST(wal_dump_prints_the_records_of_a_data_dir),
         TEST(wal_dump_of_nothing_says_what_is_missing),
     };
 

@@ -1,7 +1,9 @@
 /* Real sockets on the loopback, ports chosen by the kernel. Events are awaited; a watchdog fails a
  * test that waits in vain. */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -441,12 +444,44 @@ static void bytes_go_both_ways_over_ipv6(void **state)
     assert_int_equal(strncmp(net_sock_peer(accepted(f, 0)->sock), "[::1]:", 6), 0);
 }
 
-/* localhost may be ::1 first, where nobody listens: the next address is tried. */
-static void a_name_is_resolved_and_all_its_addresses_are_tried(void **state)
+static void a_name_is_resolved(void **state)
 {
     struct fixture *f = *state;
 
     listen_on(f, "http://localhost:0");
+    bytes_go_both_ways(f);
+    assert_int_equal(strncmp(net_sock_peer(f->ends[0].sock), "127.0.0.1:", 10), 0);
+}
+
+typedef int (*getaddrinfo_fn)(const char *, const char *, const struct addrinfo *,
+                              struct addrinfo **);
+
+/* In front of libc's, for libuv too: one more name, with two addresses. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    getaddrinfo_fn next = (getaddrinfo_fn)dlsym(RTLD_NEXT, "getaddrinfo");
+    struct addrinfo *first, *last;
+    int rc;
+
+    if (node == NULL || strcmp(node, "two.test") != 0)
+        return next(node, service, hints, out);
+    rc = next("::1", service, hints, &first);
+    if (rc != 0)
+        return rc;
+    for (last = first; last->ai_next != NULL; last = last->ai_next)
+        continue;
+    *out = first;
+    return next("127.0.0.1", service, hints, &last->ai_next);
+}
+
+/* Nobody listens at the first one. */
+static void all_addresses_of_a_name_are_tried(void **state)
+{
+    struct fixture *f = *state;
+
+    listen_on(f, "http://127.0.0.1:0");
+    strcpy(f->addr.host, "two.test");
     bytes_go_both_ways(f);
     assert_int_equal(strncmp(net_sock_peer(f->ends[0].sock), "127.0.0.1:", 10), 0);
 }
@@ -902,6 +937,35 @@ static void running_out_of_descriptors_sheds_without_spinning(void **state)
     close(again);
 }
 
+/* Not even the spare one can be opened again: who waits stays in the backlog, the loop sleeps, and
+ * all are served once there is room. */
+static void without_any_descriptor_the_loop_sleeps_until_there_is_one(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, none;
+    struct timespec start, now;
+    uint64_t turns;
+    int client;
+
+    listen_on(f, "http://127.0.0.1:0");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 3;
+    client = connect_blocking(f->addr.port);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    turns = f->turns;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do { /* a few of the listener's pauses */
+        turn(f);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 < 350);
+    assert_true(f->turns - turns < 20);
+    assert_int_equal(f->accepted, 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    AWAIT(f, f->accepted == 1);
+    close(client);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -913,7 +977,8 @@ int main(void)
         TEST(bytes_go_both_ways_over_ipv4),
         TEST(bytes_go_both_ways_over_ipv6),
         TEST(bytes_go_both_ways_over_a_unix_socket),
-        TEST(a_name_is_resolved_and_all_its_addresses_are_tried),
+        TEST(a_name_is_resolved),
+        TEST(all_addresses_of_a_name_are_tried),
         TEST(a_refused_connection_is_told_later_with_the_address),
         TEST(a_unix_socket_that_is_not_there_is_told_later),
         TEST(a_name_that_nobody_has_is_told_later),
@@ -937,6 +1002,7 @@ int main(void)
         TEST(a_file_that_is_no_socket_is_never_removed),
         TEST(a_storm_of_connections_is_accepted_whole),
         TEST(running_out_of_descriptors_sheds_without_spinning),
+        TEST(without_any_descriptor_the_loop_sleeps_until_there_is_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include <uv.h>
 
 #include <cmocka.h>
+#include <json-c/json.h>
 
 #include "base/version.h"
 #include "server/http.h"
@@ -42,6 +43,24 @@ bool member_peer(const struct member *member, size_t n, uint64_t *id, struct pee
     (void)id;
     (void)out;
     return false;
+}
+
+static char *fake_urls[] = {(char[]){"http://127.0.0.1:1"}};
+static const struct machine_member fake_table[] = {
+    {.id = 0xab, .name = (char[]){"a \"quoted\" one"}, .peer_urls = fake_urls, .peer_url_count = 1},
+};
+
+const struct machine_member *member_table(const struct member *member, size_t *len)
+{
+    (void)member;
+    *len = ARRAY_LEN(fake_table);
+    return fake_table;
+}
+
+const char *member_name(const struct member *member)
+{
+    (void)member;
+    return "m1";
 }
 
 void member_read_start(struct member *member, struct member_read *read)
@@ -146,14 +165,14 @@ static int teardown(void **state)
 
 /* ---- the client ---- */
 
-static void send_request(struct fixture *f, const char *method, const char *target)
+static void send_with(struct fixture *f, const char *method, const char *target, const char *fields)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET,
                                .sin_port = htons(net_server_port(f->server, 0)),
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char request[1024];
-    int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method,
-                       target);
+    int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n",
+                       method, target, fields);
 
     if (f->fd >= 0)
         (void)close(f->fd);
@@ -161,6 +180,11 @@ static void send_request(struct fixture *f, const char *method, const char *targ
     assert_true(f->fd >= 0);
     assert_int_equal(connect(f->fd, (struct sockaddr *)&addr, sizeof addr), 0);
     assert_int_equal(send(f->fd, request, (size_t)len, MSG_NOSIGNAL), len);
+}
+
+static void send_request(struct fixture *f, const char *method, const char *target)
+{
+    send_with(f, method, target, "");
 }
 
 /* One loop turn, as a member makes it. */
@@ -465,6 +489,41 @@ static void the_root_names_us_and_the_endpoints(void **state)
     assert_non_null(strstr(f->body, "/health"));
 }
 
+static void a_browser_gets_a_page_at_the_root(void **state)
+{
+    struct fixture *f = *state;
+
+    send_with(f, "GET", "/", "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n");
+    read_answer(f);
+    assert_int_equal(f->status, 200);
+    assert_true(has_header(f, "Content-Type: text/html; charset=utf-8"));
+    assert_non_null(strstr(f->body, "<html"));
+    assert_non_null(strstr(f->body, "</html>"));
+}
+
+static void the_status_is_json_whatever_names_members_have(void **state)
+{
+    struct fixture *f = *state;
+    struct json_object *status, *value;
+
+    f->member.info.member_id = UINT64_MAX;
+    f->member.info.raft.commit_index = 12;
+    get(f, "/kvd/status");
+    assert_int_equal(f->status, 200);
+    assert_true(has_header(f, "Content-Type: application/json"));
+    status = json_tokener_parse(f->body);
+    assert_non_null(status);
+    assert_true(json_object_object_get_ex(status, "member_id", &value));
+    assert_string_equal(json_object_get_string(value), "ffffffffffffffff");
+    assert_true(json_object_object_get_ex(status, "commit_index", &value));
+    assert_int_equal(json_object_get_int64(value), 12);
+    assert_true(json_object_object_get_ex(status, "members", &value));
+    value = json_object_array_get_idx(value, 0);
+    assert_true(json_object_object_get_ex(value, "name", &value));
+    assert_string_equal(json_object_get_string(value), "a \"quoted\" one");
+    assert_int_equal(json_object_put(status), 1);
+}
+
 static void unknown_paths_are_not_found(void **state)
 {
     static const char *const targets[] = {
@@ -562,6 +621,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(version_is_etcds_json_with_our_own_added, setup, teardown),
         cmocka_unit_test_setup_teardown(metrics_are_prometheus_text, setup, teardown),
         cmocka_unit_test_setup_teardown(the_root_names_us_and_the_endpoints, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_browser_gets_a_page_at_the_root, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_status_is_json_whatever_names_members_have, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(unknown_paths_are_not_found, setup, teardown),
         cmocka_unit_test_setup_teardown(only_get_is_allowed, setup, teardown),
         cmocka_unit_test_setup_teardown(every_answer_allows_other_origins, setup, teardown),

@@ -589,6 +589,11 @@ static void hash_kv_of_an_empty_store_is_etcds(void **state)
     assert_true(answer->compact_revision == -1 && answer->hash_revision == 1);
     assert_int_equal(answer->header->revision, 1);
     etcdserverpb__hash_kvresponse__free_unpacked(answer, NULL);
+    request.revision = -1;
+    answer = ask(f, "/etcdserverpb.Maintenance/HashKV", &request.base,
+                 &etcdserverpb__hash_kvresponse__descriptor);
+    assert_true(answer->hash == 1084519789u && answer->hash_revision == -1);
+    etcdserverpb__hash_kvresponse__free_unpacked(answer, NULL);
     request.revision = 2;
     refuse(f, "/etcdserverpb.Maintenance/HashKV", &request.base, GRPC_OUT_OF_RANGE,
            "etcdserver: mvcc: required revision is a future revision");
