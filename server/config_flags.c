@@ -37,8 +37,8 @@ const struct flag config__flags[] = {
      "All members as name=url,name=url. Default: this member alone."},
     {GROUP_CLUSTER, "initial-cluster-token", FLAG_STRING, FLAG_SET, FIELD(initial_cluster_token),
      "etcd-cluster", "Keeps clusters with the same URLs apart: goes into cluster and member ids."},
-    {GROUP_CLUSTER, "initial-cluster-state", FLAG_STATE, FLAG_REFUSED, 0, "new",
-     "joining a running cluster"},
+    {GROUP_CLUSTER, "initial-cluster-state", FLAG_STATE, FLAG_SET, FIELD(initial_cluster_existing),
+     "new", "new, or existing for a member that has its data already; ignored once it has."},
 
     {GROUP_LIMITS, "quota-backend-bytes", FLAG_I64, FLAG_SET, FIELD(quota_backend_bytes), "0",
      "Size of the live data at which writes are refused (0: 2 GiB, negative: never)."},

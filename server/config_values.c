@@ -300,7 +300,7 @@ static int set_value(struct draft *draft, const struct flag *flag, void *where, 
     case FLAG_STATE:
         if (strcmp(text, "new") != 0 && strcmp(text, "existing") != 0)
             return err_set(err, KV_EINVAL, "invalid value");
-        draft->config.initial_cluster_existing = strcmp(text, "existing") == 0;
+        *(bool *)where = strcmp(text, "existing") == 0;
         return 0;
     }
     ASSERT(false);

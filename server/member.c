@@ -88,6 +88,20 @@ static int lock_data_dir(struct member *member, struct err *err)
     return rc;
 }
 
+/* As etcd, a member that has its data ignores the flag; one without would have to join. */
+static int refuse_to_join(const struct member *member, struct err *err)
+{
+    struct identity old;
+
+    if (!member->config->initial_cluster_existing ||
+        identity_read(member->disk, member->config->data_dir, &old, NULL) != KV_ENOTFOUND)
+        return 0;
+    return err_set(err, KV_EINVAL,
+                   "--initial-cluster-state=existing, but %s holds no member: joining a running "
+                   "cluster is not supported by kvd yet",
+                   member->config->data_dir);
+}
+
 /* Whose data dir it is, before anything in it is used. */
 static int open_log(struct member *member, struct err *err)
 {
@@ -106,6 +120,8 @@ static int open_log(struct member *member, struct err *err)
     rc = make_private_dir(member->disk, config->data_dir, err);
     if (rc == 0)
         rc = lock_data_dir(member, err);
+    if (rc == 0)
+        rc = refuse_to_join(member, err);
     if (rc == 0)
         rc = identity_claim(member->disk, config->data_dir, wal_dir, &self, err);
     if (rc == 0 && config->wal_dir != NULL)

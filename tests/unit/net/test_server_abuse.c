@@ -378,38 +378,59 @@ static void hpack_bomb_is_refused(void **state)
 
 /* ---- holding memory ---- */
 
-/* Window 0, and calls without end whose answers are 1 MiB each. */
+/* Window 0, and calls without end whose answers are 1 MiB each: the later ones wait unanswered, and
+ * none is lost once the windows open. */
 static void answers_nobody_reads_are_bounded(void **state)
 {
     enum { CALLS = 300 };
+    const struct header timeout[] = {{"grpc-timeout", "50m"}, {NULL, NULL}};
     struct fixture *f = *state;
     struct client *c;
-    int refused = 0, waiting = 0;
-    uint32_t last = 2 * (CALLS - 1) + 1;
+    uint32_t last = 2 * CALLS + 1;
 
     fixture_start(f);
     c = client_h2(f);
     send_setting(c, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
     for (uint32_t i = 0; i < CALLS; i++)
         send_call(c, 2 * i + 1, "/t.T/Big", "1048576");
-    await_end(c, last);
-    for (uint32_t i = 0; i < CALLS; i++) {
-        if (stream_of(c, 2 * i + 1)->grpc_status == GRPC_RESOURCE_EXHAUSTED)
-            refused++;
-        else
-            waiting++;
-    }
-    assert_int_equal(stream_of(c, last)->grpc_status, GRPC_RESOURCE_EXHAUSTED);
+    send_headers(c, last, "/t.T/Hold", timeout, false);
+    send_message(c, last, slice_str("x"), true);
+    assert_int_equal(await_end(c, last)->grpc_status, GRPC_DEADLINE_EXCEEDED);
+    assert_int_equal(f->cancels, 0); /* it never got so far */
+    assert_true(f->ends > 60 && f->ends < 80);
     assert_true(f->server->unsent <= CONN_UNSENT_MAX + (2 << 20));
-    assert_true(refused > CALLS / 2);
     assert_server_serves(f);
-    /* Those that wait are good once the windows open. */
     send_window(c, 0, 1 << 30);
     send_setting(c, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 2 << 20);
-    for (uint32_t i = 0; i < (uint32_t)waiting; i++)
+    for (uint32_t i = 0; i < CALLS; i++) {
         assert_int_equal(await_end(c, 2 * i + 1)->grpc_status, GRPC_OK);
+        assert_int_equal(message_of(stream_of(c, 2 * i + 1), 0).len, 1048576);
+        assert_true(f->server->unsent <= CONN_UNSENT_MAX + (2 << 20));
+    }
     assert_int_equal(f->server->unsent, 0);
     client_free(c);
+}
+
+/* Waiting requests of a connection that goes away are forgotten. */
+static void waiting_requests_end_with_their_connection(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c;
+
+    fixture_start(f);
+    c = client_h2(f);
+    send_setting(c, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
+    for (uint32_t i = 0; i < 10; i++)
+        send_call(c, 2 * i + 1, "/t.T/Big", "20000000");
+    RUN_UNTIL(f, f->starts == 10);
+    assert_true(f->ends < 10);
+    send_reset(c, 19, NGHTTP2_CANCEL);
+    RUN_UNTIL(f, net_server_calls(f->server) == 9);
+    client_free(c);
+    RUN_UNTIL(f, f->server->conn_count == 0);
+    assert_int_equal(f->ends, 10);
+    assert_int_equal(f->server->unsent, 0);
+    assert_int_equal(f->server->held, 0);
 }
 
 static void reader_that_stalls_is_cut(void **state)
@@ -705,6 +726,7 @@ int main(void)
         TEST(too_long_headers_are_refused),
         TEST(hpack_bomb_is_refused),
         TEST(answers_nobody_reads_are_bounded),
+        TEST(waiting_requests_end_with_their_connection),
         TEST(reader_that_stalls_is_cut),
         TEST(slow_reader_is_not_cut),
         TEST(unfinished_requests_are_bounded),

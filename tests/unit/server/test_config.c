@@ -414,8 +414,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
         {"--force-new-cluster", "--force-new-cluster=true: making a one-member cluster of an old "
                                 "one's data is not supported by kvd yet"},
-        {"--initial-cluster-state existing", "--initial-cluster-state=existing: joining a running "
-                                             "cluster is not supported by kvd yet"},
         {"--host-whitelist example.com",
          "--host-whitelist=example.com: a list of host names is not supported by kvd yet"},
         {"--experimental-peer-skip-client-san-verification",
