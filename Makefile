@@ -116,6 +116,7 @@ $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests ser
 ## make test       install what is missing, build, run every test
 ## make unit | sim | compat | cluster    one kind of test
 ## make asan       unit tests and simulator under address and undefined-behaviour sanitizers
+## make clang      everything built by clang, warnings as errors
 ## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
 ## make bench      kvd beside Debian's etcd on this machine
 ## make format     clang-format everything
@@ -153,6 +154,10 @@ asan:
 	@$(MAKE) --no-print-directory -j2 $(ASAN_FLAGS) unit-programs build/asan/kvsim
 	@BUILD=build/asan tools/run-tests unit sim
 
+clang:
+	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim
+	@echo "built by clang without a warning"
+
 bench: all
 	@bench/run
 
@@ -167,4 +172,4 @@ print-needs:
 
 clean:
 	rm -rf $(BUILD)
-.PHONY: deps-test unit-programs print-needs format-check
+.PHONY: clang deps-test unit-programs print-needs format-check

@@ -222,8 +222,7 @@ static void publish(struct member *member)
 static void on_ready(struct member *member)
 {
     member->ready = true;
-    log_info(member->log, "joined the cluster",
-             LOG_ID("member-id", member->boot.member_id),
+    log_info(member->log, "joined the cluster", LOG_ID("member-id", member->boot.member_id),
              LOG_ID("cluster-id", member->boot.cluster_id), LOG_ID("leader", member->leader));
     publish(member);
     if (member->options.on_ready != NULL)

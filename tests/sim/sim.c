@@ -247,7 +247,8 @@ static void heal(struct sim *sim, void *data, uint64_t token)
 
 /* ---- the course of a run ---- */
 
-/* All up, one leads, all applied the same, no request under way. */
+/* All up, one leads, all applied the same, no request under way. A follower may still hold a tail
+ * that nobody committed: an idle new leader cuts it with its next entry only. */
 static bool converged(struct sim *sim)
 {
     struct replica_status first, status;
@@ -261,7 +262,7 @@ static bool converged(struct sim *sim)
         if (n == 1)
             first = status;
         if (status.applied_index != first.applied_index ||
-            status.applied_index != status.last_index)
+            status.applied_index != status.commit_index)
             return false;
     }
     return true;

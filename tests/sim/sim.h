@@ -22,7 +22,7 @@
 
 enum {
     SIM_MEMBERS_MAX = 5,
-    SIM_CLIENTS = 6,
+    SIM_CLIENTS = 12,
     SIM_KEYS = 10,
 };
 

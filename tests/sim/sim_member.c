@@ -244,6 +244,8 @@ static void on_flushed(struct sim *sim, void *data, uint64_t token)
     }
     seq = wal_flush_end(m->wal, flush);
     sim_trace(sim, seq);
+    if (prng_chance(&sim->prng, 200000) && wal_upkeep(m->wal, &err) < 0)
+        sim_violation(sim, "m%u: upkeep of the log failed: %s", m->n, err.text);
     replica_on_durable(m->replica, seq);
     sim_member_settle(m);
 }
@@ -260,6 +262,18 @@ static void begin_flush(struct sim_member *m)
     if (!sim->healed && prng_chance(&sim->prng, sim->stall_ppm))
         duration_us += prng_between(&sim->prng, 0, 1500000);
     sim_at(sim, sim->now_us + duration_us, on_flushed, m, m->life, NULL);
+}
+
+/* Runs the flush under way for its effect on the disk only: nobody is told. */
+static void end_flush(struct sim_member *m)
+{
+    struct err err = ERR_INIT;
+
+    if (wal_flush_run(m->flush, &err) != 0)
+        sim_violation(m->sim, "m%u: flush failed: %s", m->n, err.text);
+    else
+        (void)wal_flush_end(m->wal, m->flush); /* the number is of no use any more */
+    m->flush = NULL;
 }
 
 void sim_member_settle(struct sim_member *m)
@@ -284,9 +298,7 @@ void sim_member_crash(struct sim_member *m, const char *why)
     if (m->flush != NULL) {
         /* The power goes while it writes: nothing of it is synced, any part of it may be there. */
         memdisk_lie(m->memdisk, true);
-        (void)wal_flush_run(m->flush, NULL); /* its outcome is lost with the power */
-        (void)wal_flush_end(m->wal, m->flush);
-        m->flush = NULL;
+        end_flush(m);
     }
     replica_close(m->replica);
     m->replica = NULL;
@@ -313,10 +325,8 @@ void sim_member_free(struct sim_member *m)
 {
     if (m->up) {
         sim_client_lost(m);
-        if (m->flush != NULL) {
-            (void)wal_flush_run(m->flush, NULL); /* the run is over */
-            (void)wal_flush_end(m->wal, m->flush);
-        }
+        if (m->flush != NULL)
+            end_flush(m);
         replica_close(m->replica);
         wal_close(m->wal);
         machine_free(m->machine);
