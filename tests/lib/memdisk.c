@@ -395,12 +395,12 @@ static void cut_sector(struct memdisk *m, struct node *node, uint64_t at, bool k
         node->now[at + i] = at + i < node->durable_len ? node->durable[at + i] : 0;
 }
 
-static void cut_node(struct memdisk *m, struct node *node)
+/* The size that the file comes back with, then its sectors. */
+static void cut_node(struct memdisk *m, struct node *node, enum pattern pattern, bool old_size)
 {
-    enum pattern pattern = (enum pattern)prng_between(&m->prng, 0, PATTERNS - 1);
     uint64_t dirty = 0, keep, seen = 0;
 
-    if (node->now_len != node->durable_len && prng_chance(&m->prng, 500000))
+    if (node->now_len != node->durable_len && old_size)
         resize(node, node->durable_len);
     for (uint64_t s = 0; s * SECTOR < node->now_len; s++)
         dirty += node->dirty[s];
@@ -416,20 +416,33 @@ static void cut_node(struct memdisk *m, struct node *node)
     settle(node);
 }
 
-void memdisk_crash(struct memdisk *m)
+static void cut_names(struct memdisk *m, bool forget)
 {
-    bool forget_names = prng_chance(&m->prng, 500000);
-
     m->epoch++;
     LIST_EACH (link, &m->names) {
         struct name *name = LIST_ENTRY(link, struct name, link);
 
-        if (forget_names && !(name->now != NULL && name->now->is_dir))
+        if (forget && !(name->now != NULL && name->now->is_dir))
             name->now = name->durable;
         name->durable = name->now;
     }
+}
+
+void memdisk_crash(struct memdisk *m)
+{
+    cut_names(m, prng_chance(&m->prng, 500000));
     LIST_EACH (link, &m->nodes) {
-        cut_node(m, LIST_ENTRY(link, struct node, link));
+        enum pattern pattern = (enum pattern)prng_between(&m->prng, 0, PATTERNS - 1);
+
+        cut_node(m, LIST_ENTRY(link, struct node, link), pattern, prng_chance(&m->prng, 500000));
+    }
+}
+
+void memdisk_crash_to_synced(struct memdisk *m)
+{
+    cut_names(m, true);
+    LIST_EACH (link, &m->nodes) {
+        cut_node(m, LIST_ENTRY(link, struct node, link), KEEP_NONE, true);
     }
 }
 

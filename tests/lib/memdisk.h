@@ -20,6 +20,8 @@ struct disk memdisk_disk(struct memdisk *memdisk);
  * made, renamed or removed since the folder's last sync survive or not. Open files are dead
  * afterwards and may only be closed. */
 void memdisk_crash(struct memdisk *memdisk);
+/* The plain one: nothing that was not synced survives. */
+void memdisk_crash_to_synced(struct memdisk *memdisk);
 
 /* The next syncs do nothing although they report success (a disk that lies): planted bug. */
 void memdisk_lie(struct memdisk *memdisk, bool lie);

@@ -13,6 +13,7 @@
 enum { KEYS = 150000 };
 
 struct fixture {
+    struct heap heap;
     struct keyindex index;
     struct record **records; /* the newest of each key, by number */
     int64_t main;
@@ -23,11 +24,18 @@ static struct slice key_of(char text[32], unsigned number)
     return slice_of(text, (size_t)snprintf(text, 32, "/registry/%08u", number));
 }
 
+static void drop(struct fixture *f, struct record *record)
+{
+    if (record != NULL)
+        record__free(&f->heap, record);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
     f->records = calloc(KEYS, sizeof *f->records);
+    heap__init(&f->heap);
     keyindex__init(&f->index);
     *state = f;
     return 0;
@@ -39,7 +47,8 @@ static int teardown(void **state)
 
     keyindex__release(&f->index);
     for (unsigned i = 0; i < KEYS; i++)
-        free(f->records[i]);
+        drop(f, f->records[i]);
+    heap__release(&f->heap);
     free(f->records);
     free(f);
     return 0;
@@ -50,7 +59,7 @@ static void replace(struct fixture *f, unsigned number, struct record *record)
     struct record *old = keyindex__put(&f->index, record);
 
     assert_ptr_equal(old, f->records[number]);
-    free(old);
+    drop(f, old);
     f->records[number] = record;
 }
 
@@ -58,14 +67,15 @@ static void put(struct fixture *f, unsigned number)
 {
     char text[32];
 
-    replace(f, number, record__put(++f->main, 0, key_of(text, number), slice_of(NULL, 0), 0));
+    replace(f, number,
+            record__put(&f->heap, ++f->main, 0, key_of(text, number), slice_of(NULL, 0), 0));
 }
 
 static void bury(struct fixture *f, unsigned number)
 {
     char text[32];
 
-    replace(f, number, record__tombstone(++f->main, 0, key_of(text, number)));
+    replace(f, number, record__tombstone(&f->heap, ++f->main, 0, key_of(text, number)));
 }
 
 static void take_out(struct fixture *f, unsigned number)
@@ -73,7 +83,7 @@ static void take_out(struct fixture *f, unsigned number)
     char text[32];
 
     keyindex__remove(&f->index, key_of(text, number));
-    free(f->records[number]);
+    drop(f, f->records[number]);
     f->records[number] = NULL;
 }
 
@@ -211,7 +221,8 @@ static void equal_heads_are_told_apart(void **state)
             struct record *record;
 
             bytes[len - 1] = (uint8_t)("\0xy"[last]);
-            record = record__put(++f->main, 0, slice_of(bytes, len), slice_of(NULL, 0), 0);
+            record =
+                record__put(&f->heap, ++f->main, 0, slice_of(bytes, len), slice_of(NULL, 0), 0);
             replace(f, n++, record);
             bytes[len - 1] = 'x';
         }

@@ -2,7 +2,7 @@
  * frames, a clock that only the test moves. What a test does not do does not happen.
  *
  * A member that is not open is played by the test: frames to it stay in the list to be looked at,
- * and frames from it are made with wire_encode(). Header only, as memdisk.h. */
+ * and frames from it are made with wire_encode(). Header only. */
 #ifndef KVD_TESTS_RAFT_CLUSTER_H
 #define KVD_TESTS_RAFT_CLUSTER_H
 
@@ -10,13 +10,15 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "base/codec.h"
+#include "base/mem.h"
 #include "raft/guards.h"
 #include "raft/internal.h"
-#include "tests/unit/raft/memdisk.h"
+#include "tests/lib/memdisk.h"
 
 enum { NODES_MAX = 5, VALUES_MAX = 4096, ELECTION = 1000, HEARTBEAT = 100, LARGE = 64 << 10 };
 
@@ -25,7 +27,7 @@ struct cluster;
 struct node {
     struct cluster *cluster;
     uint64_t id; /* 1 .. */
-    struct memdisk disk;
+    struct memdisk *disk;
     struct wal *wal; /* NULL: not open */
     struct replica *replica;
     uint64_t timer_ms; /* 0: not armed */
@@ -190,7 +192,7 @@ static inline void on_fatal(void *ctx, const struct err *err)
 
 static inline void node_open_wal(struct node *node)
 {
-    struct wal_options options = {.disk = memdisk_of(&node->disk),
+    struct wal_options options = {.disk = memdisk_disk(node->disk),
                                   .dir = "/wal",
                                   .cluster_id = 7,
                                   .member_id = node->id,
@@ -294,7 +296,7 @@ static inline void node_crash(struct cluster *cluster, uint64_t id)
     node->wal = NULL;
     node->timer_ms = 0;
     node->woken = node->flush_wanted = false;
-    memdisk_crash(&node->disk);
+    memdisk_crash_to_synced(node->disk);
     drop_frames(cluster, id, 0);
     drop_frames(cluster, 0, id);
 }
@@ -318,6 +320,7 @@ static inline struct cluster *cluster_new(size_t count, uint64_t seed)
     for (size_t i = 0; i < count; i++) {
         cluster->nodes[i].cluster = cluster;
         cluster->nodes[i].id = i + 1;
+        cluster->nodes[i].disk = memdisk_new(seed + i);
     }
     return cluster;
 }
@@ -338,7 +341,7 @@ static inline void cluster_free(struct cluster *cluster)
 
         replica_close(node->replica);
         wal_close(node->wal);
-        memdisk_release(&node->disk);
+        memdisk_free(node->disk);
     }
     drop_frames(cluster, 0, 0);
     free(cluster);
