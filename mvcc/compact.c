@@ -4,8 +4,12 @@
  * and so every predecessor it meets has lost its own predecessor already.
  *
  * One thing is left lying: a tombstone below C that was replaced above C. No read at C or later
- * can tell, and the pass that covers its successor takes it. */
+ * can tell, and the pass that covers its successor takes it.
+ *
+ * After a pass, records move out of memory that has become mostly holes (see heap.h). */
 #include "mvcc/internal.h"
+
+enum { HISTORY_WALK_MAX = 1000 };
 
 int mvcc_compact(struct mvcc *mvcc, int64_t revision)
 {
@@ -20,7 +24,7 @@ int mvcc_compact(struct mvcc *mvcc, int64_t revision)
 
 bool mvcc_compact_pending(const struct mvcc *mvcc)
 {
-    return mvcc->compacted < mvcc->compact_revision;
+    return mvcc->compacted < mvcc->compact_revision || heap__evacuation_pending(&mvcc->heap);
 }
 
 /* Begins a pass if none is under way. A compaction requested during a pass gets one of its own, for
@@ -41,7 +45,7 @@ static void remove_older(struct mvcc *mvcc, struct record *record, struct revlog
     ASSERT(older->older == NULL);
     record->older = NULL;
     revlog__remove(&mvcc->log, older, pos);
-    mvcc__record_drop(mvcc, older);
+    record__free(&mvcc->heap, older);
 }
 
 /* The tombstone of a key that has not come back since: the key goes altogether. */
@@ -74,11 +78,40 @@ static bool pass_step(struct mvcc *mvcc, size_t *budget)
         if (is_spent(mvcc, record)) {
             keyindex__remove(&mvcc->index, record__key(record));
             revlog__remove(&mvcc->log, record, &pos);
-            mvcc__record_drop(mvcc, record);
+            record__free(&mvcc->heap, record);
         }
         pos.slot++;
     }
     return *budget == 0;
+}
+
+/* Moves a record, unless the pointer to it is too far to look for: at the end of a long history. */
+static void move(struct mvcc *mvcc, struct record *record)
+{
+    struct record *newer = keyindex__get(&mvcc->index, record__key(record));
+    struct record *clone;
+
+    if (newer != record) {
+        for (int i = 0; i < HISTORY_WALK_MAX && newer->older != record; i++)
+            newer = newer->older;
+        if (newer->older != record)
+            return;
+    }
+    clone = record__clone(&mvcc->heap, record);
+    if (newer == record)
+        keyindex__move(&mvcc->index, clone);
+    else
+        newer->older = clone;
+    revlog__move(&mvcc->log, record, clone);
+    record__free(&mvcc->heap, record);
+}
+
+static void evacuate(struct mvcc *mvcc, size_t *budget)
+{
+    struct record *record;
+
+    for (; *budget > 0 && (record = heap__victim(&mvcc->heap)) != NULL; --*budget)
+        move(mvcc, record);
 }
 
 bool mvcc_compact_step(struct mvcc *mvcc, size_t records)
@@ -87,9 +120,15 @@ bool mvcc_compact_step(struct mvcc *mvcc, size_t records)
 
     ASSERT(mvcc->txn == NULL);
     while (mvcc->hashes == 0 && budget > 0 && mvcc_compact_pending(mvcc)) {
+        if (mvcc->compacted == mvcc->compact_revision) {
+            evacuate(mvcc, &budget);
+            continue;
+        }
         pass_begin(mvcc);
-        if (!pass_step(mvcc, &budget))
+        if (!pass_step(mvcc, &budget)) {
             mvcc->compacted = mvcc->pass_target;
+            heap__evacuation_begin(&mvcc->heap);
+        }
     }
     return mvcc_compact_pending(mvcc);
 }

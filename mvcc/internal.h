@@ -12,8 +12,8 @@ struct mvcc {
     int64_t compact_revision;   /* what readers see; -1: never */
     const struct mvcc_txn *txn; /* the one under way, or NULL */
     struct keyindex index;      /* the newest record of each key */
-    struct revlog log;          /* all records; frees none, mvcc__record_drop() does */
-    size_t record_bytes;        /* heap size of all records */
+    struct revlog log;          /* all records */
+    struct heap heap;           /* their memory */
     size_t live_bytes;          /* what the newest live records need, see mvcc_bytes_in_use() */
 
     int64_t compacted;   /* what compaction's removal has finished; -1: none */
@@ -28,7 +28,5 @@ struct mvcc {
 int64_t mvcc__now(const struct mvcc *mvcc);
 /* Turns the revision of a request into the one to read at; 0, KV_EFUTURE or KV_ECOMPACTED. */
 int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out);
-/* Frees a record that log, index and the history of its key no longer know. */
-void mvcc__record_drop(struct mvcc *mvcc, struct record *record);
 
 #endif

@@ -235,6 +235,15 @@ struct record *keyindex__put(struct keyindex *index, struct record *record)
     return old;
 }
 
+void keyindex__move(struct keyindex *index, struct record *record)
+{
+    struct path path;
+
+    path_to(index, record__key(record), &path);
+    ASSERT(path.found);
+    as_leaf(path.nodes[0])->records[path.at[0]] = record;
+}
+
 /* ---- removing ---- */
 
 static void leaf_erase(struct leaf *leaf, unsigned at)

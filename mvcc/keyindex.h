@@ -36,6 +36,8 @@ void keyindex__release(struct keyindex *index);
 struct record *keyindex__get(const struct keyindex *index, struct slice key);
 /* Makes record the newest of its key; returns the one that was, or NULL. */
 struct record *keyindex__put(struct keyindex *index, struct record *record);
+/* The newest record of a key that is there has moved. */
+void keyindex__move(struct keyindex *index, struct record *record);
 /* Takes out a key that is there, and whose newest record is a tombstone. */
 void keyindex__remove(struct keyindex *index, struct slice key);
 

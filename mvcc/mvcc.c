@@ -19,6 +19,7 @@ struct mvcc *mvcc_new(uint64_t seed)
     mvcc->compact_revision = -1;
     mvcc->compacted = -1;
     mvcc->pass_target = -1;
+    heap__init(&mvcc->heap);
     keyindex__init(&mvcc->index);
     revlog__init(&mvcc->log);
     return mvcc;
@@ -33,9 +34,9 @@ void mvcc_free(struct mvcc *mvcc)
         return;
     keyindex__release(&mvcc->index);
     for (; (record = revlog__next(&mvcc->log, &pos)) != NULL; pos.slot++)
-        mvcc__record_drop(mvcc, record);
-    ASSERT(mvcc->record_bytes == 0);
+        record__free(&mvcc->heap, record);
     revlog__release(&mvcc->log);
+    heap__release(&mvcc->heap);
     free(mvcc);
 }
 
@@ -56,7 +57,7 @@ size_t mvcc_key_count(const struct mvcc *mvcc)
 
 size_t mvcc_bytes(const struct mvcc *mvcc)
 {
-    return mvcc__heap_size(sizeof *mvcc) + mvcc->record_bytes + mvcc->index.bytes +
+    return mvcc__heap_size(sizeof *mvcc) + mvcc->heap.bytes + mvcc->index.bytes +
            revlog__bytes(&mvcc->log);
 }
 
@@ -80,12 +81,6 @@ int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out)
         return KV_ECOMPACTED;
     *out = requested > 0 ? requested : now;
     return 0;
-}
-
-void mvcc__record_drop(struct mvcc *mvcc, struct record *record)
-{
-    mvcc->record_bytes -= record__heap_size(record);
-    free(record);
 }
 
 /* ---- transactions ---- */
@@ -136,7 +131,6 @@ static void chain(struct mvcc *mvcc, struct record *record, struct record *old)
     }
     if (!record__is_tombstone(record))
         mvcc->live_bytes += live_size(record);
-    mvcc->record_bytes += record__heap_size(record);
     revlog__append(&mvcc->log, record);
 }
 
@@ -149,7 +143,7 @@ void mvcc_txn_put(struct mvcc_txn *txn, struct slice key, struct slice value, in
 
     ASSERT(mvcc->txn == txn);
     ASSERT(key.len > 0);
-    record = record__put(txn->revision, next_sub(txn), key, value, lease);
+    record = record__put(&mvcc->heap, txn->revision, next_sub(txn), key, value, lease);
     old = keyindex__put(&mvcc->index, record);
     was_live = old != NULL && !record__is_tombstone(old);
     if (was_live) {
@@ -179,7 +173,7 @@ size_t mvcc_txn_delete(struct mvcc_txn *txn, struct mvcc_span span, struct arena
     for (size_t i = 0; i < count; i++) {
         const struct record *victim = keyindex__next(&cursor);
         struct record *tombstone =
-            record__tombstone(txn->revision, next_sub(txn), record__key(victim));
+            record__tombstone(&mvcc->heap, txn->revision, next_sub(txn), record__key(victim));
 
         if (kvs != NULL)
             record__to_kv(victim, &kvs[i]);

@@ -1,13 +1,12 @@
 #include "mvcc/record.h"
 
-#include "base/mem.h"
-
-static struct record *record_alloc(int64_t main, uint32_t sub, struct slice key, size_t payload)
+static struct record *record_alloc(struct heap *heap, int64_t main, uint32_t sub, struct slice key,
+                                   size_t payload)
 {
     struct record *record;
 
     ASSERT(key.len <= UINT32_MAX);
-    record = xmalloc(RECORD_HEAD + key.len + payload);
+    record = heap__alloc(heap, RECORD_HEAD + key.len + payload);
     record->main = main;
     record->superseded = INT64_MAX;
     record->create = 0;
@@ -22,13 +21,13 @@ static struct record *record_alloc(int64_t main, uint32_t sub, struct slice key,
     return record;
 }
 
-struct record *record__put(int64_t main, uint32_t sub, struct slice key, struct slice value,
-                           int64_t lease)
+struct record *record__put(struct heap *heap, int64_t main, uint32_t sub, struct slice key,
+                           struct slice value, int64_t lease)
 {
     struct record *record;
 
     ASSERT(value.len <= RECORD_VALUE_MAX);
-    record = record_alloc(main, sub, key, value.len + (lease != 0 ? sizeof lease : 0));
+    record = record_alloc(heap, main, sub, key, value.len + (lease != 0 ? sizeof lease : 0));
     record->create = main;
     record->version = 1;
     record->value_len = (uint32_t)value.len & RECORD_VALUE_MAX;
@@ -40,9 +39,9 @@ struct record *record__put(int64_t main, uint32_t sub, struct slice key, struct 
     return record;
 }
 
-struct record *record__tombstone(int64_t main, uint32_t sub, struct slice key)
+struct record *record__tombstone(struct heap *heap, int64_t main, uint32_t sub, struct slice key)
 {
-    return record_alloc(main, sub, key, 0);
+    return record_alloc(heap, main, sub, key, 0);
 }
 
 size_t mvcc__heap_size(size_t n)
@@ -52,10 +51,27 @@ size_t mvcc__heap_size(size_t n)
     return MAX(rounded, 32);
 }
 
+static size_t record_size(const struct record *record)
+{
+    return RECORD_HEAD + record->key_len + record->value_len +
+           (record->leased ? sizeof(int64_t) : 0);
+}
+
 size_t record__heap_size(const struct record *record)
 {
-    return mvcc__heap_size(RECORD_HEAD + record->key_len + record->value_len +
-                           (record->leased ? sizeof(int64_t) : 0));
+    return heap__slot_size(record_size(record));
+}
+
+void record__free(struct heap *heap, struct record *record)
+{
+    heap__free(heap, record, record_size(record));
+}
+
+struct record *record__clone(struct heap *heap, const struct record *record)
+{
+    size_t size = record_size(record);
+
+    return memcpy(heap__alloc(heap, size), record, size);
 }
 
 const struct record *record__at(const struct record *newest, int64_t revision)

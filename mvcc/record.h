@@ -1,6 +1,6 @@
 /* One change of one key: immutable but for the marks that chain it to its neighbours in the key's
- * history. One allocation each, key and value inside, so that a key with a single version costs
- * nothing else. Shared inside mvcc/ only. */
+ * history, and for compaction moving it about. One allocation each, key and value inside, so that a
+ * key with a single version costs nothing else. Shared inside mvcc/ only. */
 #ifndef KVD_MVCC_RECORD_H
 #define KVD_MVCC_RECORD_H
 
@@ -10,6 +10,7 @@
 
 #include "base/slice.h"
 #include "base/util.h"
+#include "mvcc/heap.h"
 #include "mvcc/mvcc.h"
 
 struct record {
@@ -31,14 +32,17 @@ _Static_assert(RECORD_HEAD == 52, "every key pays for this");
 
 enum { RECORD_VALUE_MAX = INT32_MAX };
 
-struct record *record__put(int64_t main, uint32_t sub, struct slice key, struct slice value,
-                           int64_t lease);
-struct record *record__tombstone(int64_t main, uint32_t sub, struct slice key);
+struct record *record__put(struct heap *heap, int64_t main, uint32_t sub, struct slice key,
+                           struct slice value, int64_t lease);
+struct record *record__tombstone(struct heap *heap, int64_t main, uint32_t sub, struct slice key);
 
 /* What the allocator takes for n bytes (glibc: a word before, 16-byte steps). */
 size_t mvcc__heap_size(size_t n);
-/* The same for a whole record. */
+/* What a record takes of its own heap. */
 size_t record__heap_size(const struct record *record);
+void record__free(struct heap *heap, struct record *record);
+/* A copy that takes over from the record, once all pointers to it are bent. */
+struct record *record__clone(struct heap *heap, const struct record *record);
 
 static inline bool record__is_tombstone(const struct record *record)
 {

@@ -192,6 +192,13 @@ void revlog__remove(struct revlog *log, const struct record *record, struct revl
     }
 }
 
+void revlog__move(struct revlog *log, const struct record *from, struct record *to)
+{
+    struct revlog_part *part = &log->parts[part_of(log, from->main, from->sub)];
+
+    part->slots[slot_of(part, from)] = to;
+}
+
 void revlog__settle(struct revlog *log, struct revlog_pos *pos)
 {
     size_t left = pos->part - 1;

@@ -47,6 +47,8 @@ struct record *revlog__next(const struct revlog *log, struct revlog_pos *pos);
 /* Takes out a record that is there and below pos, or at it. pos stays at the same record; parts
  * before its own are merged where two fit into one. */
 void revlog__remove(struct revlog *log, const struct record *record, struct revlog_pos *pos);
+/* A record that is there has moved. */
+void revlog__move(struct revlog *log, const struct record *from, struct record *to);
 /* To be called when a walk that removes has left a part: gives it the chance to merge. */
 void revlog__settle(struct revlog *log, struct revlog_pos *pos);
 
