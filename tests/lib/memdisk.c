@@ -40,6 +40,8 @@ struct memdisk {
     uint64_t epoch;
     bool lie;
     uint64_t fail_write, fail_sync; /* countdowns */
+    uint64_t power;                 /* operations until it goes; 0: it stays */
+    bool dark;
     uint64_t limit;
     uint64_t syncs;
 };
@@ -109,12 +111,26 @@ static bool counted_down(uint64_t *count)
     return *count != 0 && --*count == 0;
 }
 
+/* Whether the power is there for one more operation. */
+static bool powered(struct memdisk *m)
+{
+    m->dark = m->dark || counted_down(&m->power);
+    return !m->dark;
+}
+
+static int power_is_cut(struct err *err, const char *what, const char *path)
+{
+    return err_set(err, KV_EIO, "%s %s: the power was cut", what, path);
+}
+
 static int mem_open(void *ctx, const char *path, int flags, struct disk_file **out, struct err *err)
 {
     struct memdisk *m = ctx;
     struct name *name = find_name(m, path);
     bool there = name != NULL && name->now != NULL;
 
+    if ((flags & DISK_CREATE) && !powered(m))
+        return power_is_cut(err, "creating", path);
     if (!there && !(flags & DISK_CREATE))
         return err_set(err, KV_ENOTFOUND, "opening %s: no such file", path);
     if (there && (flags & DISK_CREATE))
@@ -167,8 +183,8 @@ static int mem_write(void *ctx, struct disk_file *file, uint64_t offset, const v
     struct node *node = file->node;
     uint64_t end = offset + len;
 
-    if (file->epoch != m->epoch)
-        return err_set(err, KV_EIO, "writing %s: the power was cut", file->path);
+    if (file->epoch != m->epoch || !powered(m))
+        return power_is_cut(err, "writing", file->path);
     if (counted_down(&m->fail_write))
         return err_set(err, KV_EIO, "writing %s: planted fault", file->path);
     if (m->limit != 0 && end > node->now_len && total(m) + end - node->now_len > m->limit)
@@ -214,8 +230,8 @@ static int mem_sync(void *ctx, struct disk_file *file, struct err *err)
 {
     struct memdisk *m = ctx;
 
-    if (file->epoch != m->epoch)
-        return err_set(err, KV_EIO, "syncing %s: the power was cut", file->path);
+    if (file->epoch != m->epoch || !powered(m))
+        return power_is_cut(err, "syncing", file->path);
     if (counted_down(&m->fail_sync))
         return err_set(err, KV_EIO, "syncing %s: planted fault", file->path);
     m->syncs++;
@@ -228,8 +244,8 @@ static int mem_truncate(void *ctx, struct disk_file *file, uint64_t size, struct
 {
     struct memdisk *m = ctx;
 
-    if (file->epoch != m->epoch)
-        return err_set(err, KV_EIO, "resizing %s: the power was cut", file->path);
+    if (file->epoch != m->epoch || !powered(m))
+        return power_is_cut(err, "resizing", file->path);
     if (m->limit != 0 && size > file->node->now_len &&
         total(m) + size - file->node->now_len > m->limit)
         return err_set(err, KV_ENOSPC, "resizing %s: no space left on device", file->path);
@@ -242,6 +258,8 @@ static int mem_rename(void *ctx, const char *from, const char *to, struct err *e
     struct memdisk *m = ctx;
     struct name *old = find_name(m, from);
 
+    if (!powered(m))
+        return power_is_cut(err, "renaming", from);
     if (old == NULL || old->now == NULL)
         return err_set(err, KV_ENOTFOUND, "renaming %s: no such file", from);
     make_name(m, to)->now = old->now;
@@ -254,6 +272,8 @@ static int mem_unlink(void *ctx, const char *path, struct err *err)
     struct memdisk *m = ctx;
     struct name *name = find_name(m, path);
 
+    if (!powered(m))
+        return power_is_cut(err, "removing", path);
     if (name == NULL || name->now == NULL)
         return err_set(err, KV_ENOTFOUND, "removing %s: no such file", path);
     name->now = NULL;
@@ -285,6 +305,8 @@ static int mem_sync_dir(void *ctx, const char *path, struct err *err)
 {
     struct memdisk *m = ctx;
 
+    if (!powered(m))
+        return power_is_cut(err, "syncing folder", path);
     if (counted_down(&m->fail_sync))
         return err_set(err, KV_EIO, "syncing folder %s: planted fault", path);
     m->syncs++;
@@ -419,6 +441,8 @@ static void cut_node(struct memdisk *m, struct node *node, enum pattern pattern,
 static void cut_names(struct memdisk *m, bool forget)
 {
     m->epoch++;
+    m->power = 0;
+    m->dark = false;
     LIST_EACH (link, &m->names) {
         struct name *name = LIST_ENTRY(link, struct name, link);
 
@@ -444,6 +468,11 @@ void memdisk_crash_to_synced(struct memdisk *m)
     LIST_EACH (link, &m->nodes) {
         cut_node(m, LIST_ENTRY(link, struct node, link), KEEP_NONE, true);
     }
+}
+
+void memdisk_cut_power(struct memdisk *m, uint64_t nth)
+{
+    m->power = nth;
 }
 
 void memdisk_lie(struct memdisk *m, bool lie)

@@ -23,6 +23,9 @@ void memdisk_crash(struct memdisk *memdisk);
 /* The plain one: nothing that was not synced survives. */
 void memdisk_crash_to_synced(struct memdisk *memdisk);
 
+/* The power goes at the nth write, sync or change of a name from now: it and all later ones fail
+ * with KV_EIO, those before it count. To be followed by memdisk_crash(). */
+void memdisk_cut_power(struct memdisk *memdisk, uint64_t nth);
 /* The next syncs do nothing although they report success (a disk that lies): planted bug. */
 void memdisk_lie(struct memdisk *memdisk, bool lie);
 /* The nth write (sync) from now fails with KV_EIO; 0: none. */

@@ -22,7 +22,7 @@ static const char usage[] =
 static const char *const bug_names[SIM_BUGS] = {"none", "skip-sync", "stale-read", "double-apply",
                                                 "forget-vote"};
 
-enum { WORKERS = 2, BITE_SEEDS = 3000 };
+enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
 
 struct worker {
     pid_t pid; /* 0: free */
@@ -101,7 +101,7 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
     if (ok && result.violation[0] == 0)
         return true;
     tally->failed++;
-    if (!quiet) {
+    if (!quiet && tally->failed <= FAILURES_SHOWN_MAX) {
         printf("seed %llu: %s\n", (unsigned long long)w->seed,
                ok ? result.violation
                   : (WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "ended early"));

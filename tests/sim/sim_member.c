@@ -264,18 +264,6 @@ static void begin_flush(struct sim_member *m)
     sim_at(sim, sim->now_us + duration_us, on_flushed, m, m->life, NULL);
 }
 
-/* Runs the flush under way for its effect on the disk only: nobody is told. */
-static void end_flush(struct sim_member *m)
-{
-    struct err err = ERR_INIT;
-
-    if (wal_flush_run(m->flush, &err) != 0)
-        sim_violation(m->sim, "m%u: flush failed: %s", m->n, err.text);
-    else
-        (void)wal_flush_end(m->wal, m->flush); /* the number is of no use any more */
-    m->flush = NULL;
-}
-
 void sim_member_settle(struct sim_member *m)
 {
     if (!m->up)
@@ -296,16 +284,17 @@ void sim_member_crash(struct sim_member *m, const char *why)
     m->up = false;
     m->life++;
     if (m->flush != NULL) {
-        /* The power goes while it writes: nothing of it is synced, any part of it may be there. */
-        memdisk_lie(m->memdisk, true);
-        end_flush(m);
+        /* The power goes while it writes: what it had synced counts, of the rest any part may be
+         * there. Its outcome is lost with the power. */
+        memdisk_cut_power(m->memdisk, prng_between(&sim->prng, 1, 4));
+        (void)wal_flush_run(m->flush, NULL);
+        m->flush = NULL;
     }
     replica_close(m->replica);
     m->replica = NULL;
     wal_close(m->wal);
     m->wal = NULL;
     memdisk_crash(m->memdisk);
-    memdisk_lie(m->memdisk, sim->options.bug == SIM_BUG_SKIP_SYNC);
     machine_free(m->machine);
     m->machine = NULL;
     idmap_release(&m->waiting);
@@ -325,8 +314,6 @@ void sim_member_free(struct sim_member *m)
 {
     if (m->up) {
         sim_client_lost(m);
-        if (m->flush != NULL)
-            end_flush(m);
         replica_close(m->replica);
         wal_close(m->wal);
         machine_free(m->machine);
