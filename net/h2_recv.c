@@ -44,6 +44,7 @@ struct grpc_call *call__new(struct h2 *h2, int32_t stream_id)
     call->header_cap = CALL_HEADERS_INLINE;
     list_init(&call->borrowed_node);
     list_init(&call->drain_node);
+    list_init(&call->wait_node);
     list_push_back(&h2->calls, &call->node);
     h2->call_count++;
     server->calls++;
@@ -104,6 +105,7 @@ void call__mark_ended(struct grpc_call *call, enum grpc_status status)
     struct net_server *server = call->conn->server;
 
     ASSERT(!call->ended);
+    list_remove(&call->wait_node);
     call->ended = true;
     call->ignore_input = true;
     server__clear_due(server, &call->timed);
@@ -439,27 +441,17 @@ static bool grow_input(struct grpc_call *call, size_t len)
     return true;
 }
 
-static bool refused_for_output(struct grpc_call *call)
+/* So much waits for this client to read it that its next request has to wait too. Only requests:
+ * a stream that is open already answers for its own queue. */
+static bool output_full(const struct h2 *h2)
 {
-    const struct net_server *server = call->conn->server;
-    size_t unsent = call->conn->h2->unsent;
-
-    /* A stream that is open already answers for its own queue. */
-    if (call->seen || unsent <= CONN_UNSENT_FAIR ||
-        (unsent <= CONN_UNSENT_MAX && server->unsent <= (size_t)SERVER_UNSENT_MAX))
-        return false;
-    call__refuse(call, 200, GRPC_RESOURCE_EXHAUSTED,
-                 "too many bytes of answers wait for this client to read them");
-    return true;
+    return h2->unsent > CONN_UNSENT_MAX ||
+           (h2->unsent > CONN_UNSENT_FAIR && h2->conn->server->unsent > (size_t)SERVER_UNSENT_MAX);
 }
 
 static void deliver(struct grpc_call *call)
 {
-    struct net_server *server = call->conn->server;
-
-    if (refused_for_output(call))
-        return;
-    server->bytes_received += call->message.len;
+    call->conn->server->bytes_received += call->message.len;
     call->seen = true;
     call->method->on_message(call, call->message);
     drop_input(call);
@@ -546,22 +538,43 @@ void call__keep_borrowed(struct h2 *h2)
     }
 }
 
-static void half_close_one_message(struct grpc_call *call)
+static void serve_request(struct grpc_call *call)
 {
-    if (call->prefix_len > 0) {
-        call__refuse(call, 200, GRPC_INTERNAL, "unexpected EOF");
-        return;
-    }
-    if (!call->has_message) {
-        call__refuse(call, 200, GRPC_INTERNAL,
-                     "cardinality violation: received no request message from "
-                     "non-client-streaming RPC");
-        return;
-    }
     deliver(call);
     if (!call->ended && call->method->kind == GRPC_SERVER_STREAM &&
         call->method->on_half_close != NULL)
         call->method->on_half_close(call);
+}
+
+static void half_close_one_message(struct grpc_call *call)
+{
+    struct h2 *h2 = call->conn->h2;
+
+    if (call->prefix_len > 0)
+        call__refuse(call, 200, GRPC_INTERNAL, "unexpected EOF");
+    else if (!call->has_message)
+        call__refuse(call, 200, GRPC_INTERNAL,
+                     "cardinality violation: received no request message from "
+                     "non-client-streaming RPC");
+    else if (output_full(h2) || !list_empty(&h2->waiting))
+        list_push_back(&h2->waiting, &call->wait_node);
+    else
+        serve_request(call);
+}
+
+bool call__can_serve_waiting(const struct h2 *h2)
+{
+    return !list_empty(&h2->waiting) && !output_full(h2);
+}
+
+void call__serve_waiting(struct h2 *h2)
+{
+    while (call__can_serve_waiting(h2)) {
+        struct grpc_call *call = LIST_FIRST(&h2->waiting, struct grpc_call, wait_node);
+
+        list_remove(&call->wait_node);
+        serve_request(call);
+    }
 }
 
 void call__on_half_close(struct grpc_call *call)

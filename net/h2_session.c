@@ -301,6 +301,7 @@ void h2__open(struct net_conn *conn)
     list_init(&h2->calls);
     list_init(&h2->borrowed);
     list_init(&h2->drained);
+    list_init(&h2->waiting);
     bucket_init(&h2->resets, RESETS_BURST, RESETS_PER_SECOND, now);
     bucket_init(&h2->frames, FRAMES_BURST, FRAMES_PER_SECOND, now);
     /* All three fail for want of memory only. */
@@ -362,6 +363,10 @@ static void settle(struct h2 *h2)
 
     if (conn->state == CONN_LINGER || conn->doomed)
         return;
+    /* Both call methods, which may write again: not from inside a flush. */
+    if (call__can_serve_waiting(h2) ||
+        (!list_empty(&h2->drained) && net_sock_pending(conn->sock) == 0))
+        server__set_due(conn->server, &conn->timed, server__now(conn->server));
     if (h2->calm != NULL)
         end_connection(h2, NGHTTP2_ENHANCE_YOUR_CALM, h2->calm);
     else if (nghttp2_session_want_write(h2->session) != 0)
@@ -457,8 +462,6 @@ void h2__flush(struct net_conn *conn)
         if (conn->progress_ms != 0)
             conn->progress_ms = server__now(server);
     }
-    if (!list_empty(&h2->drained) && net_sock_pending(conn->sock) == 0 && conn->state == CONN_HTTP2)
-        server__set_due(server, &conn->timed, server__now(server));
     settle(h2);
 }
 
@@ -511,6 +514,7 @@ void h2__on_due(struct net_conn *conn)
     uint64_t now = server__now(conn->server);
 
     call_drained(h2);
+    call__serve_waiting(h2);
     if (!h2->settings_seen && now >= h2->opened_ms + options->preface_timeout_ms) {
         conn__doom(conn);
         return;

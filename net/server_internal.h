@@ -70,7 +70,7 @@ enum { H2_POOL_CLASSES = 8 };
 
 struct h2_pool {
     nghttp2_mem mem;
-    union piece *free[H2_POOL_CLASSES];
+    struct piece *free[H2_POOL_CLASSES];
     size_t count[H2_POOL_CLASSES];
 };
 
@@ -192,6 +192,7 @@ struct h2 {
     struct grpc_call *cur;        /* cache of the last stream looked up */
     struct list borrowed;         /* calls whose message still lies in the input buffer */
     struct list drained;          /* calls whose on_drain is due */
+    struct list waiting;          /* requests that come up once older answers are read */
     size_t held;                  /* as in net_server */
     size_t unsent;                /* as in net_server */
     size_t uncredited;            /* bytes to give back to the connection window */
@@ -199,7 +200,6 @@ struct h2 {
     const char *calm;             /* set: end the connection with ENHANCE_YOUR_CALM and this text */
     bool in_session;              /* inside nghttp2_session_mem_recv() or _mem_send() */
     bool settings_seen;
-    bool stalled;         /* progress_ms of the connection counts */
     uint32_t data_frames; /* sent in this flush */
     bool scratch_full;    /* output was cut, more is there */
 
@@ -246,6 +246,7 @@ struct grpc_call {
     struct list node;          /* in h2.calls, or in the pool */
     struct list borrowed_node; /* in h2.borrowed */
     struct list drain_node;    /* in h2.drained */
+    struct list wait_node;     /* in h2.waiting */
     struct timed timed;
     const struct grpc_method *method;
     void *data;
@@ -321,6 +322,9 @@ void call__on_header(struct grpc_call *call, nghttp2_rcbuf *name, nghttp2_rcbuf 
 void call__on_headers_end(struct grpc_call *call);
 void call__on_data(struct grpc_call *call, const uint8_t *data, size_t len);
 void call__on_half_close(struct grpc_call *call);
+/* Hands over requests that had to wait, as far as there is room for their answers. */
+bool call__can_serve_waiting(const struct h2 *h2);
+void call__serve_waiting(struct h2 *h2);
 /* The input buffer is about to go: keeps what is still needed of it. */
 void call__keep_borrowed(struct h2 *h2);
 struct slice call__header(const struct grpc_call *call, const char *name);
