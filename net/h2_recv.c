@@ -199,21 +199,54 @@ static void keep_header(struct grpc_call *call, nghttp2_rcbuf *name, nghttp2_rcb
     call->headers[call->header_count++] = (struct call_header){.name = name, .value = value};
 }
 
-static bool on_pseudo_header(struct grpc_call *call, struct slice name, nghttp2_rcbuf *value)
+/* nghttp2's own check of header fields is off, since it refuses what etcd's clients put into
+ * :authority (a whole URL, the path of a Unix socket, a list: kubernetes-needs.md section 1). So
+ * RFC 9113 sections 8.2 and 8.3 are looked after here: pseudo fields first, known, once each. */
+static void on_pseudo_header(struct grpc_call *call, struct slice name, nghttp2_rcbuf *value)
 {
     struct slice text = rcbuf_slice(value);
+    bool again = true; /* or unknown */
 
     if (IS(name, ":path")) {
-        nghttp2_rcbuf_incref(value);
-        call->path = value; /* nghttp2 lets only one through */
+        again = call->path != NULL;
+        if (!again) {
+            nghttp2_rcbuf_incref(value);
+            call->path = value;
+        }
     } else if (IS(name, ":method")) {
+        again = call->has_verb;
+        call->has_verb = true;
         call->is_post = IS(text, "POST");
         if (!call->is_post)
             call->verb = arena_copy(&call->arena, text);
-    } else {
-        return IS(name, ":scheme");
+    } else if (IS(name, ":scheme")) {
+        again = call->has_scheme;
+        call->has_scheme = true;
+    } else if (IS(name, ":authority")) {
+        again = call->has_authority;
+        call->has_authority = true;
     }
-    return true;
+    if (again || call->has_field)
+        call->malformed = true;
+}
+
+/* Fields that belong to HTTP/1.1's connections (RFC 9113 section 8.2.2). */
+static bool is_of_connection(struct slice name, struct slice value)
+{
+    switch (name.len) {
+    case 2:
+        return IS(name, "te") && !IS(value, "trailers");
+    case 7:
+        return IS(name, "upgrade");
+    case 10:
+        return IS(name, "connection") || IS(name, "keep-alive");
+    case 16:
+        return IS(name, "proxy-connection");
+    case 17:
+        return IS(name, "transfer-encoding");
+    default:
+        return false;
+    }
 }
 
 /* True if the header is understood here and nobody else wants to see it. */
@@ -261,9 +294,22 @@ void call__on_header(struct grpc_call *call, nghttp2_rcbuf *name, nghttp2_rcbuf 
         call->headers_over = true;
         return;
     }
-    if (key.len > 0 && key.data[0] == ':' ? on_pseudo_header(call, key, value)
-                                          : on_grpc_header(call, key, text))
+    if (!nghttp2_check_header_name(key.data, key.len) ||
+        !nghttp2_check_header_value(text.data, text.len)) {
+        call->malformed = true;
         return;
+    }
+    if (key.data[0] == ':') {
+        on_pseudo_header(call, key, value);
+        if (!IS(key, ":authority"))
+            return;
+    } else {
+        call->has_field = true;
+        if (is_of_connection(key, text))
+            call->malformed = true;
+        if (on_grpc_header(call, key, text))
+            return;
+    }
     keep_header(call, name, value);
 }
 
@@ -355,12 +401,18 @@ static void accept_call(struct grpc_call *call)
     }
 }
 
-void call__on_headers_end(struct grpc_call *call)
+bool call__on_headers_end(struct grpc_call *call)
 {
     const struct net_conn *conn = call->conn;
+    bool is_connect = IS(call->verb, "CONNECT");
 
     call__hold(call, (ptrdiff_t)call->header_bytes);
-    if (call->headers_over) {
+    if (!call->headers_over &&
+        (!call->has_verb || (!is_connect && (!call->has_scheme || call->path == NULL))))
+        call->malformed = true;
+    if (call->malformed) {
+        call->ignore_input = true;
+    } else if (call->headers_over) {
         call__refuse(call, 431, GRPC_RESOURCE_EXHAUSTED,
                      "request headers exceed 128 fields or 16384 bytes");
     } else if (call->path == NULL) { /* CONNECT */
@@ -379,6 +431,7 @@ void call__on_headers_end(struct grpc_call *call)
     if (call->path != NULL)
         nghttp2_rcbuf_decref(call->path);
     call->path = NULL;
+    return !call->malformed;
 }
 
 /* ---- messages ---- */

@@ -166,8 +166,10 @@ static int on_stream_frame(struct h2 *h2, const nghttp2_frame *frame)
 
     if (call == NULL)
         return 0;
-    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-        call__on_headers_end(call);
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
+        !call__on_headers_end(call))
+        return nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                         NGHTTP2_PROTOCOL_ERROR);
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
         call__on_half_close(call);
     else if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0)
@@ -267,6 +269,7 @@ int h2__init_server(struct net_server *server)
 
     /* faults.md section 6. The limits of nghttp2 are set even where they are its defaults. */
     option = server->h2_option;
+    nghttp2_option_set_no_http_messaging(option, 1); /* call__on_header() looks after it */
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_outbound_ack(option, 1000);

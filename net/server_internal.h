@@ -265,6 +265,11 @@ struct grpc_call {
     bool trailers_due : 1;   /* finish when the queue is empty */
     bool has_message : 1;    /* a whole message waits for the half-close */
     bool headers_over : 1;   /* more header fields or bytes than allowed */
+    bool malformed : 1;      /* header fields that HTTP/2 forbids */
+    bool has_scheme : 1;     /* :scheme, :authority and an ordinary field were seen */
+    bool has_authority : 1;
+    bool has_field : 1;
+    bool has_verb : 1; /* :method was seen */
     bool is_post : 1;
     bool is_grpc : 1;    /* by content-type */
     bool plus_proto : 1; /* content-type application/grpc+proto */
@@ -319,7 +324,8 @@ void call__on_due(struct grpc_call *call);
 /* Accounts for memory that the client makes us hold; negative to give back. */
 void call__hold(struct grpc_call *call, ptrdiff_t delta);
 void call__on_header(struct grpc_call *call, nghttp2_rcbuf *name, nghttp2_rcbuf *value);
-void call__on_headers_end(struct grpc_call *call);
+/* False: the fields are not what HTTP/2 allows; the stream has to be reset. */
+bool call__on_headers_end(struct grpc_call *call);
 void call__on_data(struct grpc_call *call, const uint8_t *data, size_t len);
 void call__on_half_close(struct grpc_call *call);
 /* Hands over requests that had to wait, as far as there is room for their answers. */

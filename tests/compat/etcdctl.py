@@ -111,6 +111,9 @@ def cluster_session(score, args):
     score.check(etcdctl(everyone, ["put", "a", "1"])[:2] == (0, "OK\n"), "put on three members")
     code, out, err = etcdctl(everyone, ["endpoint", "status", "-w", "fields"])
     score.check(code == 0 and out.count('"Leader"') == 3, "endpoint status of three members", out + err)
+    urls = ",".join("http://" + m.endpoint for m in cluster.members)
+    code, out, err = etcdctl(urls, ["endpoint", "hashkv"])
+    score.check(code == 0 and len(out.splitlines()) == 3, "endpoints written as URLs", out + err)
     code, out, err = etcdctl(everyone, ["endpoint", "health"])
     score.check(code == 0 and (out + err).count("is healthy") == 3, "endpoint health of three members", out + err)
 

@@ -231,6 +231,59 @@ static void headers_are_found_by_name(void **state)
     client_free(c);
 }
 
+/* What etcd's clients put there is no authority: a URL, the path of a Unix socket, a list. */
+static void any_authority_is_accepted(void **state)
+{
+    static const char *const texts[] = {"http://127.0.0.1:2379", "/run/kvd.sock", "",
+                                        "#initially=[http://a:1;http://b:2]"};
+    struct fixture *f = *state;
+    struct client *c;
+
+    fixture_start(f);
+    c = client_h2(f);
+    for (uint32_t i = 0; i < ARRAY_LEN(texts); i++) {
+        const struct header extra[] = {{":authority", texts[i]}, {NULL, NULL}};
+
+        send_headers(c, 2 * i + 1, "/t.T/Header", extra, false);
+        send_message(c, 2 * i + 1, slice_str(":authority"), true);
+        assert_message(await_end(c, 2 * i + 1), 0, texts[i]);
+    }
+    client_free(c);
+}
+
+/* RFC 9113 sections 8.2 and 8.3: the stream is reset, the connection lives. */
+static void header_fields_that_http2_forbids_reset_the_stream(void **state)
+{
+    static const struct header bad[] = {{"Upper", "case"},
+                                        {"spa ce", "x"},
+                                        {"control", "a\x01z"},
+                                        {":after", "a field"},
+                                        {":path", NULL},
+                                        {":method", NULL},
+                                        {":scheme", NULL},
+                                        {"connection", "close"},
+                                        {"te", "gzip"},
+                                        {"upgrade", "h2c"},
+                                        {"keep-alive", "1"},
+                                        {"proxy-connection", "x"},
+                                        {"transfer-encoding", "chunked"}};
+    struct fixture *f = *state;
+    struct client *c;
+    uint32_t id = 1;
+
+    fixture_start(f);
+    c = client_h2(f);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++, id += 2) {
+        const struct header extra[] = {bad[i], {NULL, NULL}};
+
+        send_headers(c, id, "/t.T/Echo", extra, true);
+        assert_int_equal(await_end(c, id)->reset, NGHTTP2_PROTOCOL_ERROR);
+    }
+    assert_serves(c, id);
+    assert_int_equal(f->starts, 1);
+    client_free(c);
+}
+
 static void a_hundred_headers_are_kept(void **state)
 {
     struct header extra[101] = {{NULL, NULL}};
@@ -943,6 +996,8 @@ int main(void)
         TEST(bidi_stream_answers_each_message_and_ends_with_half_close),
         TEST(stream_ended_by_the_server_stops_the_client),
         TEST(headers_are_found_by_name),
+        TEST(any_authority_is_accepted),
+        TEST(header_fields_that_http2_forbids_reset_the_stream),
         TEST(a_hundred_headers_are_kept),
         TEST(content_type_with_subtype_is_answered_in_kind),
         TEST(calls_and_bytes_are_counted),
