@@ -1,0 +1,75 @@
+/* The watch side of a member: its hub, the Watch streams that are open, when they are told of
+ * progress and when they end for want of a leader. The requests on a stream are service_watch.c's.
+ * Loop thread only.
+ *
+ * Back-pressure: a stream that has WATCH_QUEUE_HIGH bytes to send is blocked in the hub and goes on
+ * when all of it is gone. So an unread stream costs that much and one batch, nothing else waits for
+ * it, and what it misses is still in the keyspace's log. */
+#ifndef KVD_SERVER_WATCHES_H
+#define KVD_SERVER_WATCHES_H
+
+#include "base/list.h"
+#include "base/prng.h"
+#include "mvcc/watch.h"
+#include "server/member_internal.h"
+
+enum {
+    WATCH_QUEUE_HIGH = 128 * 1024,
+    /* Answers that lie there for a client that asks and does not read: its stream ends. */
+    WATCH_ANSWERS_MAX = 16 << 20,
+};
+
+/* One Watch call; lives in the call's arena. */
+struct watch_call {
+    struct waiter waiter;
+    struct watches *watches;
+    struct grpc_call *call;
+    struct watch_stream *stream;
+    struct list link;        /* watches->calls */
+    struct list asking_link; /* watches->asking */
+    uint64_t tick_ms;        /* next look for watchers that want progress; UINT64_MAX: none does */
+    size_t answer_bytes;     /* since the queue was last empty */
+    bool has_leader;         /* wants to end when there is no leader */
+};
+
+struct watches {
+    struct member *member;
+    struct watch_hub *hub;
+    struct list calls;
+    struct list asking; /* calls with a progress request that is not answered */
+    struct prng prng;
+    uint64_t timer_ms;      /* when member->watch_timer fires; UINT64_MAX: not armed */
+    uint64_t leaderless_ms; /* since; UINT64_MAX: there is a leader */
+};
+
+/* Once the keyspace is there; member->watch_timer is initialised. */
+struct watches *watches_new(struct member *member, uint64_t seed);
+/* All calls are gone. */
+void watches_free(struct watches *watches);
+
+/* After an apply, once per turn: brings events to the streams for about a millisecond. True while
+ * there is more to do. */
+bool watches_run(struct watches *watches);
+/* Compaction may remove records. */
+bool watches_allow_removal(const struct watches *watches);
+/* member->leader has changed. */
+void watches_on_leader(struct watches *watches);
+/* Ends all streams: the member stops. */
+void watches_end(struct watches *watches, enum status status);
+
+/* ---- for service_watch.c ---- */
+
+/* A stream begins. */
+struct watch_call *watches_open(struct watches *watches, struct grpc_call *call);
+/* It is gone; the call is not touched. */
+void watches_forget(struct watch_call *watch);
+/* It has a watcher that wants progress. */
+void watches_want_ticks(struct watch_call *watch);
+/* To be answered once everything has been delivered. */
+void watches_ask_progress(struct watch_call *watch);
+/* Packs and queues an answer; false: the client has let too many lie and the call has ended. */
+struct Etcdserverpb__WatchResponse;
+bool watches_answer(struct watch_call *watch, int64_t revision,
+                    struct Etcdserverpb__WatchResponse *response);
+
+#endif
