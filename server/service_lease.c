@@ -1,0 +1,380 @@
+/* etcdserverpb.Lease (etcd-api.md section 7). Grant and revoke are commands; keep-alive and
+ * time-to-live are questions to the leader's clock (server/lessor.h). */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "server/lessor.h"
+#include "server/scan.h"
+#include "server/service.h"
+
+/* ---- grant and revoke ---- */
+
+static void on_grant(struct member *member, struct grpc_call *call, const void *request,
+                     enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__LeaseGrantResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+/* What goes into the log is final: all members must grant the same. */
+void service_lease_grant(struct grpc_call *call, struct slice message)
+{
+    struct member *member = service_member(call);
+    Etcdserverpb__LeaseGrantRequest *request;
+    enum status status;
+    uint8_t *body;
+
+    request = service_begin(call, message, &etcdserverpb__lease_grant_request__descriptor);
+    if (request == NULL)
+        return;
+    if (request->ttl > LEASE_TTL_MAX) {
+        service_fail(call, STATUS_TTL_TOO_LARGE);
+        return;
+    }
+    request->ttl = MAX(request->ttl, lessor__ttl_min(&member->lessor));
+    if (request->id == LEASE_NONE)
+        request->id = lessor__new_id(&member->lessor);
+    body = arena_alloc(grpc_call_arena(call), protobuf_c_message_get_packed_size(&request->base));
+    status = member__write(member, call, request, COMMAND_LEASE_GRANT,
+                           slice_of(body, protobuf_c_message_pack(&request->base, body)), on_grant);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+}
+
+static void on_revoke(struct member *member, struct grpc_call *call, const void *request,
+                      enum status status, const struct machine_result *result)
+{
+    Etcdserverpb__LeaseRevokeResponse *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
+}
+
+void service_lease_revoke(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__LeaseRevokeRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__lease_revoke_request__descriptor);
+    if (request == NULL)
+        return;
+    status = member__write(service_member(call), call, request, COMMAND_LEASE_REVOKE, message,
+                           on_revoke);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+}
+
+/* ---- list ---- */
+
+void service_lease_leases(struct grpc_call *call, struct slice message)
+{
+    const struct machine *machine = service_member(call)->machine;
+    Etcdserverpb__LeaseLeasesResponse response = ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT;
+    struct arena *arena = grpc_call_arena(call);
+    size_t count = leases_count(machine->leases);
+    Etcdserverpb__LeaseStatus *each;
+    int64_t *ids;
+
+    if (service_begin(call, message, &etcdserverpb__lease_leases_request__descriptor) == NULL)
+        return;
+    ids = arena_alloc(arena, count * sizeof *ids);
+    each = arena_alloc(arena, count * sizeof *each);
+    response.leases = arena_alloc(arena, count * sizeof *response.leases);
+    response.n_leases = count;
+    leases_list(machine->leases, ids);
+    for (size_t i = 0; i < count; i++) {
+        etcdserverpb__lease_status__init(&each[i]);
+        each[i].id = ids[i];
+        response.leases[i] = &each[i];
+    }
+    response.header = service_header(call, mvcc_revision(machine->mvcc));
+    service_reply(call, &response.base);
+}
+
+/* ---- time to live ---- */
+
+/* Lives in the call's arena. */
+struct time_to_live {
+    struct waiter waiter;
+    struct lease_question question;
+    struct grpc_call *call;
+    bool keys;
+};
+
+struct key_list {
+    ProtobufCBinaryData *keys;
+    size_t len;
+};
+
+static void list_key(void *ctx, struct slice key)
+{
+    struct key_list *list = ctx;
+
+    list->keys[list->len++] =
+        (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)key.data, .len = key.len};
+}
+
+/* The clock is the leader's, the keys are ours: whoever got this far has applied everything that
+ * was acknowledged when the call came. */
+static void on_time(struct lease_question *question, enum status status,
+                    const struct lease_answer *answer)
+{
+    struct time_to_live *wait = CONTAINER_OF(question, struct time_to_live, question);
+    const struct machine *machine = service_member(wait->call)->machine;
+    Etcdserverpb__LeaseTimeToLiveResponse response =
+        ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+    struct key_list list = {0};
+
+    grpc_call_set_data(wait->call, NULL);
+    if (status != STATUS_OK) {
+        service_fail(wait->call, status);
+        return;
+    }
+    response.header = service_header(wait->call, mvcc_revision(machine->mvcc));
+    response.id = question->lease;
+    response.ttl = answer->known ? answer->remaining : -1;
+    response.grantedttl = answer->known ? answer->ttl : 0;
+    if (wait->keys && answer->known) {
+        list.keys =
+            arena_alloc(grpc_call_arena(wait->call),
+                        leases_key_count(machine->leases, question->lease) * sizeof *list.keys);
+        leases_each_key(machine->leases, question->lease, list_key, &list);
+    }
+    response.keys = list.keys;
+    response.n_keys = list.len;
+    service_reply(wait->call, &response.base);
+}
+
+static void cancel_time(struct waiter *waiter)
+{
+    struct time_to_live *wait = CONTAINER_OF(waiter, struct time_to_live, waiter);
+
+    lessor__cancel(&service_member(wait->call)->lessor, &wait->question);
+}
+
+static void run_time_to_live(struct grpc_call *call, const void *message)
+{
+    const Etcdserverpb__LeaseTimeToLiveRequest *request = message;
+    struct time_to_live *wait = arena_alloc(grpc_call_arena(call), sizeof *wait);
+
+    *wait = (struct time_to_live){
+        .waiter.cancel = cancel_time,
+        .question = {.kind = LEASE_TIME, .lease = request->id, .cb = on_time},
+        .call = call,
+        .keys = request->keys,
+    };
+    if (lessor__ask(&service_member(call)->lessor, &wait->question))
+        grpc_call_set_data(call, &wait->waiter);
+    else
+        service_fail(call, STATUS_TOO_MANY_REQUESTS);
+}
+
+void service_lease_time_to_live(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__LeaseTimeToLiveRequest *request;
+
+    request = service_begin(call, message, &etcdserverpb__lease_time_to_live_request__descriptor);
+    if (request != NULL)
+        service_read(call, request, run_time_to_live);
+}
+
+/* ---- keep-alive ---- */
+
+enum { RENEWALS_MAX = 65536 }; /* of one stream, unanswered: etcd reads one at a time */
+
+/* One stream; lives in the call's arena. */
+struct keep_alive {
+    struct waiter waiter;
+    struct list link; /* in lessor->streams */
+    struct lessor *lessor;
+    struct grpc_call *call;
+    struct list renewals; /* in the order of the requests */
+    size_t count;
+    bool half_closed;
+    bool has_leader; /* ends when there is none */
+};
+
+struct renewal {
+    struct lease_question question;
+    struct list link;
+    struct keep_alive *stream;
+    int64_t revision; /* before it: a racing revoke has a higher one */
+    int64_t ttl;
+    bool answered;
+};
+
+static void forget_renewal(struct renewal *renewal)
+{
+    list_remove(&renewal->link);
+    renewal->stream->count--;
+    free(renewal);
+}
+
+static void cancel_keep_alive(struct waiter *waiter)
+{
+    struct keep_alive *stream = CONTAINER_OF(waiter, struct keep_alive, waiter);
+
+    while (!list_empty(&stream->renewals)) {
+        struct renewal *renewal = LIST_FIRST(&stream->renewals, struct renewal, link);
+
+        lessor__cancel(stream->lessor, &renewal->question);
+        forget_renewal(renewal);
+    }
+    list_remove(&stream->link);
+}
+
+static void end_stream(struct keep_alive *stream, enum status status)
+{
+    struct grpc_call *call = stream->call;
+
+    cancel_keep_alive(&stream->waiter);
+    grpc_call_set_data(call, NULL);
+    if (status == STATUS_OK)
+        grpc_call_finish(call, GRPC_OK, "");
+    else
+        service_fail(call, status);
+}
+
+static void send_renewal(struct keep_alive *stream, const struct renewal *renewal)
+{
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+    uint8_t *out;
+
+    service_fill_header(stream->lessor->member, &header);
+    header.revision = renewal->revision;
+    response.header = &header;
+    response.id = renewal->question.lease;
+    response.ttl = renewal->ttl;
+    out = grpc_call_message(stream->call, protobuf_c_message_get_packed_size(&response.base));
+    (void)protobuf_c_message_pack(&response.base, out); /* writes the size it said */
+    grpc_call_send(stream->call);
+}
+
+static void on_renewed(struct lease_question *question, enum status status,
+                       const struct lease_answer *answer)
+{
+    struct renewal *renewal = CONTAINER_OF(question, struct renewal, question);
+    struct keep_alive *stream = renewal->stream;
+
+    if (status != STATUS_OK) {
+        end_stream(stream, status);
+        return;
+    }
+    renewal->answered = true;
+    renewal->ttl = answer->known ? answer->ttl : 0;
+    while (!list_empty(&stream->renewals)) {
+        renewal = LIST_FIRST(&stream->renewals, struct renewal, link);
+        if (!renewal->answered)
+            return;
+        send_renewal(stream, renewal);
+        forget_renewal(renewal);
+    }
+    if (stream->half_closed)
+        end_stream(stream, STATUS_OK);
+}
+
+static enum status renew(struct keep_alive *stream, int64_t lease)
+{
+    struct renewal *renewal;
+
+    if (stream->count >= RENEWALS_MAX)
+        return STATUS_TOO_MANY_REQUESTS;
+    renewal = xcalloc(1, sizeof *renewal);
+    renewal->question =
+        (struct lease_question){.kind = LEASE_RENEW, .lease = lease, .cb = on_renewed};
+    renewal->stream = stream;
+    renewal->revision = mvcc_revision(stream->lessor->member->machine->mvcc);
+    if (!lessor__ask(stream->lessor, &renewal->question)) {
+        free(renewal);
+        return STATUS_TOO_MANY_REQUESTS;
+    }
+    list_push_back(&stream->renewals, &renewal->link);
+    stream->count++;
+    return STATUS_OK;
+}
+
+static struct keep_alive *open_stream(struct grpc_call *call)
+{
+    struct lessor *lessor = &service_member(call)->lessor;
+    struct keep_alive *stream = arena_alloc(grpc_call_arena(call), sizeof *stream);
+
+    *stream = (struct keep_alive){
+        .waiter.cancel = cancel_keep_alive,
+        .lessor = lessor,
+        .call = call,
+        .has_leader = slice_eq(grpc_call_header(call, "hasleader"), slice_str("true")),
+    };
+    list_init(&stream->renewals);
+    list_push_back(&lessor->streams, &stream->link);
+    grpc_call_set_data(call, &stream->waiter);
+    return stream;
+}
+
+/* The first message opens the stream, with the checks that every call gets. Later ones leave
+ * nothing in the call's arena, which lives as long as the stream. */
+void service_lease_keep_alive(struct grpc_call *call, struct slice message)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__lease_keep_alive_request__descriptor;
+    struct waiter *waiter = grpc_call_data(call);
+    struct arena *scratch = &service_member(call)->scratch;
+    const Etcdserverpb__LeaseKeepAliveRequest *request;
+    struct keep_alive *stream;
+    ProtobufCMessage *unpacked;
+    enum status status = STATUS_MALFORMED;
+
+    if (waiter == NULL) {
+        request = service_begin(call, message, type);
+        if (request == NULL)
+            return;
+        stream = open_stream(call);
+        status = renew(stream, request->id);
+    } else {
+        stream = CONTAINER_OF(waiter, struct keep_alive, waiter);
+        if (scan_unpack(type, message, scratch, &unpacked) == 0)
+            status = renew(stream, ((Etcdserverpb__LeaseKeepAliveRequest *)unpacked)->id);
+        arena_reset(scratch);
+    }
+    if (status != STATUS_OK)
+        end_stream(stream, status);
+}
+
+/* What was asked is answered first. */
+void service_lease_keep_alive_end(struct grpc_call *call)
+{
+    struct waiter *waiter = grpc_call_data(call);
+    struct keep_alive *stream;
+
+    if (waiter == NULL) {
+        grpc_call_finish(call, GRPC_OK, "");
+        return;
+    }
+    stream = CONTAINER_OF(waiter, struct keep_alive, waiter);
+    stream->half_closed = true;
+    if (list_empty(&stream->renewals))
+        end_stream(stream, STATUS_OK);
+}
+
+void lessor__end_streams(struct lessor *lessor, enum lessor_streams which, enum status status)
+{
+    LIST_EACH_SAFE (node, &lessor->streams) {
+        struct keep_alive *stream = LIST_ENTRY(node, struct keep_alive, link);
+
+        if (which == LESSOR_ALL_STREAMS || stream->has_leader)
+            end_stream(stream, status);
+    }
+}
