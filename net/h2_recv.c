@@ -154,6 +154,10 @@ void call__on_due(struct grpc_call *call)
 {
     if (call->ended)
         return;
+    if (call->origin != NULL) {
+        inner__on_due(call);
+        return;
+    }
     if (call->queued == 0) {
         call__refuse(call, 200, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return;
@@ -317,6 +321,8 @@ struct slice call__header(const struct grpc_call *call, const char *name)
 {
     size_t len = strlen(name);
 
+    if (call->origin != NULL)
+        return inner__header(call, name);
     for (size_t i = 0; i < call->header_count; i++)
         if (is(rcbuf_slice(call->headers[i].name), name, len))
             return rcbuf_slice(call->headers[i].value);

@@ -89,7 +89,7 @@ static uint8_t *open_space(struct grpc_call *call, size_t len)
     return call->open_at;
 }
 
-static void forget_open(struct grpc_call *call)
+void call__forget_open(struct grpc_call *call)
 {
     struct out_chunk *chunk = call->open_chunk;
 
@@ -125,7 +125,7 @@ static void queue_open(struct grpc_call *call)
 
 void call__drop_output(struct grpc_call *call)
 {
-    forget_open(call);
+    call__forget_open(call);
     while (call->out_first != NULL) {
         struct out_chunk *chunk = call->out_first;
 
@@ -223,7 +223,7 @@ void call__end_response(struct grpc_call *call, int http_status)
     nghttp2_session *session = call->conn->h2->session;
     nghttp2_nv nv[4];
 
-    forget_open(call);
+    call__forget_open(call);
     conn__mark_dirty(call->conn);
     if (call->response_begun) {
         call->trailers_due = true;
@@ -308,6 +308,30 @@ void call__http_response(struct grpc_call *call, const nghttp2_nv *nv, size_t co
     resume(call);
 }
 
+void call__http_begin(struct grpc_call *call, const nghttp2_nv *nv, size_t count)
+{
+    const nghttp2_data_provider provider = {.source = {.ptr = call},
+                                            .read_callback = h2__on_read_data};
+
+    call->response_begun = true;
+    check(call,
+          nghttp2_submit_response(call->conn->h2->session, call->stream_id, nv, count, &provider));
+    resume(call);
+}
+
+void call__http_chunk(struct grpc_call *call, struct slice bytes)
+{
+    memcpy(open_space(call, bytes.len), bytes.data, bytes.len);
+    queue_open(call);
+    resume(call);
+}
+
+void call__http_end(struct grpc_call *call)
+{
+    call->trailers_due = true;
+    resume(call);
+}
+
 /* ---- the interface of services ---- */
 
 uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
@@ -316,6 +340,8 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
 
     ASSERT(!call->ended);
     ASSERT(len <= UINT32_MAX);
+    if (call->origin != NULL)
+        return open_space(call, len);
     frame = open_space(call, GRPC_FRAME_HEADER_SIZE + len);
     frame[0] = 0; /* never compressed */
     frame[1] = (uint8_t)(len >> 24);
@@ -329,6 +355,10 @@ void grpc_call_send(struct grpc_call *call)
 {
     ASSERT(!call->ended);
     ASSERT(call->open_chunk != NULL);
+    if (call->origin != NULL) {
+        inner__send(call);
+        return;
+    }
     call->conn->server->bytes_sent += call->open_len - GRPC_FRAME_HEADER_SIZE;
     queue_open(call);
     if (!call->response_begun)
@@ -338,6 +368,8 @@ void grpc_call_send(struct grpc_call *call)
 
 size_t grpc_call_queued(const struct grpc_call *call)
 {
+    if (call->origin != NULL)
+        return http_reply_queued(call->origin);
     return call->queued + net_sock_pending(call->conn->sock);
 }
 
@@ -348,6 +380,10 @@ void grpc_call_on_drain(struct grpc_call *call, void (*cb)(struct grpc_call *cal
 
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *message)
 {
+    if (call->origin != NULL) {
+        inner__finish(call, status, message);
+        return;
+    }
     call__mark_ended(call, status);
     call->status = status;
     if (status != GRPC_OK && message != NULL)

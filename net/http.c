@@ -11,7 +11,7 @@ void http__init(struct http_request *request, struct net_conn *conn)
     request->conn = conn;
     request->call = NULL;
     arena_init(&request->arena);
-    buf_init(&request->body, conn->server->options.message_size_max);
+    buf_init(&request->body, conn->server->options.http_body_size_max);
     http__reset(request);
 }
 
@@ -22,7 +22,8 @@ void http__reset(struct http_request *request)
     request->data = NULL;
     request->method = request->path = request->query = "";
     request->field_count = request->extra_count = 0;
-    request->dispatched = request->keep_alive = request->minor_0 = false;
+    request->dispatched = request->begun = request->keep_alive = request->minor_0 = false;
+    request->inner = NULL;
 }
 
 void http__release(struct http_request *request)
@@ -151,6 +152,7 @@ void http__cancel(struct http_request *request)
 
     if (!request->dispatched)
         return;
+    http_call_cancel(request);
     request->dispatched = false;
     if (options->on_http_cancel != NULL)
         options->on_http_cancel(options->ctx, request);
@@ -250,23 +252,21 @@ static nghttp2_nv field_nv(struct slice name, struct slice value)
                         .flags = NGHTTP2_NV_FLAG_NONE};
 }
 
-static void h2_http_reply(struct http_request *request, int status, const char *content_type,
-                          struct slice body)
+enum { HTTP_NV_MAX = HTTP_ANSWER_FIELDS_MAX + 4, HTTP_STATUS_SIZE = 16 };
+
+/* All but the length; one place of nv is left for it. Returns how many. */
+static size_t fill_head(struct http_request *request, char status_text[HTTP_STATUS_SIZE],
+                        int status, const char *content_type, nghttp2_nv nv[HTTP_NV_MAX])
 {
-    struct grpc_call *call = request->call;
     struct http_field fields[HTTP_ANSWER_FIELDS_MAX];
-    nghttp2_nv nv[HTTP_ANSWER_FIELDS_MAX + 4];
     size_t count = http__answer_fields(request, fields);
     size_t n = 0;
-    char status_text[16], length[24];
 
-    (void)snprintf(status_text, sizeof status_text, "%d", status);
-    (void)snprintf(length, sizeof length, "%zu", body.len);
+    (void)snprintf(status_text, HTTP_STATUS_SIZE, "%d", status);
     nv[n++] = field_nv(slice_str(":status"), slice_str(status_text));
     nv[n++] = field_nv(slice_str("date"), slice_str(server__date(request->conn->server)));
     if (content_type != NULL)
         nv[n++] = field_nv(slice_str("content-type"), slice_str(content_type));
-    nv[n++] = field_nv(slice_str("content-length"), slice_str(length));
     for (size_t i = 0; i < count; i++) {
         char *lower = copy_text(&request->arena, fields[i].name.data, fields[i].name.len);
 
@@ -274,10 +274,38 @@ static void h2_http_reply(struct http_request *request, int status, const char *
             *c = (char)tolower((unsigned char)*c);
         nv[n++] = field_nv(slice_str(lower), fields[i].value);
     }
+    return n;
+}
+
+static void h2_http_reply(struct http_request *request, int status, const char *content_type,
+                          struct slice body)
+{
+    struct grpc_call *call = request->call;
+    char status_text[HTTP_STATUS_SIZE], length[24];
+    nghttp2_nv nv[HTTP_NV_MAX];
+    size_t n = fill_head(request, status_text, status, content_type, nv);
+
+    (void)snprintf(length, sizeof length, "%zu", body.len);
+    nv[n++] = field_nv(slice_str("content-length"), slice_str(length));
     if (strcmp(request->method, "HEAD") == 0)
         body.len = 0;
     call__mark_ended(call, GRPC_OK);
     call__http_response(call, nv, n, body);
+}
+
+static void on_stream_drain(struct grpc_call *call)
+{
+    inner__on_drain(call->http);
+}
+
+static void h2_http_begin_reply(struct http_request *request, int status, const char *content_type)
+{
+    char status_text[HTTP_STATUS_SIZE];
+    nghttp2_nv nv[HTTP_NV_MAX];
+    size_t n = fill_head(request, status_text, status, content_type, nv);
+
+    request->call->on_drain = on_stream_drain;
+    call__http_begin(request->call, nv, n);
 }
 
 /* ---- the interface of services ---- */
@@ -312,6 +340,11 @@ struct slice http_header(const struct http_request *request, const char *name)
 struct slice http_body(const struct http_request *request)
 {
     return buf_slice(&request->body);
+}
+
+bool http_is_tls(const struct http_request *request)
+{
+    return request->conn->tls;
 }
 
 struct arena *http_arena(struct http_request *request)
@@ -351,10 +384,52 @@ void http_add_header(struct http_request *request, const char *name, const char 
 void http_reply(struct http_request *request, int status, const char *content_type,
                 struct slice body)
 {
-    ASSERT(request->dispatched);
+    ASSERT(request->dispatched && !request->begun);
+    ASSERT(request->inner == NULL);
     request->dispatched = false;
     if (request->call != NULL)
         h2_http_reply(request, status, content_type, body);
     else
         h1__reply(request, status, content_type, body);
+}
+
+void http_reply_begin(struct http_request *request, int status, const char *content_type)
+{
+    ASSERT(request->dispatched && !request->begun);
+    request->begun = true;
+    if (request->call != NULL)
+        h2_http_begin_reply(request, status, content_type);
+    else
+        h1__reply_begin(request, status, content_type);
+}
+
+void http_reply_chunk(struct http_request *request, struct slice bytes)
+{
+    ASSERT(request->dispatched && request->begun);
+    if (bytes.len == 0)
+        return; /* on the wire it would mean the end */
+    if (request->call != NULL)
+        call__http_chunk(request->call, bytes);
+    else
+        h1__reply_chunk(request, bytes);
+}
+
+void http_reply_end(struct http_request *request)
+{
+    ASSERT(request->dispatched && request->begun);
+    ASSERT(request->inner == NULL);
+    request->dispatched = false;
+    if (request->call != NULL) {
+        call__mark_ended(request->call, GRPC_OK);
+        call__http_end(request->call);
+    } else {
+        h1__reply_end(request);
+    }
+}
+
+size_t http_reply_queued(const struct http_request *request)
+{
+    size_t held = net_sock_pending(request->conn->sock);
+
+    return held + (request->call != NULL ? request->call->queued : h1__unsent(request->conn));
 }

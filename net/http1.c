@@ -36,6 +36,7 @@ struct h1 {
     struct buf out;
     size_t out_sent; /* of out, so far */
     bool parsing;    /* on the stack: a reply must not start another parse */
+    bool drain_due;  /* who answers in pieces wants to know when they have gone out */
     struct http_request request;
 };
 
@@ -103,6 +104,8 @@ void h1__flush(struct net_conn *conn)
     buf_reset(&h1->out);
     if (h1->out.cap > INPUT_HIGH)
         buf_release(&h1->out);
+    if (h1->drain_due && net_sock_pending(conn->sock) == 0)
+        server__set_due(conn->server, &conn->timed, server__now(conn->server)); /* h1__on_due() */
 }
 
 /* ---- input ---- */
@@ -132,7 +135,13 @@ static void add_field(struct buf *out, struct slice name, struct slice value)
     (void)buf_append(out, "\r\n", 2);
 }
 
-static void write_answer(struct h1 *h1, int status, const char *content_type, struct slice body)
+static bool has_body(const struct http_request *request, int status)
+{
+    return strcmp(request->method, "HEAD") != 0 && status != 204 && status != 304;
+}
+
+/* The status line and all fields but those that say where the body ends. */
+static void write_head(struct h1 *h1, int status, const char *content_type)
 {
     struct http_field fields[HTTP_ANSWER_FIELDS_MAX];
     size_t count = http__answer_fields(&h1->request, fields);
@@ -144,14 +153,19 @@ static void write_answer(struct h1 *h1, int status, const char *content_type, st
     add_field(&h1->out, slice_str("Date"), slice_str(server__date(h1->conn->server)));
     if (content_type != NULL)
         add_field(&h1->out, slice_str("Content-Type"), slice_str(content_type));
-    if (status != 204 && status != 304)
-        (void)buf_printf(&h1->out, "Content-Length: %zu\r\n", body.len);
     if (!request->keep_alive)
         add_field(&h1->out, slice_str("Connection"), slice_str("close"));
     else if (request->minor_0)
         add_field(&h1->out, slice_str("Connection"), slice_str("keep-alive"));
+}
+
+static void write_answer(struct h1 *h1, int status, const char *content_type, struct slice body)
+{
+    write_head(h1, status, content_type);
+    if (status != 204 && status != 304)
+        (void)buf_printf(&h1->out, "Content-Length: %zu\r\n", body.len);
     (void)buf_append(&h1->out, "\r\n", 2);
-    if (strcmp(request->method, "HEAD") != 0 && status != 204 && status != 304)
+    if (has_body(&h1->request, status))
         (void)buf_append(&h1->out, body.data, body.len);
     conn__mark_dirty(h1->conn);
 }
@@ -168,17 +182,14 @@ static void fail(struct h1 *h1, int status, const char *text)
     conn__linger(h1->conn, true);
 }
 
-void h1__reply(struct http_request *request, int status, const char *content_type,
-               struct slice body)
+/* The answer is written; makes ready for the next request or for the end. */
+static void end_request(struct h1 *h1)
 {
-    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+    struct http_request *request = &h1->request;
     struct net_conn *conn = h1->conn;
 
-    ASSERT(h1->state == H1_SERVICE);
     conn->server->calls--;
-    if (conn->server->draining)
-        request->keep_alive = false;
-    write_answer(h1, status, content_type, body);
+    h1->drain_due = false;
     if (!request->keep_alive) {
         h1->state = H1_OVER;
         conn__linger(conn, left(h1) > 0 || conn->paused);
@@ -194,6 +205,59 @@ void h1__reply(struct http_request *request, int status, const char *content_typ
         server__set_due(conn->server, &conn->timed, server__now(conn->server)); /* pipelined */
     else
         conn__rearm(conn);
+}
+
+void h1__reply(struct http_request *request, int status, const char *content_type,
+               struct slice body)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    ASSERT(h1->state == H1_SERVICE);
+    if (h1->conn->server->draining)
+        request->keep_alive = false;
+    write_answer(h1, status, content_type, body);
+    end_request(h1);
+}
+
+/* HTTP/1.0 knows no chunks: there the body ends with the connection. */
+void h1__reply_begin(struct http_request *request, int status, const char *content_type)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    ASSERT(h1->state == H1_SERVICE);
+    ASSERT(has_body(request, status));
+    if (h1->conn->server->draining || request->minor_0)
+        request->keep_alive = false;
+    write_head(h1, status, content_type);
+    if (!request->minor_0)
+        add_field(&h1->out, slice_str("Transfer-Encoding"), slice_str("chunked"));
+    (void)buf_append(&h1->out, "\r\n", 2);
+    conn__mark_dirty(h1->conn);
+}
+
+void h1__reply_chunk(struct http_request *request, struct slice bytes)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    if (!request->minor_0)
+        (void)buf_printf(&h1->out, "%zx\r\n", bytes.len);
+    (void)buf_append(&h1->out, bytes.data, bytes.len);
+    if (!request->minor_0)
+        (void)buf_append(&h1->out, "\r\n", 2);
+    h1->drain_due = true;
+    conn__mark_dirty(h1->conn);
+}
+
+void h1__reply_end(struct http_request *request)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    if (!request->minor_0)
+        (void)buf_append(&h1->out, "0\r\n\r\n", 5);
+    if (h1->conn->server->draining)
+        request->keep_alive = false; /* too late to say so, but not to do it */
+    conn__mark_dirty(h1->conn);
+    end_request(h1);
 }
 
 /* ---- heads ---- */
@@ -644,6 +708,11 @@ void h1__read(struct net_conn *conn, struct slice bytes)
 
 /* ---- deadlines ---- */
 
+static bool all_out(const struct h1 *h1)
+{
+    return h1__unsent(h1->conn) == 0 && net_sock_pending(h1->conn->sock) == 0;
+}
+
 uint64_t h1__next_due(const struct net_conn *conn)
 {
     const struct h1 *h1 = conn->h1;
@@ -658,6 +727,9 @@ uint64_t h1__next_due(const struct net_conn *conn)
     case H1_TRAILERS:
         return h1->since_ms + timeout + h1->request.body.len / BODY_BYTES_PER_MS;
     case H1_SERVICE:
+        if (all_out(h1) && h1->drain_due)
+            return server__now(conn->server);
+        break;
     case H1_OVER:
         break;
     }
@@ -670,6 +742,11 @@ void h1__on_due(struct net_conn *conn)
 
     if (h1->state == H1_HEAD && h1->in.len > 0 && h1->scanned == 0) {
         parse(h1); /* pipelined behind an answer that came late */
+        return;
+    }
+    if (h1->drain_due && all_out(h1)) {
+        h1->drain_due = false;
+        inner__on_drain(&h1->request);
         return;
     }
     if (server__now(conn->server) < h1__next_due(conn))

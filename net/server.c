@@ -375,6 +375,7 @@ static void on_accept(void *ctx, struct net_sock *sock)
 static void fill_defaults(struct net_server_options *options)
 {
     DEFAULT(options->message_size_max, MESSAGE_SIZE_MAX);
+    DEFAULT(options->http_body_size_max, options->message_size_max);
     DEFAULT(options->concurrent_streams_max, UINT32_MAX);
     DEFAULT(options->connections_max, CONNECTIONS_MAX);
     DEFAULT(options->ping_min_interval_ms, 5000);
@@ -403,6 +404,7 @@ static void free_pools(struct net_server *server)
 
 static void server_free(struct net_server *server)
 {
+    inner__free_ended(server);
     free_pools(server);
     h2_pool__release(&server->h2_pool);
     method_table__release(&server->methods);
@@ -427,6 +429,7 @@ int net_server_new(const struct net_server_options *options, struct net_server *
     list_init(&server->conns);
     list_init(&server->dirty);
     list_init(&server->call_pool);
+    list_init(&server->inner_ended);
     due_heap_init(&server->due);
     h2_pool__init(&server->h2_pool);
     method_table__init(&server->methods, options->methods, options->method_count);
@@ -473,6 +476,7 @@ void net_server_flush(struct net_server *server)
     list_splice(&dirty, &server->dirty);
     while (!list_empty(&dirty))
         flush_conn(LIST_FIRST(&dirty, struct net_conn, dirty_node));
+    inner__free_ended(server);
     if (options->on_bytes != NULL && (server->bytes_received | server->bytes_sent) != 0) {
         options->on_bytes(options->ctx, server->bytes_received, server->bytes_sent);
         server->bytes_received = server->bytes_sent = 0;

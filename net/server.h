@@ -46,9 +46,10 @@ struct net_server_options {
     const struct grpc_method *methods;
     size_t method_count;
     void *ctx; /* for methods and on_http */
-    /* An HTTP/1.1 request, body included; must be answered by http_reply(), now or later. */
+    /* An HTTP/1.1 request, body included; must be answered by http_reply() or http_reply_begin()
+     * and http_reply_end(), now or later. */
     void (*on_http)(void *ctx, struct http_request *request);
-    /* Its client went away before http_reply(); the request is gone after return. */
+    /* Its client went away before the answer had ended; the request is gone after return. */
     void (*on_http_cancel)(void *ctx, struct http_request *request);
     /* For metrics: a call ended (any way) / bytes moved. All may be NULL. */
     void (*on_call_start)(void *ctx, const struct grpc_method *method);
@@ -57,6 +58,7 @@ struct net_server_options {
     void (*on_bytes)(void *ctx, size_t received, size_t sent);
 
     size_t message_size_max;         /* 0: 2 MiB */
+    size_t http_body_size_max;       /* 0: message_size_max */
     uint32_t concurrent_streams_max; /* per connection; 0: 2^32 - 1 as etcd announces */
     size_t connections_max;          /* 0: 16384 */
     uint64_t ping_min_interval_ms;   /* 0: 5000 (--grpc-keepalive-min-time) */
@@ -116,7 +118,7 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
 /* Unary: sends the message from grpc_call_message() and finishes with OK. */
 void grpc_call_reply(struct grpc_call *call);
 
-/* ---- an HTTP/1.1 request: valid until http_reply() ---- */
+/* ---- an HTTP/1.1 request: valid until http_reply() or http_reply_end() ---- */
 
 const char *http_method(const struct http_request *request);
 const char *http_path(const struct http_request *request);  /* without the query; percent-decoded */
@@ -124,6 +126,7 @@ const char *http_query(const struct http_request *request); /* raw, "" if none *
 /* By lower-case name; data NULL if absent. */
 struct slice http_header(const struct http_request *request, const char *name);
 struct slice http_body(const struct http_request *request);
+bool http_is_tls(const struct http_request *request);
 struct arena *http_arena(struct http_request *request);
 void http_set_data(struct http_request *request, void *data);
 void *http_data(const struct http_request *request);
@@ -131,5 +134,36 @@ void *http_data(const struct http_request *request);
 void http_add_header(struct http_request *request, const char *name, const char *value);
 void http_reply(struct http_request *request, int status, const char *content_type,
                 struct slice body);
+
+/* An answer in pieces instead: the head now, then any number of chunks (copied; an empty one is
+ * nothing), then the end, after which the request is gone. */
+void http_reply_begin(struct http_request *request, int status, const char *content_type);
+void http_reply_chunk(struct http_request *request, struct slice bytes);
+void http_reply_end(struct http_request *request);
+/* Bytes of the answer not yet taken by the client and the kernel. */
+size_t http_reply_queued(const struct http_request *request);
+
+/* ---- a call that an HTTP request opens on a method of its own server: for gateways. The method
+ * cannot tell it from one that came over HTTP/2. One per request at a time; if the request's client
+ * goes away it is cancelled before on_http_cancel() fires ---- */
+
+struct http_call_events {
+    /* A message of the method; borrowed until return. */
+    void (*on_message)(struct http_request *request, struct slice message);
+    /* The call has ended and is gone: by the method, or by its deadline. */
+    void (*on_finish)(struct http_request *request, enum grpc_status status, const char *message);
+};
+
+bool http_has_method(const struct http_request *request, const char *service, const char *name);
+/* KV_ENOTFOUND: no such method; KV_EINVAL: the Grpc-Timeout header is malformed. */
+int http_call_open(struct http_request *request, const char *service, const char *name,
+                   const struct http_call_events *events);
+/* A message for the method; unary: exactly one. False: the call has ended inside, and with it, as
+ * on_finish chose, perhaps the request. */
+bool http_call_send(struct http_request *request, struct slice message);
+/* Streams: no more messages. The call may end inside. */
+void http_call_half_close(struct http_request *request);
+/* No event follows. Nothing happens if no call is open. */
+void http_call_cancel(struct http_request *request);
 
 #endif

@@ -1,5 +1,5 @@
 /* Shared by the files of the listener side: server.c (life cycle), h2_session.c, h2_recv.c,
- * h2_send.c, h2_mem.c (HTTP/2), http1.c, http.c (HTTP), grpc.c, methods.c.
+ * h2_send.c, h2_mem.c (HTTP/2), http1.c, http.c (HTTP), inner.c, grpc.c, methods.c.
  *
  * Ownership: a server owns its connections, a connection its protocol state, that its calls or its
  * one request. Everything happens on the loop's thread. A connection is only ever freed at the top
@@ -114,6 +114,7 @@ struct net_server {
     size_t call_pool_count;
     struct out_chunk *chunk_pool;
     size_t chunk_pool_count;
+    struct list inner_ended; /* calls of inner.c that wait to be freed */
     uint8_t *scratch;
     size_t scratch_len;
 
@@ -310,6 +311,10 @@ struct grpc_call {
     void (*on_drain)(struct grpc_call *call);
 
     struct http_request *http; /* HTTP over HTTP/2 */
+
+    /* Opened by http_call_open(), and then no stream; NULL for all others. */
+    struct http_request *origin;
+    const struct http_call_events *origin_events;
 };
 
 struct grpc_call *call__new(struct h2 *h2, int32_t stream_id);
@@ -344,7 +349,14 @@ int h2__on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 /* An answer of HTTP over HTTP/2, whole. */
 void call__http_response(struct grpc_call *call, const nghttp2_nv *nv, size_t count,
                          struct slice body);
+/* Its head alone. */
+void call__http_begin(struct grpc_call *call, const nghttp2_nv *nv, size_t count);
 void call__drop_output(struct grpc_call *call);
+/* The message that was being written, if any, will not be sent. */
+void call__forget_open(struct grpc_call *call);
+/* An answer of HTTP over HTTP/2 in pieces: a chunk, and the end. */
+void call__http_chunk(struct grpc_call *call, struct slice bytes);
+void call__http_end(struct grpc_call *call);
 /* Trailers alone, or after what is queued. http_status counts only if nothing was sent yet. */
 void call__end_response(struct grpc_call *call, int http_status);
 void call__mark_ended(struct grpc_call *call, enum grpc_status status);
@@ -366,7 +378,8 @@ struct http_field {
 
 struct http_request {
     struct net_conn *conn;
-    struct grpc_call *call; /* over HTTP/2; NULL: HTTP/1.1 */
+    struct grpc_call *call;  /* over HTTP/2; NULL: HTTP/1.1 */
+    struct grpc_call *inner; /* opened by http_call_open() */
     struct arena arena;
     void *data;
     const char *method;
@@ -377,7 +390,8 @@ struct http_request {
     struct http_field extra[HTTP_EXTRA_MAX];
     size_t extra_count;
     struct buf body;
-    bool dispatched; /* on_http() was told and the answer is due */
+    bool dispatched; /* on_http() was told and the answer, or the rest of it, is due */
+    bool begun;      /* the answer comes in pieces */
     bool keep_alive;
     bool minor_0; /* HTTP/1.0 */
 };
@@ -408,6 +422,19 @@ bool h1__input_full(const struct net_conn *conn);
 size_t h1__unsent(const struct net_conn *conn);
 void h1__reply(struct http_request *request, int status, const char *content_type,
                struct slice body);
+void h1__reply_begin(struct http_request *request, int status, const char *content_type);
+void h1__reply_chunk(struct http_request *request, struct slice bytes);
+void h1__reply_end(struct http_request *request);
+
+/* ---- calls that HTTP requests open (inner.c) ---- */
+
+void inner__send(struct grpc_call *call);
+void inner__finish(struct grpc_call *call, enum grpc_status status, const char *message);
+void inner__on_due(struct grpc_call *call);
+/* All of the answer has gone out. */
+void inner__on_drain(struct http_request *request);
+struct slice inner__header(const struct grpc_call *call, const char *name);
+void inner__free_ended(struct net_server *server);
 
 void h2_http__begin(struct grpc_call *call);
 void h2_http__on_data(struct grpc_call *call, const uint8_t *data, size_t len);
