@@ -12,6 +12,19 @@ void kv_message_free(ProtobufCMessage *message)
         protobuf_c_message_free_unpacked(message, NULL);
 }
 
+ProtobufCMessage *kv_message_copy(const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = xmalloc(len);
+    ProtobufCMessage *copy;
+
+    (void)protobuf_c_message_pack(message, bytes);
+    copy = protobuf_c_message_unpack(message->descriptor, NULL, len, bytes);
+    ASSERT(copy != NULL); /* packed a line above */
+    free(bytes);
+    return copy;
+}
+
 void kv_result_release(struct kv_result *result)
 {
     kv_message_free(result->message);

@@ -10,6 +10,11 @@ enum {
     REQUEST_SIZE_MAX = 2 << 20,
 };
 
+uv_loop_t *kv_client_loop(const struct kv_client *client)
+{
+    return client->loop;
+}
+
 uint64_t kv__now(const struct kv_client *client)
 {
     return uv_now(client->loop);
@@ -96,16 +101,20 @@ static bool send_waiting(struct kv_client *client)
 void kv__pump(struct kv_client *client)
 {
     uint64_t next = UINT64_MAX;
+    bool lacking;
 
     if (client->closing) {
         if (client->handles == 0)
             finish_close(client);
         return;
     }
-    if (send_waiting(client)) {
+    lacking = send_waiting(client);
+    lacking = kv__streams_open(client) || lacking;
+    if (lacking) {
         kv__endpoint_connect_some(client);
         next = kv__endpoint_next_event(client);
     }
+    next = MIN(next, kv__streams_next_event(client));
     LIST_EACH (node, &client->waiting) {
         const struct kv_call *call = LIST_ENTRY(node, struct kv_call, link);
 
@@ -115,7 +124,8 @@ void kv__pump(struct kv_client *client)
     }
     (void)uv_timer_stop(&client->timer);
     kv__wake_at(client, next);
-    give_up_late(client); /* last: its callbacks may close the client */
+    give_up_late(client);     /* last: the callbacks of these two may close the client, whose */
+    kv__streams_ring(client); /* memory stays until its timer is closed, later */
 }
 
 static int add_endpoint(struct kv_client *client, const char *text, struct err *err)
@@ -164,6 +174,9 @@ int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_
     list_init(&client->conns);
     list_init(&client->waiting);
     list_init(&client->running);
+    list_init(&client->streams_waiting);
+    list_init(&client->streams_running);
+    list_init(&client->alarms);
     prng_seed(&client->prng, uv_hrtime() ^ (uintptr_t)client);
     client->endpoints = xcalloc(options->endpoints_len, sizeof *client->endpoints);
     for (i = 0; i < options->endpoints_len && rc == 0; i++)
@@ -203,6 +216,9 @@ static void on_timer_closed(uv_handle_t *handle)
 void kv_client_close(struct kv_client *client, void (*cb)(void *ctx), void *ctx)
 {
     ASSERT(!client->closing);
+    ASSERT(list_empty(&client->streams_waiting)); /* watchers and keep-alives end before */
+    ASSERT(list_empty(&client->streams_running));
+    ASSERT(list_empty(&client->alarms));
     client->closing = true;
     client->close_cb = cb;
     client->close_ctx = ctx;

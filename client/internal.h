@@ -42,12 +42,15 @@ struct kv_client {
     struct kv_options options;
     struct kv__endpoint *endpoints;
     size_t endpoints_len;
-    size_t current;      /* where the search for a ready endpoint begins */
-    struct list conns;   /* kv__conn.link */
-    struct list waiting; /* kv_call.link: no stream, wants a connection */
-    struct list running; /* kv_call.link: has a stream */
-    struct prng prng;    /* spreads backoff */
-    unsigned handles;    /* connections and the timer, not yet closed */
+    size_t current;              /* where the search for a ready endpoint begins */
+    struct list conns;           /* kv__conn.link */
+    struct list waiting;         /* kv_call.link: no stream, wants a connection */
+    struct list running;         /* kv_call.link: has a stream */
+    struct list streams_waiting; /* kv__stream.link: wants a connection */
+    struct list streams_running; /* kv__stream.link: has a stream */
+    struct list alarms;          /* kv__alarm.link, in no order: they are few */
+    struct prng prng;            /* spreads backoff */
+    unsigned handles;            /* connections and the timer, not yet closed */
     bool closing;
     void (*close_cb)(void *ctx);
     void *close_ctx;
@@ -84,6 +87,41 @@ void kv__call_give_up(struct kv_call *call, int code);
 int kv__call_send(struct kv_call *call, size_t endpoint);
 /* When the call has waited long enough for a connection. */
 uint64_t kv__call_wait_until(const struct kv_call *call);
+
+/* ---- streams that come back ---- */
+
+struct kv__stream_kind {
+    const char *path;
+    bool require_leader;
+    /* There is a stream: time to send. */
+    void (*on_open)(struct kv__stream *stream);
+    void (*on_message)(struct kv__stream *stream, struct slice message);
+    /* It broke; on_open() follows. */
+    void (*on_down)(struct kv__stream *stream);
+    /* It is over and closed. */
+    void (*on_end)(struct kv__stream *stream, const struct err *err);
+};
+
+/* No callback fires from inside. */
+void kv__stream_open(struct kv_client *client, struct kv__stream *stream,
+                     const struct kv__stream_kind *kind);
+/* No callback fires after it. Harmless when repeated. */
+void kv__stream_close(struct kv__stream *stream);
+/* Does nothing while there is no stream: on_open() will send what matters. */
+void kv__stream_send(struct kv__stream *stream, const ProtobufCMessage *message);
+
+/* Gives waiting streams a connection; true if one stays that only lacks it. */
+bool kv__streams_open(struct kv_client *client);
+/* The earliest moment at which a waiting stream or an alarm needs care; UINT64_MAX: none. */
+uint64_t kv__streams_next_event(const struct kv_client *client);
+/* Ends streams that waited too long and rings alarms. Their callbacks may close the client. */
+void kv__streams_ring(struct kv_client *client);
+
+/* Calls cb once from the loop, at at_ms or soon after it. Sets it anew if it is set. */
+void kv__alarm_set(struct kv_client *client, struct kv__alarm *alarm, uint64_t at_ms,
+                   void (*cb)(struct kv__alarm *alarm));
+/* Harmless when it is not set. */
+void kv__alarm_cancel(struct kv__alarm *alarm);
 
 /* Code for a status and message of a server; GRPC_OK is 0. */
 int kv__code_of(enum grpc_status status, const char *message);

@@ -14,6 +14,7 @@
 #ifndef KVD_CLIENT_KV_H
 #define KVD_CLIENT_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
@@ -50,6 +51,10 @@ int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_
 void kv_client_close(struct kv_client *client, void (*cb)(void *ctx), void *ctx);
 /* For a client with its own loop; blocks until its sockets are closed. Accepts NULL. */
 void kv_client_free(struct kv_client *client);
+/* The loop it lives on. On its own loop a caller may have handles too (signals, children), and run
+ * it with uv_run(); they are closed before kv_client_free(), which runs the loop until it is empty.
+ */
+uv_loop_t *kv_client_loop(const struct kv_client *client);
 
 /* ---- calls ---- */
 
@@ -134,6 +139,10 @@ int kv_call(struct kv_client *client, const struct kv_method *method,
     X(compaction, Compaction, KV, Compact, KV_WRITE)                                               \
     X(member_list, MemberList, Cluster, MemberList, KV_READ)                                       \
     X(alarm, Alarm, Maintenance, Alarm, KV_WRITE)                                                  \
+    X(lease_grant, LeaseGrant, Lease, LeaseGrant, KV_WRITE)                                        \
+    X(lease_revoke, LeaseRevoke, Lease, LeaseRevoke, KV_WRITE)                                     \
+    X(lease_time_to_live, LeaseTimeToLive, Lease, LeaseTimeToLive, KV_READ)                        \
+    X(lease_leases, LeaseLeases, Lease, LeaseLeases, KV_READ)                                      \
     X(status, Status, Maintenance, Status, KV_READ)                                                \
     X(hash, Hash, Maintenance, Hash, KV_READ)                                                      \
     X(hash_kv, HashKV, Maintenance, HashKV, KV_READ)
@@ -150,6 +159,143 @@ KV_METHOD_MAP(X)
 /* Frees an answer of any type; accepts NULL. */
 #define kv_free(message) kv_message_free((message) == NULL ? NULL : &(message)->base)
 void kv_message_free(ProtobufCMessage *message);
+/* A copy, for what is only borrowed; the caller's to kv_message_free(). */
+ProtobufCMessage *kv_message_copy(const ProtobufCMessage *message);
+
+/* ---- watch ---- */
+
+/* A watcher is one stream with any number of watches on it. When its connection breaks it makes
+ * another one, to any endpoint, and each watch goes on behind the last revision it has seen: its
+ * owner notices nothing, misses nothing and sees nothing twice. It gives up on its own only if it
+ * was never connected at all within the client's dial timeout, or if a server refuses. */
+struct kv_watcher;
+struct kv_watch;
+
+enum kv_watcher_flags {
+    KV_REQUIRE_LEADER = 1 << 0, /* a server that has lost its leader ends the stream; when all
+                                 * endpoints say so in turn, the watches end with KV_ENOLEADER */
+};
+
+/* The stream begins with the first watch. */
+struct kv_watcher *kv_watcher_new(struct kv_client *client, int flags);
+/* Its watches end without a callback. Before the client is closed; never from inside a callback of
+ * one of its watches. Accepts NULL. */
+void kv_watcher_free(struct kv_watcher *watcher);
+/* Asks for a response that says how far all watches are; it comes to each of them, without events.
+ * Sent once no watch waits to be created. A server that is not that far yet does not answer. */
+void kv_watcher_progress(struct kv_watcher *watcher);
+
+enum kv_watch_flags {
+    KV_WATCH_PREV_KV = 1 << 0,
+    KV_WATCH_PROGRESS = 1 << 1,  /* the server says now and then how far an idle watch is */
+    KV_WATCH_NO_PUT = 1 << 2,    /* leave out puts */
+    KV_WATCH_NO_DELETE = 1 << 3, /* leave out deletions */
+    KV_WATCH_CREATED = 1 << 4,   /* the first "created" answer goes to cb as well */
+};
+
+struct kv_watch_options {
+    struct slice key;
+    struct slice range_end; /* empty: only key */
+    int64_t start_revision; /* 0: what changes after the server has taken the watch */
+    int flags;              /* enum kv_watch_flags */
+};
+
+/* err->code 0: response has the events of one or more whole revisions, or none: progress. Else the
+ * watch is over and its memory free: KV_ECOMPACTED if revisions it still needed are gone (then
+ * response->compact_revision says from where on there is history), otherwise what failed; response
+ * is the server's last word or NULL. Both are borrowed until return. */
+typedef void (*kv_watch_cb)(struct kv_watch *watch, const Etcdserverpb__WatchResponse *response,
+                            const struct err *err);
+
+/* The caller owns the memory and embeds it; all of it is private. */
+struct kv_watch {
+    struct kv_watcher *watcher;
+    kv_watch_cb cb;
+    struct list link; /* in one of the watcher's lists, or in none */
+    uint8_t *keys;    /* key and range_end, one after the other */
+    size_t key_len, range_end_len;
+    int flags;
+    bool known; /* a server has created it once */
+    int64_t id; /* on this stream, while it is live */
+    int64_t next_revision;
+};
+
+/* Copies the keys. cb fires later, never from inside the call. */
+void kv_watch_start(struct kv_watcher *watcher, struct kv_watch *watch,
+                    const struct kv_watch_options *options, kv_watch_cb cb);
+/* No callback fires after this. Harmless when the watch is over. */
+void kv_watch_cancel(struct kv_watch *watch);
+/* Where another watch would have to start to go on where this one is; also after its end. */
+int64_t kv_watch_next_revision(const struct kv_watch *watch);
+
+/* ---- leases ---- */
+
+struct kv_keepalive;
+
+/* err->code 0: renewed; response->ttl is its whole life from now on. Else it is over:
+ * KV_ELEASENOTFOUND if the lease is gone, or ran out while no server could be reached. */
+typedef void (*kv_keepalive_cb)(struct kv_keepalive *keepalive,
+                                const Etcdserverpb__LeaseKeepAliveResponse *response,
+                                const struct err *err);
+
+/* A connection that breaks or a server that ends the stream is replaced by another, and the stream
+ * begins anew. Private to libkv; here because callers embed what contains it. */
+struct kv__stream {
+    struct kv_client *client;
+    const struct kv__stream_kind *kind;
+    struct list link; /* in one of the client's lists, or in none */
+    struct grpc_stream *grpc;
+    size_t endpoint;        /* index while grpc is set */
+    uint64_t retry_at_ms;   /* not before */
+    uint64_t give_up_at_ms; /* until it was connected once */
+    unsigned failures;      /* in a row; a message ends the row */
+    unsigned leaderless;    /* endpoints in a row without a leader */
+};
+struct kv__alarm {
+    struct list link;
+    uint64_t at_ms;
+    void (*cb)(struct kv__alarm *alarm);
+};
+
+/* Renews a lease at a third of its life, beginning now. The caller owns the memory; all of it is
+ * private. */
+struct kv_keepalive {
+    struct kv__stream stream;
+    struct kv__alarm alarm;
+    kv_keepalive_cb cb;
+    int64_t lease;
+    uint64_t deadline_ms; /* the lease is gone then, if nobody renews it */
+};
+
+/* cb fires later, never from inside the call. */
+void kv_keepalive_start(struct kv_client *client, struct kv_keepalive *keepalive, int64_t lease,
+                        kv_keepalive_cb cb);
+/* No callback fires after this; the lease lives on until its time is up. Harmless when repeated.
+ * Before the client is closed. */
+void kv_keepalive_stop(struct kv_keepalive *keepalive);
+
+/* ---- locks and elections ---- */
+
+/* A place in the queue under a name: the key NAME/LEASE. The oldest key holds the lock (has won the
+ * election); the others wait. These are the keys of etcd's own recipe: etcdctl, the Go client and
+ * this library queue up together. */
+struct kv_lock {
+    uint8_t *key;
+    size_t key_len;
+    int64_t create_revision; /* of key: grows from holder to holder, a fencing token */
+    int64_t revision;        /* of the store when the lock was got */
+};
+
+/* Blocks until the place is the first; for a client with its own loop. The lease must be kept alive
+ * by the caller. value is what others read of the holder. *stop, looked at whenever the loop has
+ * turned, ends the waiting with KV_ECANCELED and takes the place out of the queue. On success
+ * kv_lock_release() frees *out; on failure there is nothing to free. KV_ELEASENOTFOUND: the lease
+ * has gone. */
+int kv_lock(struct kv_client *client, struct slice name, int64_t lease, struct slice value,
+            const bool *stop, struct kv_lock *out, struct err *err);
+/* Gives the place up; 0 also if it was gone already. Blocks. */
+int kv_unlock(struct kv_client *client, const struct kv_lock *lock, struct err *err);
+void kv_lock_release(struct kv_lock *lock);
 
 /* ---- keys ---- */
 

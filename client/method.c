@@ -12,6 +12,10 @@
 #define compaction_descriptor(end) etcdserverpb__compaction_##end##__descriptor
 #define member_list_descriptor(end) etcdserverpb__member_list_##end##__descriptor
 #define alarm_descriptor(end) etcdserverpb__alarm_##end##__descriptor
+#define lease_grant_descriptor(end) etcdserverpb__lease_grant_##end##__descriptor
+#define lease_revoke_descriptor(end) etcdserverpb__lease_revoke_##end##__descriptor
+#define lease_time_to_live_descriptor(end) etcdserverpb__lease_time_to_live_##end##__descriptor
+#define lease_leases_descriptor(end) etcdserverpb__lease_leases_##end##__descriptor
 #define status_descriptor(end) etcdserverpb__status_##end##__descriptor
 #define hash_descriptor(end) etcdserverpb__hash_##end##__descriptor
 #define hash_kv_descriptor(end) etcdserverpb__hash_kv##end##__descriptor

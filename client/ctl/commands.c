@@ -7,18 +7,28 @@
 const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_alarm_disarm,
     &ctl_cmd_alarm_list,
+    &ctl_cmd_check_perf,
     &ctl_cmd_compaction,
     &ctl_cmd_del,
+    &ctl_cmd_elect,
     &ctl_cmd_endpoint_hashkv,
     &ctl_cmd_endpoint_health,
     &ctl_cmd_endpoint_status,
     &ctl_cmd_get,
     &ctl_cmd_help,
+    &ctl_cmd_lease_grant,
+    &ctl_cmd_lease_keep_alive,
+    &ctl_cmd_lease_list,
+    &ctl_cmd_lease_revoke,
+    &ctl_cmd_lease_timetolive,
+    &ctl_cmd_lock,
+    &ctl_cmd_make_mirror,
     &ctl_cmd_member_list,
     &ctl_cmd_put,
     &ctl_cmd_txn,
     &ctl_cmd_version,
     &ctl_cmd_wal_dump,
+    &ctl_cmd_watch,
 };
 const size_t ctl_commands_len = ARRAY_LEN(ctl_commands);
 
@@ -93,7 +103,7 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 /* The group of that name, as a string of its own: groups are few and known. */
 static const char *group_named(const char *first, size_t len)
 {
-    static const char *const groups[] = {"alarm", "endpoint", "member", "wal"};
+    static const char *const groups[] = {"alarm", "check", "endpoint", "lease", "member", "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {
@@ -188,7 +198,7 @@ void ctl_help_all(FILE *out)
     flags_print(out, ctl_global_flags);
     fputs("\nEach option is also an environment variable: KVCTL_ENDPOINTS or ETCDCTL_ENDPOINTS for "
           "--endpoints.\n"
-          "Names of commands may be shortened: 'kvctl e st'.\n"
+          "Names of commands may be shortened: 'kvctl en st'.\n"
           "'kvctl <command> --help' explains one command.\n",
           out);
 }

@@ -49,6 +49,7 @@ struct ctl {
     struct arena arena; /* lives as long as the command */
     struct ctl_globals globals;
     struct flag_set global_set;
+    int args_at_dash; /* how many arguments of the command came before "--"; -1: there was none */
     struct output output;
 };
 
@@ -84,6 +85,9 @@ struct kv_options ctl_kv_options(const struct ctl *ctl);
 int ctl_call_and_print(struct ctl *ctl, const struct kv_method *method,
                        const ProtobufCMessage *request, int flags);
 
+/* The value of ETCDCTL_<name>, or of KVCTL_<name>, which counts before it; NULL: neither is set. */
+const char *ctl_env(const struct ctl *ctl, const char *name);
+
 /* argv as slices, in the arena. */
 const struct slice *ctl_slices(struct ctl *ctl, int argc, char **argv);
 
@@ -108,6 +112,9 @@ void ctl_help_all(FILE *out);
 void ctl_help_group(FILE *out, const char *group);
 void ctl_help_command(FILE *out, const struct ctl_command *command);
 
+extern const struct ctl_command ctl_cmd_check_perf, ctl_cmd_elect, ctl_cmd_lease_grant,
+    ctl_cmd_lease_keep_alive, ctl_cmd_lease_list, ctl_cmd_lease_revoke, ctl_cmd_lease_timetolive,
+    ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
     ctl_cmd_del, ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status,
     ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_put, ctl_cmd_txn, ctl_cmd_version,

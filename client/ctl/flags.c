@@ -92,6 +92,7 @@ void flags_init(struct flag_set *set, struct arena *arena)
         set->len++;
     ASSERT(set->len <= 64);
     set->changed = 0;
+    set->args_at_dash = -1;
     for (i = 0; i < set->len; i++) {
         bool stored = store(set, i, set->flags[i].init, arena);
 
@@ -227,6 +228,7 @@ int flags_parse(struct flag_set *sets, size_t sets_len, int argc, char **argv, s
         char *arg = argv[parse.next++];
 
         if (strcmp(arg, "--") == 0) {
+            sets[0].args_at_dash = *args_len;
             while (parse.next < argc)
                 args[(*args_len)++] = argv[parse.next++];
         } else if (arg[0] != '-' || arg[1] == '\0') {

@@ -42,6 +42,8 @@ struct flag_set {
     size_t len;               /* flags_init() counts; at most 64 */
     void *options;
     uint64_t changed; /* bit i: flags[i] was given */
+    int args_at_dash; /* in the first set: how many arguments came before "--"; -1: there was none
+                       */
 };
 
 /* Counts the table and sets the defaults; values live in the arena. */

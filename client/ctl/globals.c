@@ -78,6 +78,19 @@ static const char *env_value(char **env, const char *name)
     return NULL;
 }
 
+const char *ctl_env(const struct ctl *ctl, const char *name)
+{
+    char full[ENV_NAME_MAX];
+    const char *value;
+
+    (void)snprintf(full, sizeof full, "KVCTL_%s", name);
+    value = env_value(ctl->env, full);
+    if (value != NULL)
+        return value;
+    (void)snprintf(full, sizeof full, "ETCDCTL_%s", name);
+    return env_value(ctl->env, full);
+}
+
 static int apply_env(struct ctl *ctl, const char *prefix, size_t at)
 {
     const char *flag = ctl_global_flags[at].name;

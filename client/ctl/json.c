@@ -68,7 +68,7 @@ struct json_object *json_of_string(const char *text)
     return json;
 }
 
-static struct json_object *json_of_bytes(const ProtobufCBinaryData *bytes)
+struct json_object *json_of_bytes(const ProtobufCBinaryData *bytes)
 {
     char *text = xmalloc(bytes->len / 3 * 4 + 5);
     struct json_object *json;

@@ -16,6 +16,9 @@ struct json_object *json_of_message(const ProtobufCMessage *message, bool hex_id
 /* A string that prints with Go's escapes (<, > and & among them). */
 struct json_object *json_of_string(const char *text);
 
+/* Base64. */
+struct json_object *json_of_bytes(const ProtobufCBinaryData *bytes);
+
 /* One line. */
 void json_print(FILE *out, struct json_object *json);
 

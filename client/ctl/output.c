@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/util.h"
 #include "client/ctl/json.h"
+#include "client/ctl/output_watch.h"
 
 const struct output_format *output_format_named(const char *name)
 {
@@ -123,8 +124,12 @@ static void json_hash_kv(struct output *output, const struct endpoint_report *re
     json_report(output, reports, len, "HashKV");
 }
 
+static const struct output_printer json_printers[] = {OUTPUT_PRINTERS(OUTPUT_JSON_ROW)};
+
 const struct output_format output_json = {
     .name = "json",
+    .printers = json_printers,
+    .printers_len = ARRAY_LEN(json_printers),
     .any = json_message,
     .report = {[REPORT_HEALTH] = json_health,
                [REPORT_STATUS] = json_status,

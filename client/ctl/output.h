@@ -18,6 +18,8 @@ struct output {
     struct arena *arena;
     bool hex;
     bool value_only; /* get --print-value-only */
+    bool lease_keys; /* lease timetolive --keys */
+    int64_t lease;   /* of lease revoke, whose answer does not name it */
 };
 
 /* One endpoint's answer to "endpoint status" and its like. */

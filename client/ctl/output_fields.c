@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "client/ctl/gotext.h"
 #include "client/ctl/output.h"
+#include "client/ctl/output_watch.h"
 
 static void text_field(struct output *output, const char *name, struct slice text)
 {
@@ -39,7 +40,7 @@ static void id_field(struct output *output, const char *name, uint64_t id)
             id);
 }
 
-static void header_fields(struct output *output, const Etcdserverpb__ResponseHeader *header)
+void output__fields_header(struct output *output, const Etcdserverpb__ResponseHeader *header)
 {
     if (header == NULL)
         return;
@@ -51,7 +52,7 @@ static void header_fields(struct output *output, const Etcdserverpb__ResponseHea
 }
 
 /* prev: "Prev" for a value from before the change, else "". */
-static void kv_fields(struct output *output, const char *prev, const Mvccpb__KeyValue *kv)
+void output__fields_kv(struct output *output, const char *prev, const Mvccpb__KeyValue *kv)
 {
     char name[32];
 
@@ -73,9 +74,9 @@ static void fields_get(struct output *output, const ProtobufCMessage *message)
     const Etcdserverpb__RangeResponse *response = (const void *)message;
     size_t i;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     for (i = 0; i < response->n_kvs; i++)
-        kv_fields(output, "", response->kvs[i]);
+        output__fields_kv(output, "", response->kvs[i]);
     bool_field(output, "More", response->more);
     int_field(output, "Count", response->count);
 }
@@ -84,9 +85,9 @@ static void fields_put(struct output *output, const ProtobufCMessage *message)
 {
     const Etcdserverpb__PutResponse *response = (const void *)message;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     if (response->prev_kv != NULL)
-        kv_fields(output, "Prev", response->prev_kv);
+        output__fields_kv(output, "Prev", response->prev_kv);
 }
 
 static void fields_del(struct output *output, const ProtobufCMessage *message)
@@ -94,10 +95,10 @@ static void fields_del(struct output *output, const ProtobufCMessage *message)
     const Etcdserverpb__DeleteRangeResponse *response = (const void *)message;
     size_t i;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     int_field(output, "Deleted", response->deleted);
     for (i = 0; i < response->n_prev_kvs; i++)
-        kv_fields(output, "Prev", response->prev_kvs[i]);
+        output__fields_kv(output, "Prev", response->prev_kvs[i]);
 }
 
 static void fields_txn(struct output *output, const ProtobufCMessage *message)
@@ -105,7 +106,7 @@ static void fields_txn(struct output *output, const ProtobufCMessage *message)
     const Etcdserverpb__TxnResponse *response = (const void *)message;
     size_t i;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     bool_field(output, "Succeeded", response->succeeded);
     for (i = 0; i < response->n_responses; i++) {
         const Etcdserverpb__ResponseOp *op = response->responses[i];
@@ -126,7 +127,7 @@ static void fields_alarm(struct output *output, const ProtobufCMessage *message)
     const Etcdserverpb__AlarmResponse *response = (const void *)message;
     size_t i;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     for (i = 0; i < response->n_alarms; i++) {
         id_field(output, "MemberID", response->alarms[i]->memberid);
         word_field(output, "AlarmType", output__alarm_name(output, response->alarms[i]->alarm));
@@ -139,7 +140,7 @@ static void fields_member_list(struct output *output, const ProtobufCMessage *me
     const Etcdserverpb__MemberListResponse *response = (const void *)message;
     size_t i, j;
 
-    header_fields(output, response->header);
+    output__fields_header(output, response->header);
     for (i = 0; i < response->n_members; i++) {
         const Etcdserverpb__Member *member = response->members[i];
 
@@ -186,7 +187,7 @@ static void fields_status(struct output *output, const struct endpoint_report *r
         const Etcdserverpb__StatusResponse *response = (const void *)reports[i].message;
         const Etcdserverpb__DowngradeInfo *downgrade = response->downgradeinfo;
 
-        header_fields(output, response->header);
+        output__fields_header(output, response->header);
         text_field(output, "Version", slice_str(response->version));
         text_field(output, "StorageVersion", slice_str(response->storageversion));
         int_field(output, "DBSize", response->dbsize);
@@ -213,7 +214,7 @@ static void fields_hash_kv(struct output *output, const struct endpoint_report *
     for (i = 0; i < len; i++) {
         const Etcdserverpb__HashKVResponse *response = (const void *)reports[i].message;
 
-        header_fields(output, response->header);
+        output__fields_header(output, response->header);
         text_field(output, "Endpoint", slice_str(reports[i].endpoint));
         uint_field(output, "Hash", response->hash);
         int_field(output, "HashRevision", response->hash_revision);
@@ -228,7 +229,7 @@ static const struct output_printer fields_printers[] = {
     {&etcdserverpb__txn_response__descriptor, fields_txn},
     {&etcdserverpb__alarm_response__descriptor, fields_alarm},
     {&etcdserverpb__member_list_response__descriptor, fields_member_list},
-};
+    OUTPUT_PRINTERS(OUTPUT_FIELDS_ROW)};
 
 const struct output_format output_fields = {
     .name = "fields",

@@ -3,6 +3,7 @@
 
 #include "client/ctl/gotext.h"
 #include "client/ctl/output.h"
+#include "client/ctl/output_watch.h"
 #include "client/ctl/table.h"
 
 /* ---- keys ---- */
@@ -21,7 +22,7 @@ static void put_bytes(struct output *output, const ProtobufCBinaryData *bytes)
     fputc('\n', output->out);
 }
 
-static void put_kv(struct output *output, const Mvccpb__KeyValue *kv)
+void output__simple_kv(struct output *output, const Mvccpb__KeyValue *kv)
 {
     if (!output->value_only)
         put_bytes(output, &kv->key);
@@ -34,7 +35,7 @@ static void simple_get(struct output *output, const ProtobufCMessage *message)
     size_t i;
 
     for (i = 0; i < response->n_kvs; i++)
-        put_kv(output, response->kvs[i]);
+        output__simple_kv(output, response->kvs[i]);
 }
 
 static void simple_put(struct output *output, const ProtobufCMessage *message)
@@ -43,7 +44,7 @@ static void simple_put(struct output *output, const ProtobufCMessage *message)
 
     fputs("OK\n", output->out);
     if (response->prev_kv != NULL)
-        put_kv(output, response->prev_kv);
+        output__simple_kv(output, response->prev_kv);
 }
 
 static void simple_del(struct output *output, const ProtobufCMessage *message)
@@ -53,7 +54,7 @@ static void simple_del(struct output *output, const ProtobufCMessage *message)
 
     fprintf(output->out, "%" PRId64 "\n", response->deleted);
     for (i = 0; i < response->n_prev_kvs; i++)
-        put_kv(output, response->prev_kvs[i]);
+        output__simple_kv(output, response->prev_kvs[i]);
 }
 
 static void simple_txn(struct output *output, const ProtobufCMessage *message)
@@ -286,7 +287,7 @@ static const struct output_printer simple_printers[] = {
     {&etcdserverpb__txn_response__descriptor, simple_txn},
     {&etcdserverpb__alarm_response__descriptor, simple_alarm},
     {&etcdserverpb__member_list_response__descriptor, simple_member_list},
-};
+    OUTPUT_PRINTERS(OUTPUT_SIMPLE_ROW)};
 
 const struct output_format output_simple = {
     .name = "simple",

@@ -152,6 +152,7 @@ static int run_command(struct ctl *ctl, const struct ctl_command *command, int a
     flags_init(&sets[0], &ctl->arena);
     rc = flags_parse(sets, ARRAY_LEN(sets), argc, argv, &ctl->arena, args, &args_len, &help, &err);
     ctl->global_set = sets[1];
+    ctl->args_at_dash = sets[0].args_at_dash;
     if (help) {
         ctl_help_command(ctl->out, command);
         return CTL_OK;

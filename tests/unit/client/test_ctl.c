@@ -90,8 +90,11 @@ static void names_and_their_unique_beginnings_find_a_command(void **state)
     assert_ptr_equal(find("g", "key"), &ctl_cmd_get);
     assert_ptr_equal(find("comp", NULL), &ctl_cmd_compaction);
     assert_ptr_equal(find("member", "list"), &ctl_cmd_member_list);
-    assert_ptr_equal(find("m", "l"), &ctl_cmd_member_list);
-    assert_ptr_equal(find("e", "st"), &ctl_cmd_endpoint_status);
+    assert_ptr_equal(find("me", "l"), &ctl_cmd_member_list);
+    assert_ptr_equal(find("en", "st"), &ctl_cmd_endpoint_status);
+    assert_ptr_equal(find("lea", "k"), &ctl_cmd_lease_keep_alive);
+    assert_ptr_equal(find("mak", NULL), &ctl_cmd_make_mirror);
+    assert_null(find("e", "st")); /* elect and endpoint */
     assert_ptr_equal(find("wal", "dump"), &ctl_cmd_wal_dump);
     assert_null(find("endpoint", "h")); /* health and hashkv */
     assert_null(find("gets", NULL));
