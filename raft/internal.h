@@ -9,6 +9,7 @@
  *   guards.c   everything libraft must be kept from (libraft.md section 3)
  *   propose.c  commands on their way into the log
  *   read.c     read index rounds
+ *   ask.c      questions to the leader that are not about the log
  *   transfer.c handing leadership over
  *   wire.c     frames to bytes and back */
 #ifndef KVD_RAFT_INTERNAL_H
@@ -254,6 +255,11 @@ void read_on_probe(struct replica *r, struct peer *from, const struct wire_round
 void read_on_probe_ack(struct replica *r, struct peer *from, const struct wire_round *ack);
 void read_on_ask(struct replica *r, struct peer *from, const struct wire_read *ask);
 void read_on_answer(struct replica *r, struct peer *from, const struct wire_read *answer);
+
+/* ---- ask.c ---- */
+
+void ask_on_question(struct replica *r, struct peer *from, const struct wire_ask *ask);
+void ask_on_answer(struct replica *r, const struct wire_ask *answer);
 
 /* ---- transfer.c ---- */
 

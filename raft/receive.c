@@ -172,6 +172,12 @@ void replica__receive(struct replica *r, struct peer *from, const struct wire_me
     case WIRE_READ_OK:
         read_on_answer(r, from, &in->read);
         return;
+    case WIRE_ASK:
+        ask_on_question(r, from, &in->ask);
+        return;
+    case WIRE_ANSWER:
+        ask_on_answer(r, &in->ask);
+        return;
     case WIRE_INSTALL:
         return; /* does not decode */
     }

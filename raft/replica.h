@@ -55,6 +55,11 @@ struct replica_env {
     void (*apply)(void *ctx, const struct replica_entry *entry);
     /* Role, term or known leader changed (leader 0: none known). */
     void (*on_role)(void *ctx, enum replica_role role, uint64_t term, uint64_t leader);
+    /* Leader: a follower's questions, and who to send the answers to. Follower: answers of the
+     * leader that it asked. Borrowed until return, untrusted. Either may be NULL: they are dropped.
+     */
+    void (*on_ask)(void *ctx, uint64_t from, uint64_t session, struct slice questions);
+    void (*on_answer)(void *ctx, struct slice answers);
     /* The member must stop now: its state may be wrong from here on. Called once; every later call
      * into the replica does nothing. */
     void (*fatal)(void *ctx, const struct err *err);
@@ -137,6 +142,17 @@ struct replica_read {
  * everything); cb will not fire. False: queued. */
 bool replica_read(struct replica *replica, struct replica_read *read);
 void replica_read_cancel(struct replica *replica, struct replica_read *read);
+
+/* ---- questions to the leader that are not about the log ---- */
+
+enum { REPLICA_ASK_SIZE_MAX = 1 << 20 };
+
+/* Sends bytes to the leader's env.on_ask. They may get lost, and so may the answer: who asks, asks
+ * again, and names its questions so that it knows their answers. Both count within one term only.
+ * False: this member does not follow a leader. Not from inside an effect. */
+bool replica_ask(struct replica *replica, struct slice questions);
+/* The leader's answer, any time within its term; later it is dropped. */
+void replica_answer(struct replica *replica, uint64_t to, uint64_t session, struct slice answers);
 
 /* ---- leadership ---- */
 

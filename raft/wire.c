@@ -21,6 +21,7 @@
  *   FORWARD_ACK   term u64, session u64, seq u64
  *   READ          session u64, seq u64
  *   READ_OK       session u64, seq u64, index u64
+ *   ASK, ANSWER   term u64, session u64, bytes to the end
  *
  * libraft's message versions and its capacity field are not sent: the hello fixes the versions, and
  * no capacity threshold is set. */
@@ -157,6 +158,12 @@ static int decode_body(struct reader *in, struct wire_message *out, struct err *
         out->read.seq = read_le64(in);
         if (out->type == WIRE_READ_OK)
             out->read.index = read_le64(in);
+        return 0;
+    case WIRE_ASK:
+    case WIRE_ANSWER:
+        out->ask.term = read_le64(in);
+        out->ask.session = read_le64(in);
+        out->ask.bytes = read_bytes(in, in->rest.len);
         return 0;
     }
     return err_set(err, KV_EPROTO, "frame of unknown type %d", (int)out->type);
@@ -316,6 +323,13 @@ void wire_encode(struct buf *out, const struct wire_message *message)
         add_u64(out, message->read.seq);
         if (message->type == WIRE_READ_OK)
             add_u64(out, message->read.index);
+        return;
+    case WIRE_ASK:
+    case WIRE_ANSWER:
+        add_u64(out, message->ask.term);
+        add_u64(out, message->ask.session);
+        if (message->ask.bytes.len > 0)
+            must(buf_append(out, message->ask.bytes.data, message->ask.bytes.len));
         return;
     case WIRE_APPEND:
     case WIRE_INSTALL:

@@ -35,6 +35,8 @@ enum wire_type {
     WIRE_FORWARD_ACK = 20, /* leader: taken, all up to seq */
     WIRE_READ = 21,        /* follower: which index must I have applied to read? */
     WIRE_READ_OK = 22,     /* leader: this one */
+    WIRE_ASK = 23,         /* follower: questions for what runs above the leader */
+    WIRE_ANSWER = 24,      /* leader: answers to some of them */
 };
 
 struct wire_entry {
@@ -73,6 +75,12 @@ struct wire_read {
     uint64_t index; /* of READ_OK */
 };
 
+struct wire_ask {
+    uint64_t term;
+    uint64_t session;   /* life of the asking member */
+    struct slice bytes; /* mean something above only */
+};
+
 struct wire_message {
     enum wire_type type;
     union {
@@ -85,6 +93,7 @@ struct wire_message {
         struct wire_round round;
         struct wire_forward forward;
         struct wire_read read;
+        struct wire_ask ask;
     };
 };
 

@@ -78,6 +78,13 @@ Etcdserverpb__RangeResponse *machine__range_response(struct arena *arena,
     return response;
 }
 
+static int check_lease(const struct machine *machine, const Etcdserverpb__PutRequest *request)
+{
+    return request->lease != LEASE_NONE && !leases_known(machine->leases, request->lease)
+               ? KV_ELEASENOTFOUND
+               : 0;
+}
+
 int machine__check_put(const struct machine *machine, const Etcdserverpb__PutRequest *request)
 {
     struct mvcc_kv old;
@@ -87,11 +94,10 @@ int machine__check_put(const struct machine *machine, const Etcdserverpb__PutReq
     if ((request->ignore_value || request->ignore_lease) &&
         !mvcc_get(machine->mvcc, slice_of_pb(request->key), &old))
         return KV_EKEYNOTFOUND;
-    /* There are no leases yet, so none is known. */
-    return request->lease != 0 ? KV_ELEASENOTFOUND : 0;
+    return check_lease(machine, request);
 }
 
-Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn,
+Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn, struct leases *leases,
                                         const Etcdserverpb__PutRequest *request, bool want,
                                         struct arena *arena)
 {
@@ -111,6 +117,7 @@ Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn,
             lease = prev.lease;
     }
     mvcc_txn_put(txn, key, value, lease, &had, &prev);
+    leases_move(leases, key, had ? prev.lease : LEASE_NONE, lease);
     if (!want)
         return NULL;
 
@@ -122,17 +129,20 @@ Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn,
     return response;
 }
 
-Etcdserverpb__DeleteRangeResponse *machine__delete(struct mvcc_txn *txn,
+Etcdserverpb__DeleteRangeResponse *machine__delete(struct mvcc_txn *txn, struct leases *leases,
                                                    const Etcdserverpb__DeleteRangeRequest *request,
                                                    bool want, struct arena *arena)
 {
     struct mvcc_span span = {slice_of_pb(request->key), slice_of_pb(request->range_end)};
     bool want_prevs = want && request->prev_kv;
+    bool leased = leases_count(leases) > 0; /* then some of the keys may be */
     Etcdserverpb__DeleteRangeResponse *response;
     const struct mvcc_kv *prevs = NULL;
     size_t deleted;
 
-    deleted = mvcc_txn_delete(txn, span, arena, want_prevs ? &prevs : NULL);
+    deleted = mvcc_txn_delete(txn, span, arena, want_prevs || leased ? &prevs : NULL);
+    for (size_t i = 0; leased && i < deleted; i++)
+        leases_move(leases, prevs[i].key, prevs[i].lease, LEASE_NONE);
     if (!want)
         return NULL;
 
@@ -153,11 +163,13 @@ void machine__apply_put(struct machine *machine, const Etcdserverpb__PutRequest 
     struct mvcc_txn txn;
 
     /* By itself a put names the missing lease first, inside a txn the missing key. */
-    out->code = request->lease != 0 ? KV_ELEASENOTFOUND : machine__check_put(machine, request);
+    out->code = check_lease(machine, request);
+    if (out->code == 0)
+        out->code = machine__check_put(machine, request);
     if (out->code != 0)
         return;
     mvcc_txn_begin(machine->mvcc, &txn);
-    out->response = machine__put(&txn, request, want, arena);
+    out->response = machine__put(&txn, machine->leases, request, want, arena);
     (void)mvcc_txn_end(&txn); /* the caller asks for the revision in any case */
 }
 
@@ -171,7 +183,7 @@ void machine__apply_delete(struct machine *machine, const Etcdserverpb__DeleteRa
         return;
     }
     mvcc_txn_begin(machine->mvcc, &txn);
-    out->response = machine__delete(&txn, request, want, arena);
+    out->response = machine__delete(&txn, machine->leases, request, want, arena);
     (void)mvcc_txn_end(&txn); /* the caller asks for the revision in any case */
 }
 

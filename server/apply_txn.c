@@ -221,6 +221,7 @@ static int check_txn(const struct machine *machine, const Etcdserverpb__TxnReque
 struct run {
     const struct mvcc *mvcc;
     struct mvcc_txn *txn; /* NULL: read only */
+    struct leases *leases;
     struct path *path;
     struct arena *arena;
     bool want;
@@ -257,13 +258,14 @@ static void run_op(struct run *run, const Etcdserverpb__RequestOp *op,
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
         ASSERT(run->txn != NULL);
         out->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
-        out->response_put = machine__put(run->txn, op->request_put, run->want, run->arena);
+        out->response_put =
+            machine__put(run->txn, run->leases, op->request_put, run->want, run->arena);
         break;
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE:
         ASSERT(run->txn != NULL);
         out->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
         out->response_delete_range =
-            machine__delete(run->txn, op->request_delete_range, run->want, run->arena);
+            machine__delete(run->txn, run->leases, op->request_delete_range, run->want, run->arena);
         break;
     default:
         ASSERT(op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN);
@@ -346,8 +348,12 @@ void machine__apply_txn(struct machine *machine, const Etcdserverpb__TxnRequest 
     Etcdserverpb__TxnResponse *response;
     struct mvcc_txn txn;
     struct path path;
-    struct run run = {
-        .mvcc = machine->mvcc, .txn = &txn, .path = &path, .arena = arena, .want = want};
+    struct run run = {.mvcc = machine->mvcc,
+                      .txn = &txn,
+                      .leases = machine->leases,
+                      .path = &path,
+                      .arena = arena,
+                      .want = want};
 
     out->code = prepare(machine, request, arena, &path);
     if (out->code != 0)

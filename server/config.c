@@ -27,6 +27,8 @@ void config_release(struct config *config)
     for (size_t i = 0; i < config->log_outputs_len; i++)
         free(config->log_outputs[i]);
     free(config->log_outputs);
+    free(config->cors);
+    free(config->host_whitelist);
     *config = (struct config){.name = NULL};
 }
 

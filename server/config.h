@@ -38,12 +38,16 @@ struct config {
     uint32_t max_txn_ops;
     uint64_t max_request_bytes;
     uint32_t max_concurrent_streams;
+    uint64_t watch_progress_notify_ms; /* 0: the default */
     uint64_t keepalive_min_ms, keepalive_interval_ms, keepalive_timeout_ms;
     int64_t quota_backend_bytes; /* as given: 0 default, negative off */
     enum config_log_level log_level;
     bool log_console;   /* human-readable instead of JSON */
     char **log_outputs; /* stderr, stdout or paths */
     size_t log_outputs_len;
+    char *cors;           /* origins, comma-separated; NULL, "" or "*": all */
+    char *host_whitelist; /* as cors */
+    bool grpc_gateway;
     bool unsafe_no_fsync;
     bool pre_vote;
 };

@@ -10,6 +10,12 @@
 
 static const char EXPERIMENTAL[] = "experimental-";
 
+/* What kvd honours has mostly had its plain name in etcd from the start. */
+static bool was_experimental(const struct flag *flag)
+{
+    return flag->use != FLAG_SET || strcmp(flag->name, "watch-progress-notify-interval") == 0;
+}
+
 const struct flag *config__find(const char *name)
 {
     bool experimental = strncmp(name, EXPERIMENTAL, sizeof EXPERIMENTAL - 1) == 0;
@@ -19,8 +25,7 @@ const struct flag *config__find(const char *name)
     for (size_t i = 0; i < config__flag_count; i++) {
         const struct flag *flag = &config__flags[i];
 
-        /* What kvd honours has had its plain name in etcd from the start. */
-        if (strcmp(flag->name, name) == 0 && !(experimental && flag->use == FLAG_SET))
+        if (strcmp(flag->name, name) == 0 && (!experimental || was_experimental(flag)))
             return flag;
     }
     return NULL;

@@ -69,9 +69,9 @@ static size_t kv_size(const struct mvcc_kv *kv)
            varint_field_size((uint64_t)kv->lease);
 }
 
-static uint8_t *put_kv(uint8_t *p, const struct mvcc_kv *kv)
+static uint8_t *put_kv(uint8_t *p, unsigned field, const struct mvcc_kv *kv)
 {
-    p = put_message_head(p, 2, kv_size(kv));
+    p = put_message_head(p, field, kv_size(kv));
     p = put_bytes_field(p, 1, kv->key);
     p = put_varint_field(p, 2, (uint64_t)kv->create_revision);
     p = put_varint_field(p, 3, (uint64_t)kv->mod_revision);
@@ -95,7 +95,7 @@ uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
 {
     p = put_header(p, header);
     for (size_t i = 0; i < result->len; i++)
-        p = put_kv(p, &result->kvs[i]);
+        p = put_kv(p, 2, &result->kvs[i]);
     p = put_varint_field(p, 3, result->more);
     return put_varint_field(p, 4, (uint64_t)result->count);
 }
@@ -108,4 +108,45 @@ size_t encode_empty_size(const struct encode_header *header)
 uint8_t *encode_empty(uint8_t *p, const struct encode_header *header)
 {
     return put_header(p, header);
+}
+
+/* ---- watch ---- */
+
+/* mvccpb.Event: type, kv, prev_kv. */
+static size_t event_body_size(const struct watch_event *event)
+{
+    return varint_field_size(event->is_delete) + message_field_size(kv_size(&event->kv)) +
+           (event->prev != NULL ? message_field_size(kv_size(event->prev)) : 0);
+}
+
+size_t encode_event_size(const struct watch_event *event)
+{
+    return message_field_size(event_body_size(event));
+}
+
+uint8_t *encode_event(uint8_t *p, const struct watch_event *event)
+{
+    p = put_message_head(p, 11, event_body_size(event));
+    p = put_varint_field(p, 1, event->is_delete);
+    p = put_kv(p, 2, &event->kv);
+    return event->prev != NULL ? put_kv(p, 3, event->prev) : p;
+}
+
+size_t encode_watch_size(const struct encode_header *header, const struct encode_watch *watch)
+{
+    return message_field_size(header_size(header)) + varint_field_size((uint64_t)watch->watch_id) +
+           varint_field_size(watch->fragment) + watch->bytes;
+}
+
+uint8_t *encode_watch(uint8_t *p, const struct encode_header *header,
+                      const struct encode_watch *watch)
+{
+    p = put_header(p, header);
+    p = put_varint_field(p, 2, (uint64_t)watch->watch_id);
+    p = put_varint_field(p, 7, watch->fragment);
+    for (size_t i = 0; i < watch->count; i++) {
+        memcpy(p, watch->events[i].data, watch->events[i].len);
+        p += watch->events[i].len;
+    }
+    return p;
 }

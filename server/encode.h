@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "mvcc/mvcc.h"
+#include "mvcc/watch.h"
 
 /* ResponseHeader. */
 struct encode_header {
@@ -25,5 +26,22 @@ uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
 /* An answer that is nothing but its header: put and compact. */
 size_t encode_empty_size(const struct encode_header *header);
 uint8_t *encode_empty(uint8_t *p, const struct encode_header *header);
+
+/* One event as it stands in a WatchResponse, tag included. */
+size_t encode_event_size(const struct watch_event *event);
+uint8_t *encode_event(uint8_t *p, const struct watch_event *event);
+
+/* A WatchResponse with events; they are encoded already. */
+struct encode_watch {
+    int64_t watch_id;
+    bool fragment;
+    const struct slice *events;
+    size_t count;
+    size_t bytes; /* of all events */
+};
+
+size_t encode_watch_size(const struct encode_header *header, const struct encode_watch *watch);
+uint8_t *encode_watch(uint8_t *p, const struct encode_header *header,
+                      const struct encode_watch *watch);
 
 #endif

@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "server/access.h"
+#include "server/gateway.h"
 #include "server/page.h"
 #include "server/status.h"
 
@@ -16,6 +18,8 @@ static const char TEXT[] = "text/plain; charset=utf-8";
 struct http {
     struct member *member;
     struct metrics *metrics;
+    struct access access;
+    bool no_gateway;
 };
 
 struct http *http_new(struct member *member, struct metrics *metrics)
@@ -29,7 +33,20 @@ struct http *http_new(struct member *member, struct metrics *metrics)
 
 void http_free(struct http *http)
 {
+    access_release(&http->access);
     free(http);
+}
+
+void http_configure(struct http *http, const char *cors, const char *hosts, bool gateway)
+{
+    access_release(&http->access);
+    access_init(&http->access, cors, hosts);
+    http->no_gateway = !gateway;
+}
+
+const char *const *http_cors_origins(const struct http *http)
+{
+    return (const char *const *)http->access.origins.words;
 }
 
 /* ---- answers ---- */
@@ -144,6 +161,10 @@ void http_on_cancel(struct http *http, struct http_request *request)
 {
     struct probe *probe = http_data(request);
 
+    if (!http->no_gateway && gateway_owns(http_path(request))) {
+        gateway_on_cancel(request);
+        return;
+    }
     if (probe == NULL)
         return;
     member_read_cancel(http->member, &probe->read);
@@ -360,6 +381,7 @@ static void serve_root(struct http *http, struct http_request *request)
                   "/readyz   should this member get traffic (?verbose, /readyz/CHECK)\n"
                   "/version  versions as JSON\n"
                   "/metrics  for Prometheus\n"
+                  "/v3/...  the API as JSON, for those without gRPC\n"
                   "/kvd/status  this member's view of the cluster, as JSON\n"
                   "A browser gets a status page here.\n"));
 }
@@ -410,6 +432,14 @@ void http_on_request(struct http *http, struct http_request *request)
 
     if (strcmp(http_method(request), "OPTIONS") == 0) {
         http_reply(request, 200, TEXT, slice_of(NULL, 0));
+        return;
+    }
+    if (!http_is_tls(request) && !access_allows_host(&http->access, http_header(request, "host"))) {
+        reply_error(request, 421, slice_str("this Host is not in --host-whitelist"));
+        return;
+    }
+    if (!http->no_gateway && gateway_owns(path)) {
+        gateway_on_request(request);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {

@@ -182,6 +182,7 @@ struct machine *machine_new(uint64_t seed, const struct machine_member *members,
     struct machine *machine = xcalloc(1, sizeof *machine);
 
     machine->mvcc = mvcc_new(seed);
+    machine->leases = leases_new(seed);
     machine->members = xcalloc(count + 1, sizeof *machine->members);
     machine->member_count = count;
     for (size_t i = 0; i < count; i++)
@@ -198,6 +199,7 @@ void machine_free(struct machine *machine)
         release_member(&machine->members[i]);
     free(machine->members);
     free(machine->alarms);
+    leases_free(machine->leases);
     mvcc_free(machine->mvcc);
     free(machine);
 }
@@ -217,6 +219,12 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
         return &etcdserverpb__alarm_request__descriptor;
     case COMMAND_PUBLISH:
         return &kvdpb__publish__descriptor;
+    case COMMAND_LEASE_GRANT:
+        return &etcdserverpb__lease_grant_request__descriptor;
+    case COMMAND_LEASE_REVOKE:
+        return &etcdserverpb__lease_revoke_request__descriptor;
+    case COMMAND_LEASE_EXPIRE:
+        return &kvdpb__lease_expire__descriptor;
     default:
         return NULL;
     }
@@ -232,18 +240,18 @@ static int forbidden(const struct machine *machine, enum command_kind kind,
         return 0;
     if (machine_has_alarm(machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT))
         return KV_ECORRUPT;
-    space = kind == COMMAND_PUT ||
+    space = kind == COMMAND_PUT || kind == COMMAND_LEASE_GRANT ||
             (kind == COMMAND_TXN && machine__txn_puts((const Etcdserverpb__TxnRequest *)body));
     if (space && machine_has_alarm(machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE))
         return KV_ENOQUOTA;
     return 0;
 }
 
-static void apply_body(struct machine *machine, enum command_kind kind,
+static void apply_body(struct machine *machine, const struct command *command,
                        const ProtobufCMessage *body, bool want, struct arena *arena,
                        struct machine_result *out)
 {
-    switch (kind) {
+    switch (command->kind) {
     case COMMAND_PUT:
         machine__apply_put(machine, (const Etcdserverpb__PutRequest *)body, want, arena, out);
         break;
@@ -264,6 +272,18 @@ static void apply_body(struct machine *machine, enum command_kind kind,
     case COMMAND_PUBLISH:
         out->code = publish(machine, (const Kvdpb__Publish *)body);
         break;
+    case COMMAND_LEASE_GRANT:
+        machine__apply_lease_grant(machine, (const Etcdserverpb__LeaseGrantRequest *)body, want,
+                                   arena, out);
+        break;
+    case COMMAND_LEASE_REVOKE:
+        machine__apply_lease_revoke(machine, (const Etcdserverpb__LeaseRevokeRequest *)body, want,
+                                    arena, out);
+        break;
+    case COMMAND_LEASE_EXPIRE:
+        machine__apply_lease_expire(machine, (const Kvdpb__LeaseExpire *)body, command->term, arena,
+                                    out);
+        break;
     }
 }
 
@@ -277,7 +297,7 @@ void machine_apply(struct machine *machine, const struct command *command, bool 
     if (type != NULL && scan_unpack(type, command->body, arena, &body) == 0) {
         out->code = forbidden(machine, command->kind, body);
         if (out->code == 0)
-            apply_body(machine, command->kind, body, want_response, arena, out);
+            apply_body(machine, command, body, want_response, arena, out);
     }
     out->revision = mvcc_revision(machine->mvcc);
 }
@@ -312,6 +332,7 @@ uint64_t machine_digest(const struct machine *machine)
     ASSERT(rc == 0); /* the newest revision is always there */
     digest = mix(mix(digest, hash), (uint64_t)compact_revision);
     digest = mix(mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
+    digest = mix(digest, leases_digest(machine->leases));
     for (size_t i = 0; i < machine->alarm_count; i++)
         digest = mix(mix(digest, machine->alarms[i].type), machine->alarms[i].member);
     for (size_t i = 0; i < machine->member_count; i++) {

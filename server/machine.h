@@ -11,17 +11,21 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "mvcc/lease.h"
 #include "mvcc/mvcc.h"
 
 /* A command as it stands in the log: varint length of the rest, then origin member (le64), ticket
  * (le64), kind, and the bytes of a protobuf message. Entries hold commands back to back. */
 enum command_kind {
-    COMMAND_PUT = 1,     /* etcdserverpb.PutRequest, as the client sent it */
-    COMMAND_DELETE = 2,  /* DeleteRangeRequest */
-    COMMAND_TXN = 3,     /* TxnRequest */
-    COMMAND_COMPACT = 4, /* CompactionRequest */
-    COMMAND_ALARM = 5,   /* AlarmRequest with ACTIVATE or DEACTIVATE */
-    COMMAND_PUBLISH = 6, /* kvdpb.Publish */
+    COMMAND_PUT = 1,          /* etcdserverpb.PutRequest, as the client sent it */
+    COMMAND_DELETE = 2,       /* DeleteRangeRequest */
+    COMMAND_TXN = 3,          /* TxnRequest */
+    COMMAND_COMPACT = 4,      /* CompactionRequest */
+    COMMAND_ALARM = 5,        /* AlarmRequest with ACTIVATE or DEACTIVATE */
+    COMMAND_PUBLISH = 6,      /* kvdpb.Publish */
+    COMMAND_LEASE_GRANT = 7,  /* LeaseGrantRequest; id and TTL are final */
+    COMMAND_LEASE_REVOKE = 8, /* LeaseRevokeRequest */
+    COMMAND_LEASE_EXPIRE = 9, /* kvdpb.LeaseExpire, proposed by the leader only */
 };
 
 struct command {
@@ -29,6 +33,7 @@ struct command {
     uint64_t ticket; /* unique there, across restarts too */
     enum command_kind kind;
     struct slice body;
+    uint64_t term; /* of the entry it stands in: not encoded, set by whoever applies it */
 };
 
 int command_encode(const struct command *command, struct buf *out);
@@ -51,6 +56,9 @@ struct machine_member {
 
 struct machine {
     struct mvcc *mvcc;
+    struct leases *leases;
+    uint64_t lease_now_ms; /* the clock of leases, set by who applies; only a leader needs it, and
+                              nothing replicated depends on it */
     struct machine_alarm *alarms;
     size_t alarm_count;
     struct machine_member *members; /* ascending by id */

@@ -1,8 +1,9 @@
 /* What the files of the state machine share: machine.c (members, alarms, the switch), apply_kv.c
- * (put, delete, range, compact) and apply_txn.c. */
+ * (put, delete, range, compact), apply_txn.c and apply_lease.c. */
 #ifndef KVD_SERVER_MACHINE_INTERNAL_H
 #define KVD_SERVER_MACHINE_INTERNAL_H
 
+#include "proto/command.pb-c.h"
 #include "proto/rpc.pb-c.h"
 #include "server/machine.h"
 
@@ -31,12 +32,12 @@ Etcdserverpb__RangeResponse *machine__range_response(struct arena *arena,
 /* Whether the request may be executed in the state as it is: 0 or the code. */
 int machine__check_put(const struct machine *machine, const Etcdserverpb__PutRequest *request);
 
-/* One change inside a transaction, checked before. The answer, with a header that has only the
- * revision, or NULL if not wanted. */
-Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn,
+/* One change inside a transaction, checked before; leases follow it. The answer, with a header that
+ * has only the revision, or NULL if not wanted. */
+Etcdserverpb__PutResponse *machine__put(struct mvcc_txn *txn, struct leases *leases,
                                         const Etcdserverpb__PutRequest *request, bool want,
                                         struct arena *arena);
-Etcdserverpb__DeleteRangeResponse *machine__delete(struct mvcc_txn *txn,
+Etcdserverpb__DeleteRangeResponse *machine__delete(struct mvcc_txn *txn, struct leases *leases,
                                                    const Etcdserverpb__DeleteRangeRequest *request,
                                                    bool want, struct arena *arena);
 
@@ -49,6 +50,14 @@ void machine__apply_compact(struct machine *machine, const Etcdserverpb__Compact
                             bool want, struct arena *arena, struct machine_result *out);
 void machine__apply_txn(struct machine *machine, const Etcdserverpb__TxnRequest *request, bool want,
                         struct arena *arena, struct machine_result *out);
+void machine__apply_lease_grant(struct machine *machine,
+                                const Etcdserverpb__LeaseGrantRequest *request, bool want,
+                                struct arena *arena, struct machine_result *out);
+void machine__apply_lease_revoke(struct machine *machine,
+                                 const Etcdserverpb__LeaseRevokeRequest *request, bool want,
+                                 struct arena *arena, struct machine_result *out);
+void machine__apply_lease_expire(struct machine *machine, const Kvdpb__LeaseExpire *request,
+                                 uint64_t term, struct arena *arena, struct machine_result *out);
 
 /* Whether any put stands in the txn, in any branch at any depth: what costs space. */
 bool machine__txn_puts(const Etcdserverpb__TxnRequest *request);

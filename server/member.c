@@ -13,6 +13,7 @@
 #include "server/identity.h"
 #include "server/member_internal.h"
 #include "server/services.h"
+#include "server/watches.h"
 
 enum {
     MESSAGE_OVERHEAD = 512 << 10, /* a gRPC message may be so much larger than a request, as etcd */
@@ -255,6 +256,9 @@ static void server_options(struct member *member, struct net_server_options *out
         .on_http = on_http,
         .on_http_cancel = on_http_cancel,
         .message_size_max = config->max_request_bytes + MESSAGE_OVERHEAD,
+        /* base64 makes four bytes of three */
+        .http_body_size_max = (config->max_request_bytes + MESSAGE_OVERHEAD) / 2 * 3,
+        .cors_origins = http_cors_origins(member->http),
         .concurrent_streams_max = config->max_concurrent_streams,
         .ping_min_interval_ms = config->keepalive_min_ms,
         .ping_interval_ms = config->keepalive_interval_ms,
@@ -282,6 +286,7 @@ static int open_server(struct member *member, struct err *err)
     int rc;
 
     member->http = http_new(member, member->metrics);
+    http_configure(member->http, config->cors, config->host_whitelist, config->grpc_gateway);
     server_options(member, &options);
     if (config->listen_metrics.len != 0) {
         rc = net_server_new(&options, &member->metrics_server, err);
@@ -312,7 +317,9 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->raft_timer);
     (void)uv_timer_init(loop, &member->expiry_timer);
     (void)uv_timer_init(loop, &member->stop_timer);
-    member->handles = 5;
+    (void)uv_timer_init(loop, &member->watch_timer);
+    lessor__init(&member->lessor, member, random_seed());
+    member->handles = 7;
 }
 
 static struct member *new_member(const struct member_options *options)
@@ -355,6 +362,7 @@ static int start(struct member *member, struct err *err)
         return rc;
     member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
     member->machine = machine_new(random_seed(), member->boot.members, member->boot.member_count);
+    member->watches = watches_new(member, random_seed());
     rc = open_log(member, err);
     if (rc == 0)
         rc = open_peers(member, err);
@@ -398,6 +406,8 @@ static void finish(struct member *member)
 
     replica_close(member->replica);
     wal_close(member->wal);
+    watches_free(member->watches);
+    lessor__release(&member->lessor);
     machine_free(member->machine);
     member__free_writes(member);
     arena_release(&member->scratch);
@@ -433,6 +443,8 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->raft_timer);
     close_handle(member, (uv_handle_t *)&member->expiry_timer);
     close_handle(member, (uv_handle_t *)&member->stop_timer);
+    close_handle(member, (uv_handle_t *)&member->lessor.timer);
+    close_handle(member, (uv_handle_t *)&member->watch_timer);
 }
 
 static void close_writer(void *ctx)
@@ -474,6 +486,7 @@ static void close_all(struct member *member)
     member->state = MEMBER_CLOSING;
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
+    lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->server != NULL)
         net_server_close(member->server, close_metrics_server, member);
     else
@@ -504,6 +517,8 @@ static void drain(struct member *member)
 
     member->state = MEMBER_DRAINING;
     end_streams(member);
+    lessor__end_streams(&member->lessor, LESSOR_ALL_STREAMS, STATUS_STOPPED);
+    watches_end(member->watches, STATUS_STOPPED);
     net_server_drain(member->server);
     rc = uv_timer_start(&member->stop_timer, on_drain_timeout, DRAIN_MS, 0);
     ASSERT(rc == 0); /* fails only without a callback or while closing */
@@ -550,7 +565,9 @@ void member_stop(struct member *member, void (*cb)(void *ctx), void *ctx)
 void member_info(const struct member *member, struct member_info *out)
 {
     const struct mvcc *mvcc = member->machine->mvcc;
+    struct watch_stats watch;
 
+    watch_hub_stats(member->watches->hub, &watch);
     *out = (struct member_info){
         .cluster_id = member->boot.cluster_id,
         .member_id = member->boot.member_id,
@@ -560,6 +577,10 @@ void member_info(const struct member *member, struct member_info *out)
         .db_size = MAX(mvcc_bytes(mvcc), (size_t)1), /* etcd's file is never empty */
         .db_size_in_use = mvcc_bytes_in_use(mvcc),
         .wal_bytes = wal_disk_bytes(member->wal),
+        .watchers = watch.watchers,
+        .watch_streams = watch.streams,
+        .slow_watchers = watch.lagging,
+        .watch_events = watch.events,
         .alarm_nospace = machine_has_alarm(member->machine, 1),
         .alarm_corrupt = machine_has_alarm(member->machine, 2),
     };

@@ -45,6 +45,8 @@ struct member_info {
     uint64_t keys;
     uint64_t db_size, db_size_in_use; /* bytes held, bytes of live records */
     uint64_t wal_bytes;
+    uint64_t watchers, watch_streams, slow_watchers; /* slow: not synced with the keyspace */
+    uint64_t watch_events;                           /* sent so far */
     bool alarm_nospace, alarm_corrupt;
     bool is_learner;
 };

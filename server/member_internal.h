@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "net/server.h"
 #include "server/bootstrap.h"
+#include "server/lessor.h"
 #include "server/machine.h"
 #include "server/member.h"
 #include "server/metrics.h"
@@ -23,6 +24,7 @@
 #include "wal/writer.h"
 
 struct http;
+struct watches;
 
 enum {
     WRITES_PENDING_MAX = 65536,          /* of this member's clients; more: too many requests */
@@ -152,12 +154,15 @@ struct member {
     struct net_server *server;
     struct net_server *metrics_server; /* NULL without listen_metrics */
     struct http *http;
+    struct watches *watches;
 
     uv_prepare_t turn; /* end of a loop turn: after timers, before the loop sleeps */
     uv_idle_t again;   /* active: the loop does not sleep, there is more to do */
     uv_timer_t raft_timer;
     uv_timer_t expiry_timer;
     uv_timer_t stop_timer;
+    uv_timer_t watch_timer;
+    struct lessor lessor;
     unsigned handles; /* initialised and not yet closed */
 
     enum member_state state;

@@ -1,6 +1,7 @@
 /* Work that grows with the store, in slices between the turns: HashKV, and giving memory back after
  * a compaction. One at a time; hashes first, because removal waits for them anyway. */
 #include "server/member_internal.h"
+#include "server/watches.h"
 
 enum {
     SLICE_NS = 1000000,  /* per turn: what a request may have to wait for it */
@@ -87,6 +88,8 @@ static bool step(struct member *member)
         return true;
     }
     if (mvcc_compact_pending(member->machine->mvcc)) {
+        if (!watches_allow_removal(member->watches))
+            return false; /* watches_run() has more to do, and so there is a next turn */
         (void)mvcc_compact_step(member->machine->mvcc, SLICE_RECORDS); /* asked again next time */
         return true;
     }

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
 #include "server/member_internal.h"
+#include "server/watches.h"
 
 enum {
     /* A turn of the replica may wake it again (an entry became committed by its own append, a slice
@@ -93,6 +94,8 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     member->role = role;
     member->term = term;
     member->leader = leader;
+    lessor__role_changed(&member->lessor);
+    watches_on_leader(member->watches);
 }
 
 void member__fatal(struct member *member, const struct err *err)
@@ -121,6 +124,8 @@ void member__env(struct member *member, struct replica_env *out)
         .send_queued = env_send_queued,
         .apply = member__apply,
         .on_role = env_on_role,
+        .on_ask = lessor__on_ask,
+        .on_answer = lessor__on_answer,
         .fatal = env_fatal,
     };
 }
@@ -274,6 +279,7 @@ static void tell_fatal(struct member *member)
     member->fatal_told = true;
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
+    lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->options.on_fatal != NULL)
         member->options.on_fatal(member->options.ctx, &member->fatal_err);
 }
@@ -308,11 +314,14 @@ void member__on_turn(uv_prepare_t *handle)
     if (!member->failed) {
         if (!member->awaits_ready)
             await_ready(member);
+        lessor__turn(&member->lessor);
         if (member->woken)
             turn_replica(member);
+        lessor__turn_end(&member->lessor);
         wal_writer_kick(member->writer);
     }
-    again = member__run_jobs(member);
+    again = watches_run(member->watches);
+    again = member__run_jobs(member) || again;
     tell_fatal(member);
     peers_flush(member->peers);
     net_server_flush(member->server);

@@ -193,6 +193,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
     uint64_t start = member->metrics != NULL && rest.len != 0 ? uv_hrtime() : 0;
     double seconds;
 
+    member->machine->lease_now_ms = lessor__now_ms();
     while (rest.len != 0) {
         /* The same bytes end here on every member, so states stay equal. */
         if (command_decode(&rest, &command) != 0) {
@@ -200,6 +201,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
                       LOG_UINT("index", entry->index), LOG_UINT("bytes", rest.len));
             break;
         }
+        command.term = entry->term;
         apply_command(member, &command);
     }
     if (start == 0)

@@ -277,6 +277,11 @@ static void print_member(const struct member_info *info, struct buf *out)
         {"etcd_mvcc_db_total_size_in_use_in_bytes",
          "Share of the keyspace that its live keys need, in bytes.", info->db_size_in_use},
         {"etcd_debugging_mvcc_keys_total", "Total number of keys.", info->keys},
+        {"etcd_debugging_mvcc_watcher_total", "Total number of watchers.", info->watchers},
+        {"etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.",
+         info->watch_streams},
+        {"etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.",
+         info->slow_watchers},
         {"etcd_debugging_mvcc_current_revision", "The current revision of store.",
          (uint64_t)info->revision},
         {"kvd_raft_term", "The current raft term.", info->raft.term},
@@ -288,6 +293,8 @@ static void print_member(const struct member_info *info, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         metrics__uint(out, rows[i].name, "gauge", rows[i].help, rows[i].value);
 
+    metrics__uint(out, "etcd_debugging_mvcc_events_total", "counter",
+                  "Total number of events sent by this member.", info->watch_events);
     /* -1 until the first compaction. */
     metrics__head(out, "etcd_debugging_mvcc_compact_revision", "gauge",
                   "The revision of the last compaction in store.");

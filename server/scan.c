@@ -82,18 +82,22 @@ static void free_in_arena(void *ctx, void *ptr)
     (void)ptr;
 }
 
-int scan_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
-                ProtobufCMessage **out)
+int scan_unpack_own(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
+                    ProtobufCMessage **out)
 {
     ProtobufCAllocator allocator = {
         .alloc = alloc_in_arena, .free = free_in_arena, .allocator_data = arena};
     ProtobufCMessage *message;
 
-    if (scan_check(type, bytes) != 0)
-        return KV_EPROTO;
     message = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
     if (message == NULL)
         return KV_EPROTO;
     *out = message;
     return 0;
+}
+
+int scan_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
+                ProtobufCMessage **out)
+{
+    return scan_check(type, bytes) != 0 ? KV_EPROTO : scan_unpack_own(type, bytes, arena, out);
 }

@@ -25,4 +25,8 @@ int scan_check(const ProtobufCMessageDescriptor *type, struct slice bytes);
 int scan_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
                 ProtobufCMessage **out);
 
+/* The same without limits, for bytes that this process has made. */
+int scan_unpack_own(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
+                    ProtobufCMessage **out);
+
 #endif

@@ -41,6 +41,14 @@ void service_maintenance_alarm(struct grpc_call *call, struct slice message);
 void service_maintenance_status(struct grpc_call *call, struct slice message);
 void service_maintenance_hash(struct grpc_call *call, struct slice message);
 void service_maintenance_hash_kv(struct grpc_call *call, struct slice message);
+void service_lease_grant(struct grpc_call *call, struct slice message);
+void service_lease_revoke(struct grpc_call *call, struct slice message);
+void service_lease_leases(struct grpc_call *call, struct slice message);
+void service_lease_time_to_live(struct grpc_call *call, struct slice message);
+void service_lease_keep_alive(struct grpc_call *call, struct slice message);
+void service_lease_keep_alive_end(struct grpc_call *call);
+void service_watch_message(struct grpc_call *call, struct slice message);
+void service_watch_half_close(struct grpc_call *call);
 void service_health_check(struct grpc_call *call, struct slice message);
 void service_health_watch(struct grpc_call *call, struct slice message);
 

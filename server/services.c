@@ -14,12 +14,25 @@
         .on_message = (handler), .on_cancel = service_on_cancel                                    \
     }
 
+#define BIDI_STREAM(service_name, method_name, handler, half_close)                                \
+    {                                                                                              \
+        .service = (service_name), .name = (method_name), .kind = GRPC_BIDI_STREAM,                \
+        .on_message = (handler), .on_half_close = (half_close), .on_cancel = service_on_cancel     \
+    }
+
 static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.KV", "Range", service_kv_range),
     UNARY("etcdserverpb.KV", "Put", service_kv_put),
     UNARY("etcdserverpb.KV", "DeleteRange", service_kv_delete),
     UNARY("etcdserverpb.KV", "Txn", service_kv_txn),
     UNARY("etcdserverpb.KV", "Compact", service_kv_compact),
+    BIDI_STREAM("etcdserverpb.Watch", "Watch", service_watch_message, service_watch_half_close),
+    UNARY("etcdserverpb.Lease", "LeaseGrant", service_lease_grant),
+    UNARY("etcdserverpb.Lease", "LeaseRevoke", service_lease_revoke),
+    UNARY("etcdserverpb.Lease", "LeaseLeases", service_lease_leases),
+    UNARY("etcdserverpb.Lease", "LeaseTimeToLive", service_lease_time_to_live),
+    BIDI_STREAM("etcdserverpb.Lease", "LeaseKeepAlive", service_lease_keep_alive,
+                service_lease_keep_alive_end),
     UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list),
     UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm),
     UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status),

@@ -55,9 +55,12 @@ class Generator:
                 put.value = b""
         if self.rng.random() < 0.05:
             put.ignore_lease = True
-        if self.rng.random() < 0.03:
-            put.lease = self.rng.choice([1, -5, 2**62])
+        if self.rng.random() < 0.1:
+            put.lease = self.lease_id()
         return put
+
+    def lease_id(self):
+        return self.rng.choice([1, 2, -5, 2**62])
 
     def value(self):
         return self.rng.choice([b"", b"1", b"2", b"v" * 300, bytes([self.rng.randrange(256)])])
@@ -95,7 +98,7 @@ class Generator:
             compare.value = self.value()
         else:
             name = {0: "version", 1: "create_revision", 2: "mod_revision", 4: "lease"}[target]
-            setattr(compare, name, rng.choice(numbers))
+            setattr(compare, name, rng.choice(numbers) if name != "lease" else self.lease_id())
         if rng.random() < 0.25:
             compare.range_end = rng.choice(BOUNDS)
         return compare
@@ -152,6 +155,10 @@ class Generator:
             return "KV", "Txn", self.big_txn()
         if kind < 0.95:
             return "KV", "Compact", self.compaction()
+        if kind < 0.965:
+            return "Lease", "LeaseGrant", pb.LeaseGrantRequest(ID=self.lease_id(), TTL=10**6)
+        if kind < 0.975:
+            return "Lease", "LeaseRevoke", pb.LeaseRevokeRequest(ID=self.lease_id())
         return "Maintenance", "HashKV", self.hash_kv()
 
 
@@ -177,7 +184,8 @@ def take_old_values_off(txn):
 class Server:
     def __init__(self, cluster):
         self.channel = cluster.members[0].channel()
-        self.stubs = {"KV": pb.KVStub(self.channel), "Maintenance": pb.MaintenanceStub(self.channel)}
+        self.stubs = {"KV": pb.KVStub(self.channel), "Maintenance": pb.MaintenanceStub(self.channel),
+                      "Lease": pb.LeaseStub(self.channel)}
 
     def call(self, service, method, message):
         """("ok", answer) or ("error", code, text)."""

@@ -13,6 +13,8 @@
  *   compact REV
  *   alarm activate|deactivate MEMBER none|nospace|corrupt
  *   publish MEMBER NAME [URL]
+ *   grant ID TTL        revoke ID        leases (id, TTL, keys of each, by id)
+ *   expire ID TERM      as the leader of that term proposes it, in an entry of term 1
  *   state        revision, compact revision, keys, alarms, members
  *   sweep        runs pending compaction work to its end
  *
@@ -509,6 +511,7 @@ static void mt__apply(struct machine_text *t, enum command_kind kind,
     buf_release(&bytes);
     ASSERT(command_decode(&rest, &decoded) == 0);
     ASSERT(rest.len == 0);
+    decoded.term = 1;
     machine_apply(t->machine, &decoded, true, &t->arena, result);
     if (result->code != 0)
         mt__print_status(t, status_of_error(result->code));
@@ -641,6 +644,71 @@ static void mt__run_publish(struct machine_text *t)
         (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
 }
 
+static void mt__run_grant(struct machine_text *t)
+{
+    Etcdserverpb__LeaseGrantRequest request = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    const Etcdserverpb__LeaseGrantResponse *response;
+    struct machine_result result;
+
+    request.id = mt__number(t);
+    request.ttl = mt__number(t);
+    mt__apply(t, COMMAND_LEASE_GRANT, &request.base, &result);
+    response = result.response;
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64 " lease %" PRId64 " ttl %" PRId64,
+                         response->header->revision, response->id, response->ttl);
+}
+
+static void mt__run_revoke(struct machine_text *t)
+{
+    Etcdserverpb__LeaseRevokeRequest request = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+    const Etcdserverpb__LeaseRevokeResponse *response;
+    struct machine_result result;
+
+    request.id = mt__number(t);
+    mt__apply(t, COMMAND_LEASE_REVOKE, &request.base, &result);
+    response = result.response;
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, response->header->revision);
+}
+
+static void mt__run_expire(struct machine_text *t)
+{
+    Kvdpb__LeaseExpire request = KVDPB__LEASE_EXPIRE__INIT;
+    struct machine_result result;
+
+    request.id = mt__number(t);
+    request.term = (uint64_t)mt__number(t);
+    mt__apply(t, COMMAND_LEASE_EXPIRE, &request.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
+}
+
+static void mt__print_lease_key(void *ctx, struct slice key)
+{
+    struct machine_text *t = ctx;
+
+    (void)buf_printf(&t->out, " ");
+    mt__print_bytes(t, pb_of_slice(key));
+}
+
+static void mt__print_leases(struct machine_text *t)
+{
+    const struct leases *leases = t->machine->leases;
+    size_t count = leases_count(leases);
+    int64_t *ids = arena_alloc(&t->arena, count * sizeof *ids);
+    struct lease_time time;
+
+    leases_list(leases, ids);
+    (void)buf_printf(&t->out, "leases %zu", count);
+    for (size_t i = 0; i < count; i++) {
+        leases_time(leases, ids[i], 0, &time);
+        mt__line(t, 2);
+        (void)buf_printf(&t->out, "%" PRId64 " ttl %" PRId64, ids[i], time.ttl);
+        leases_each_key(leases, ids[i], mt__print_lease_key, t);
+    }
+}
+
 /* Runs one request; the answer is valid until the next call. */
 static UNUSED const char *machine_text_run(struct machine_text *t, const char *text)
 {
@@ -663,6 +731,14 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_alarm(t);
     else if (mt__take(t, "publish"))
         mt__run_publish(t);
+    else if (mt__take(t, "grant"))
+        mt__run_grant(t);
+    else if (mt__take(t, "revoke"))
+        mt__run_revoke(t);
+    else if (mt__take(t, "expire"))
+        mt__run_expire(t);
+    else if (mt__take(t, "leases"))
+        mt__print_leases(t);
     else if (mt__take(t, "state"))
         mt__print_state(t);
     else if (mt__take(t, "sweep"))

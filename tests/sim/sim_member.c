@@ -107,6 +107,7 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
                           (unsigned long long)entry->index);
             break;
         }
+        command.term = entry->term;
         apply_command(m, &command, entry->index);
         if (twice)
             apply_command(m, &command, entry->index);

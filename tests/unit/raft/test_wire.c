@@ -54,6 +54,8 @@ static void entries_and_commands_survive_the_way(void **state)
     const struct wire_message forward = {
         .type = WIRE_FORWARD,
         .forward = {.term = 7, .session = 1, .seq = 3, .after = 2, .commands = {(void *)"abc", 3}}};
+    const struct wire_message ask = {
+        .type = WIRE_ASK, .ask = {.term = 7, .session = 5, .bytes = {(void *)"abcd", 4}}};
     struct wire_message out;
     struct buf buf;
 
@@ -76,6 +78,12 @@ static void entries_and_commands_survive_the_way(void **state)
     assert_int_equal(wire_decode(buf_slice(&buf), &out, NULL), 0);
     assert_int_equal(out.forward.after, 2);
     assert_true(slice_eq(out.forward.commands, slice_str("abc")));
+
+    wire_encode(&buf, &ask);
+    assert_int_equal(wire_decode(buf_slice(&buf), &out, NULL), 0);
+    assert_int_equal(out.ask.term, 7);
+    assert_int_equal(out.ask.session, 5);
+    assert_true(slice_eq(out.ask.bytes, slice_str("abcd")));
     buf_release(&buf);
 }
 
@@ -190,7 +198,8 @@ static void random_configuration(struct prng *prng, struct buf *out)
 /* A frame of plausible small numbers, so that many get past the checks and into libraft. */
 static void random_frame(struct prng *prng, uint64_t term, struct buf *out)
 {
-    static const uint8_t types[] = {1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 21, 22, 99};
+    static const uint8_t types[] = {1,  1,  1,  1,  2,  2,  3,  4,  5,  6,
+                                    16, 17, 18, 19, 20, 21, 22, 23, 24, 99};
     uint8_t type = types[prng_between(prng, 0, ARRAY_LEN(types) - 1)];
     struct wire_append append = {.term = term,
                                  .prev_index = prng_between(prng, 0, 6),
@@ -297,7 +306,7 @@ static void random_bytes_are_refused_or_harmless(void **state)
         for (size_t at = 0; at < len; at++)
             bytes[at] = (uint8_t)prng_next(&prng);
         if (len > 0 && prng_chance(&prng, 900000))
-            bytes[0] = (uint8_t)prng_between(&prng, 0, 23);
+            bytes[0] = (uint8_t)prng_between(&prng, 0, 25);
         bytes = xrealloc(bytes, len == 0 ? 1 : len);
         (void)replica_on_frame(node_of(c, 1)->replica, 2, slice_of(bytes, len), NULL);
         free(bytes);

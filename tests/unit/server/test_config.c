@@ -414,8 +414,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
         {"--force-new-cluster", "--force-new-cluster=true: making a one-member cluster of an old "
                                 "one's data is not supported by kvd yet"},
-        {"--host-whitelist example.com",
-         "--host-whitelist=example.com: a list of host names is not supported by kvd yet"},
         {"--experimental-peer-skip-client-san-verification",
          "--peer-skip-client-san-verification=true: TLS is not supported by kvd yet"},
     };
@@ -456,6 +454,25 @@ static void defaults_of_refused_flags_are_no_error_and_no_warning(void **state)
                "");
     assert_int_equal(o.warning_count, 0);
     release(&o);
+}
+
+/* etcd had it as an experiment first; both spellings are about. */
+static void the_progress_interval_has_two_names(void **state)
+{
+    static const char *const rows[] = {"--watch-progress-notify-interval=90s",
+                                       "--experimental-watch-progress-notify-interval 1m30s"};
+    struct outcome o;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char flags[128];
+
+        snprintf(flags, sizeof flags, "--data-dir d %s", rows[i]);
+        parse_good(&o, flags, "");
+        assert_int_equal(o.config.watch_progress_notify_ms, 90000);
+        assert_int_equal(o.warning_count, 0);
+        release(&o);
+    }
 }
 
 static void what_is_ignored_is_said(void **state)
@@ -798,6 +815,7 @@ int main(void)
         cmocka_unit_test(what_must_not_be_ignored_is_refused),
         cmocka_unit_test(https_is_refused_and_not_served_in_plain_text),
         cmocka_unit_test(defaults_of_refused_flags_are_no_error_and_no_warning),
+        cmocka_unit_test(the_progress_interval_has_two_names),
         cmocka_unit_test(what_is_ignored_is_said),
         cmocka_unit_test(every_flag_accepts_its_own_default),
         cmocka_unit_test(flags_are_unique_and_refused_ones_say_why),

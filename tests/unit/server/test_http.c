@@ -98,7 +98,8 @@ struct fixture {
     struct metrics metrics;
     struct http *http;
     int cancels;
-    int fd; /* of the client */
+    int fd;           /* of the client */
+    const char *host; /* it asks for */
     char answer[ANSWER_MAX];
     int status;
     char *body;
@@ -135,6 +136,7 @@ static int setup(void **state)
     struct err err = ERR_INIT;
 
     f->fd = -1;
+    f->host = "localhost";
     f->member.info.raft.leader = 1;
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(uv_timer_init(&f->loop, &f->guard), 0);
@@ -171,8 +173,8 @@ static void send_with(struct fixture *f, const char *method, const char *target,
                                .sin_port = htons(net_server_port(f->server, 0)),
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char request[1024];
-    int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n",
-                       method, target, fields);
+    int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method,
+                       target, f->host, fields);
 
     if (f->fd >= 0)
         (void)close(f->fd);
@@ -600,6 +602,62 @@ static void without_metrics_only_their_page_is_missing(void **state)
     assert_int_equal(f->status, 404);
 }
 
+/* A page whose own name was made to point here asks for that name. */
+static void only_listed_hosts_are_answered(void **state)
+{
+    static const struct {
+        const char *list, *host;
+        int status;
+    } rows[] = {
+        {"", "evil.example", 200},
+        {"*", "evil.example", 200},
+        {"a.example,*", "evil.example", 200},
+        {"a.example", "a.example", 200},
+        {"a.example", "A.example:2379", 200},
+        {"b.example, a.example", "a.example", 200},
+        {"a.example,::1", "[::1]:2379", 200},
+        {"a.example,::1", "[::1]", 200},
+        {"a.example", "evil.example", 421},
+        {"a.example", "a.example.evil:1", 421},
+        {"a.example", "[a.example", 421},
+        {"a.example", "", 421},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        http_configure(f->http, NULL, rows[i].list, true);
+        f->host = rows[i].host;
+        get(f, "/version");
+        if (f->status != rows[i].status)
+            fail_msg("'%s' with '%s': %d", rows[i].host, rows[i].list, f->status);
+    }
+}
+
+static void list_of_origins_is_split_for_the_server(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(http_cors_origins(f->http));
+    http_configure(f->http, "*", NULL, true);
+    assert_null(http_cors_origins(f->http));
+    http_configure(f->http, "http://a.example,http://b.example:1", NULL, true);
+    assert_string_equal(http_cors_origins(f->http)[0], "http://a.example");
+    assert_string_equal(http_cors_origins(f->http)[1], "http://b.example:1");
+    assert_null(http_cors_origins(f->http)[2]);
+}
+
+static void gateway_can_be_switched_off(void **state)
+{
+    struct fixture *f = *state;
+
+    get(f, "/v3/nothing");
+    assert_string_equal(f->body, "{\"code\":5,\"message\":\"Not Found\"}");
+    http_configure(f->http, NULL, NULL, false);
+    get(f, "/v3/nothing");
+    assert_int_equal(f->status, 404);
+    assert_string_equal(f->body, "404 page not found\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -629,6 +687,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_answer_allows_other_origins, setup, teardown),
         cmocka_unit_test_setup_teardown(without_metrics_only_their_page_is_missing, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(only_listed_hosts_are_answered, setup, teardown),
+        cmocka_unit_test_setup_teardown(list_of_origins_is_split_for_the_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(gateway_can_be_switched_off, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
