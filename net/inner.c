@@ -60,6 +60,7 @@ int http_call_open(struct http_request *request, const char *service, const char
     call->deadline_ms = UINT64_MAX;
     list_init(&call->borrowed_node);
     list_init(&call->drain_node);
+    list_init(&call->wait_node);
     list_init(&call->node);
     if (!set_timeout(call, http_header(request, "grpc-timeout"))) {
         arena_release(&call->arena);
