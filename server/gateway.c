@@ -62,6 +62,7 @@ static const struct route routes[] = {
     ROUTE("maintenance/alarm", "Maintenance", "Alarm", alarm_request, alarm_response),
     ROUTE("maintenance/status", "Maintenance", "Status", status_request, status_response),
     ROUTE("maintenance/hash", "Maintenance", "Hash", hash_request, hash_response),
+    ROUTE("maintenance/defragment", "Maintenance", "Defragment", defragment_request, defragment_response),
     ROUTE("maintenance/hashkv", "Maintenance", "HashKV", hash_kvrequest, hash_kvresponse),
 };
 /* clang-format on */

@@ -19,6 +19,10 @@ void service_reply(struct grpc_call *call, const ProtobufCMessage *message);
 void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header);
 /* A header in the call's arena. */
 Etcdserverpb__ResponseHeader *service_header(struct grpc_call *call, int64_t revision);
+/* The end of a write (write_done): fills in the header of the answer, which every such message has
+ * as its first field, and sends it; or the error. */
+void service_on_written(struct member *member, struct grpc_call *call, const void *request,
+                        enum status status, const struct machine_result *result);
 struct encode_header service_encode_header(const struct member *member, int64_t revision);
 
 /* Runs run(call, request), at once or later, when the state machine holds everything that was
@@ -39,6 +43,7 @@ void service_kv_compact(struct grpc_call *call, struct slice message);
 void service_cluster_member_list(struct grpc_call *call, struct slice message);
 void service_maintenance_alarm(struct grpc_call *call, struct slice message);
 void service_maintenance_status(struct grpc_call *call, struct slice message);
+void service_maintenance_defragment(struct grpc_call *call, struct slice message);
 void service_maintenance_hash(struct grpc_call *call, struct slice message);
 void service_maintenance_hash_kv(struct grpc_call *call, struct slice message);
 void service_lease_grant(struct grpc_call *call, struct slice message);

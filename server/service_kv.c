@@ -61,50 +61,13 @@ static void reply_empty(struct member *member, struct grpc_call *call, int64_t r
 static void on_put(struct member *member, struct grpc_call *call, const void *request,
                    enum status status, const struct machine_result *result)
 {
-    Etcdserverpb__PutResponse *response;
+    const Etcdserverpb__PutResponse *response = result == NULL ? NULL : result->response;
 
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    if (response->prev_kv == NULL) {
+    /* The common answer holds a header only and is encoded by hand. */
+    if (status == STATUS_OK && response->prev_kv == NULL)
         reply_empty(member, call, result->revision);
-        return;
-    }
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
-}
-
-static void on_delete(struct member *member, struct grpc_call *call, const void *request,
-                      enum status status, const struct machine_result *result)
-{
-    Etcdserverpb__DeleteRangeResponse *response;
-
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
-}
-
-static void on_txn(struct member *member, struct grpc_call *call, const void *request,
-                   enum status status, const struct machine_result *result)
-{
-    Etcdserverpb__TxnResponse *response;
-
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
+    else
+        service_on_written(member, call, request, status, result);
 }
 
 /* The end of every write: proposed, or answered. */
@@ -144,7 +107,7 @@ void service_kv_delete(struct grpc_call *call, struct slice message)
     if (status != STATUS_OK)
         service_fail(call, status);
     else
-        propose(call, request, COMMAND_DELETE, message, on_delete);
+        propose(call, request, COMMAND_DELETE, message, service_on_written);
 }
 
 /* ---- txn ---- */
@@ -155,7 +118,7 @@ static void run_read_txn(struct grpc_call *call, const void *request)
     struct machine_result result;
 
     machine_read_txn(member->machine, request, grpc_call_arena(call), &result);
-    on_txn(member, call, request, status_of_error(result.code), &result);
+    service_on_written(member, call, request, status_of_error(result.code), &result);
 }
 
 void service_kv_txn(struct grpc_call *call, struct slice message)
@@ -171,7 +134,7 @@ void service_kv_txn(struct grpc_call *call, struct slice message)
     if (status != STATUS_OK)
         service_fail(call, status);
     else if (!txn_is_read_only(request))
-        propose(call, request, COMMAND_TXN, message, on_txn);
+        propose(call, request, COMMAND_TXN, message, service_on_written);
     else if (txn_is_serializable(request))
         run_read_txn(call, request);
     else

@@ -9,21 +9,6 @@
 
 /* ---- grant and revoke ---- */
 
-static void on_grant(struct member *member, struct grpc_call *call, const void *request,
-                     enum status status, const struct machine_result *result)
-{
-    Etcdserverpb__LeaseGrantResponse *response;
-
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
-}
-
 /* What goes into the log is final: all members must grant the same. */
 void service_lease_grant(struct grpc_call *call, struct slice message)
 {
@@ -44,24 +29,10 @@ void service_lease_grant(struct grpc_call *call, struct slice message)
         request->id = lessor__new_id(&member->lessor);
     body = arena_alloc(grpc_call_arena(call), protobuf_c_message_get_packed_size(&request->base));
     status = member__write(member, call, request, COMMAND_LEASE_GRANT,
-                           slice_of(body, protobuf_c_message_pack(&request->base, body)), on_grant);
+                           slice_of(body, protobuf_c_message_pack(&request->base, body)),
+                           service_on_written);
     if (status != STATUS_OK)
         service_fail(call, status);
-}
-
-static void on_revoke(struct member *member, struct grpc_call *call, const void *request,
-                      enum status status, const struct machine_result *result)
-{
-    Etcdserverpb__LeaseRevokeResponse *response;
-
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
 }
 
 void service_lease_revoke(struct grpc_call *call, struct slice message)
@@ -73,7 +44,7 @@ void service_lease_revoke(struct grpc_call *call, struct slice message)
     if (request == NULL)
         return;
     status = member__write(service_member(call), call, request, COMMAND_LEASE_REVOKE, message,
-                           on_revoke);
+                           service_on_written);
     if (status != STATUS_OK)
         service_fail(call, status);
 }

@@ -36,21 +36,6 @@ static void run_alarm_get(struct grpc_call *call, const void *message)
     service_reply(call, &response.base);
 }
 
-static void on_alarm(struct member *member, struct grpc_call *call, const void *request,
-                     enum status status, const struct machine_result *result)
-{
-    Etcdserverpb__AlarmResponse *response;
-
-    (void)request;
-    if (status != STATUS_OK) {
-        service_fail(call, status);
-        return;
-    }
-    response = result->response;
-    service_fill_header(member, response->header);
-    service_reply(call, &response->base);
-}
-
 /* etcd sends a GET through the log; a read point says the same without writing. */
 void service_maintenance_alarm(struct grpc_call *call, struct slice message)
 {
@@ -64,9 +49,22 @@ void service_maintenance_alarm(struct grpc_call *call, struct slice message)
         service_read(call, request, run_alarm_get);
         return;
     }
-    status = member__write(service_member(call), call, request, COMMAND_ALARM, message, on_alarm);
+    status = member__write(service_member(call), call, request, COMMAND_ALARM, message,
+                           service_on_written);
     if (status != STATUS_OK)
         service_fail(call, status);
+}
+
+/* ---- defragment ---- */
+
+/* Memory and disk come back by themselves after a compaction: there is nothing to wait for. The
+ * answer has no header, as etcd's. */
+void service_maintenance_defragment(struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__DefragmentResponse response = ETCDSERVERPB__DEFRAGMENT_RESPONSE__INIT;
+
+    if (service_begin(call, message, &etcdserverpb__defragment_request__descriptor) != NULL)
+        service_reply(call, &response.base);
 }
 
 /* ---- status ---- */

@@ -36,6 +36,7 @@ static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list),
     UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm),
     UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status),
+    UNARY("etcdserverpb.Maintenance", "Defragment", service_maintenance_defragment),
     UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash),
     UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
     UNARY("grpc.health.v1.Health", "Check", service_health_check),
@@ -116,6 +117,36 @@ void service_reply(struct grpc_call *call, const ProtobufCMessage *message)
 
     (void)protobuf_c_message_pack(message, out); /* writes the size it said */
     grpc_call_reply(call);
+}
+
+/* What all answers to writes begin with. */
+struct written {
+    ProtobufCMessage base;
+    Etcdserverpb__ResponseHeader *header;
+};
+
+#define HEADER_COMES_FIRST(type)                                                                   \
+    _Static_assert(offsetof(type, header) == offsetof(struct written, header), #type)
+HEADER_COMES_FIRST(Etcdserverpb__PutResponse);
+HEADER_COMES_FIRST(Etcdserverpb__DeleteRangeResponse);
+HEADER_COMES_FIRST(Etcdserverpb__TxnResponse);
+HEADER_COMES_FIRST(Etcdserverpb__AlarmResponse);
+HEADER_COMES_FIRST(Etcdserverpb__LeaseGrantResponse);
+HEADER_COMES_FIRST(Etcdserverpb__LeaseRevokeResponse);
+
+void service_on_written(struct member *member, struct grpc_call *call, const void *request,
+                        enum status status, const struct machine_result *result)
+{
+    struct written *response;
+
+    (void)request;
+    if (status != STATUS_OK) {
+        service_fail(call, status);
+        return;
+    }
+    response = result->response;
+    service_fill_header(member, response->header);
+    service_reply(call, &response->base);
 }
 
 void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header)

@@ -65,6 +65,9 @@ COMMANDS = [
     (["member", "list", "-w", "json"], None),
     (["member", "list", "-w", "table"], None),
     (["alarm", "list"], None),
+    (["defrag"], None),
+    (["lease", "timetolive", "1234"], None),
+    (["lease", "revoke", "1234"], None),
 ]
 
 
