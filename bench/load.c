@@ -47,8 +47,7 @@ static double own_cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* User + system time of a process from its scheduler statistics (nanoseconds) or, without them,
- * from its stat file (clock ticks). */
+/* User + system time of a process in clock ticks of its stat file; 0 if it is gone. */
 static double process_cpu_seconds(int pid)
 {
     char path[64], text[1024];

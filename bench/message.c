@@ -48,8 +48,9 @@ static struct slice put_request(const struct bench_options *options, struct slic
     return slice_of(space, (size_t)(w.at - space));
 }
 
-/* Txn{compare version(key) > 0 - always taken either way: -1 < version; then put, else range}: the
- * shape of a Kubernetes update, with a compare that holds for present and absent keys. */
+/* The shape of a Kubernetes update: Txn{compare mod_revision(key); then put, else range}. The
+ * compare is
+ * "> -1", which holds for present and absent keys, so that every txn writes. */
 static void txn_request(const struct bench_options *options, struct slice key, struct prng *prng,
                         struct writer *w)
 {

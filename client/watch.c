@@ -178,13 +178,13 @@ static void advance(struct kv_watch *watch, const Etcdserverpb__WatchResponse *r
 static void broadcast(struct kv_watcher *watcher, const Etcdserverpb__WatchResponse *response)
 {
     static const struct err ok = ERR_INIT;
-    struct list todo;
+    struct list moved;
 
-    list_init(&todo);
-    list_splice(&todo, &watcher->live);
+    list_init(&moved);
+    list_splice(&moved, &watcher->live);
     /* A callback may cancel others in this list: always take the first. */
-    while (!list_empty(&todo)) {
-        struct kv_watch *watch = LIST_FIRST(&todo, struct kv_watch, link);
+    while (!list_empty(&moved)) {
+        struct kv_watch *watch = LIST_FIRST(&moved, struct kv_watch, link);
 
         list_remove(&watch->link);
         list_push_back(&watcher->live, &watch->link);
@@ -230,17 +230,17 @@ static void on_watch_response(struct kv_watcher *watcher,
 
 static void finish_all(struct kv_watcher *watcher, const struct err *err)
 {
-    struct list todo;
+    struct list moved;
 
     if (watcher->creating != NULL)
         list_push_back(&watcher->live, &watcher->creating->link);
     watcher->creating = NULL;
     watcher->answer_unwanted = false;
-    list_init(&todo);
-    list_splice(&todo, &watcher->live);
-    list_splice(&todo, &watcher->pending);
-    while (!list_empty(&todo))
-        finish(LIST_FIRST(&todo, struct kv_watch, link), NULL, err);
+    list_init(&moved);
+    list_splice(&moved, &watcher->live);
+    list_splice(&moved, &watcher->pending);
+    while (!list_empty(&moved))
+        finish(LIST_FIRST(&moved, struct kv_watch, link), NULL, err);
 }
 
 static void on_message(struct kv__stream *stream, struct slice message)

@@ -1,5 +1,5 @@
 /* The HTTP side of the client port: /health /livez /readyz /version /metrics as etcd answers them
- * (etcd-http-cli.md section 2), /v3/ (gateway.h), 404 for the rest. */
+ * (etcd-http-cli.md section 2), /v3/ (gateway.h), the status page (page.h), 404 for the rest. */
 #ifndef KVD_SERVER_HTTP_H
 #define KVD_SERVER_HTTP_H
 

@@ -1,6 +1,6 @@
-/* The replicated state machine: applies committed commands to the keyspace, the alarms and the
- * members table. Deterministic: everything it decides follows from earlier commands. Used by the
- * member and by the simulator. One thread, no I/O. */
+/* The replicated state machine: applies committed commands to the keyspace, the leases, the alarms
+ * and the members table. Deterministic: everything it decides follows from earlier commands. Used
+ * by the member and by the simulator. One thread, no I/O. */
 #ifndef KVD_SERVER_MACHINE_H
 #define KVD_SERVER_MACHINE_H
 
