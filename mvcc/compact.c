@@ -22,6 +22,17 @@ int mvcc_compact(struct mvcc *mvcc, int64_t revision)
     return 0;
 }
 
+void mvcc_pin(struct mvcc *mvcc)
+{
+    mvcc->pins++;
+}
+
+void mvcc_unpin(struct mvcc *mvcc)
+{
+    ASSERT(mvcc->pins > 0);
+    mvcc->pins--;
+}
+
 bool mvcc_compact_pending(const struct mvcc *mvcc)
 {
     return mvcc->compacted < mvcc->compact_revision || heap__evacuation_pending(&mvcc->heap);
@@ -119,7 +130,7 @@ bool mvcc_compact_step(struct mvcc *mvcc, size_t records)
     size_t budget = MAX(records, 1);
 
     ASSERT(mvcc->txn == NULL);
-    while (mvcc->hashes == 0 && budget > 0 && mvcc_compact_pending(mvcc)) {
+    while (mvcc->pins == 0 && budget > 0 && mvcc_compact_pending(mvcc)) {
         if (mvcc->compacted == mvcc->compact_revision) {
             evacuate(mvcc, &budget);
             continue;

@@ -89,18 +89,6 @@ static bool is_covered(const struct mvcc_hash *hash, const struct record *record
     return record__is_newest_at(record, hash->compact_revision) && !record__is_tombstone(record);
 }
 
-/* Position to and fro: no record goes while a hash is under way, so places stay. */
-static struct revlog_pos pos_of(const struct mvcc_hash *hash)
-{
-    return (struct revlog_pos){hash->position / (REVLOG_PART_SLOTS + 1),
-                               hash->position % (REVLOG_PART_SLOTS + 1)};
-}
-
-static size_t position_of(struct revlog_pos pos)
-{
-    return pos.part * (REVLOG_PART_SLOTS + 1) + pos.slot;
-}
-
 int mvcc_hash_begin(struct mvcc *mvcc, int64_t revision, struct mvcc_hash *hash)
 {
     int rc;
@@ -118,7 +106,7 @@ int mvcc_hash_begin(struct mvcc *mvcc, int64_t revision, struct mvcc_hash *hash)
     hash->hash = crc32c_extend(0, "key", 3);
     /* If nothing was compacted nothing can be skipped, and whether anything is kept is moot. */
     hash->probing = hash->compact_revision >= 0;
-    mvcc->hashes++;
+    mvcc_pin(mvcc);
     return 0;
 }
 
@@ -135,7 +123,7 @@ static void probe(struct mvcc_hash *hash, const struct record *record, struct re
 
 bool mvcc_hash_step(struct mvcc_hash *hash, size_t records)
 {
-    struct revlog_pos pos = pos_of(hash);
+    struct revlog_pos pos = mvcc__pos_of(hash->position);
     bool done = false;
 
     for (size_t left = MAX(records, 1); left > 0 && !done; left--) {
@@ -153,7 +141,7 @@ bool mvcc_hash_step(struct mvcc_hash *hash, size_t records)
             pos.slot++;
         }
     }
-    hash->position = position_of(pos);
+    hash->position = mvcc__position_of(pos);
     return done;
 }
 
@@ -161,7 +149,7 @@ void mvcc_hash_end(struct mvcc_hash *hash)
 {
     if (hash->mvcc == NULL)
         return;
-    hash->mvcc->hashes--;
+    mvcc_unpin(hash->mvcc);
     hash->mvcc = NULL;
 }
 

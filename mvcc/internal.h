@@ -20,7 +20,7 @@ struct mvcc {
     int64_t pass_target; /* what it is busy with, or `compacted` */
     int64_t pass_main;   /* where it goes on */
     uint32_t pass_sub;
-    unsigned hashes; /* under way: nothing may be removed */
+    unsigned pins; /* nothing may be removed or moved */
 };
 
 /* The revision that reads see as the newest: inside a transaction, its own once it changed
@@ -28,5 +28,19 @@ struct mvcc {
 int64_t mvcc__now(const struct mvcc *mvcc);
 /* Turns the revision of a request into the one to read at; 0, KV_EFUTURE or KV_ECOMPACTED. */
 int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out);
+/* Puts a record that the index already has behind the one it replaces, and into the log. */
+void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old);
+
+/* A place in the revision log as a number, for walks in slices. Places stay while pinned. */
+static inline struct revlog_pos mvcc__pos_of(size_t position)
+{
+    return (struct revlog_pos){position / (REVLOG_PART_SLOTS + 1),
+                               position % (REVLOG_PART_SLOTS + 1)};
+}
+
+static inline size_t mvcc__position_of(struct revlog_pos pos)
+{
+    return pos.part * (REVLOG_PART_SLOTS + 1) + pos.slot;
+}
 
 #endif

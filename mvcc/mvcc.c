@@ -120,8 +120,7 @@ static size_t live_size(const struct record *record)
     return record__heap_size(record) + KEY_SHARE;
 }
 
-/* Puts a record that the index already has behind the one it replaces, and into the log. */
-static void chain(struct mvcc *mvcc, struct record *record, struct record *old)
+void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)
 {
     record->older = old;
     if (old != NULL) {
@@ -154,7 +153,7 @@ void mvcc_txn_put(struct mvcc_txn *txn, struct slice key, struct slice value, in
     }
     if (had != NULL)
         *had = was_live;
-    chain(mvcc, record, old);
+    mvcc__chain(mvcc, record, old);
 }
 
 size_t mvcc_txn_delete(struct mvcc_txn *txn, struct mvcc_span span, struct arena *arena,
@@ -177,7 +176,7 @@ size_t mvcc_txn_delete(struct mvcc_txn *txn, struct mvcc_span span, struct arena
 
         if (kvs != NULL)
             record__to_kv(victim, &kvs[i]);
-        chain(mvcc, tombstone, keyindex__bury(&mvcc->index, &cursor, tombstone));
+        mvcc__chain(mvcc, tombstone, keyindex__bury(&mvcc->index, &cursor, tombstone));
     }
     return count;
 }

@@ -9,7 +9,8 @@
  * numbered by sub-revision in execution order.
  *
  * Slices and mvcc_kv that calls hand out point into the store's records. They stay valid until the
- * next mvcc_compact_step() or mvcc_free(), whatever is written meanwhile. */
+ * next mvcc_compact_step() that finds nothing pinned, or mvcc_free(), whatever is written
+ * meanwhile; their bytes may then be read on any thread. */
 #ifndef KVD_MVCC_MVCC_H
 #define KVD_MVCC_MVCC_H
 
@@ -116,9 +117,15 @@ int64_t mvcc_txn_revision(const struct mvcc_txn *txn);
  * KV_ECOMPACTED: not above the last compaction. KV_EFUTURE. */
 int mvcc_compact(struct mvcc *mvcc, int64_t revision);
 /* Does at most about `records` records worth of pending compaction work; true while more is left.
- * Deterministic outcome however it is sliced. Does nothing while a hash is under way. */
+ * Deterministic outcome however it is sliced. Does nothing while the store is pinned. */
 bool mvcc_compact_step(struct mvcc *mvcc, size_t records);
 bool mvcc_compact_pending(const struct mvcc *mvcc);
+
+/* While pinned (it counts), compaction takes effect for reads as ever but removes and moves
+ * nothing: what was handed out stays. Memory grows meanwhile; so a pin is short, or its holder
+ * looks after mvcc_compact_pending() and copies what it still needs. */
+void mvcc_pin(struct mvcc *mvcc);
+void mvcc_unpin(struct mvcc *mvcc);
 
 /* HashKV exactly as etcd computes it (etcd-api.md section 9), in slices: begin, step until it says
  * done, end (always, also to give up). Writes may go on meanwhile; compaction's removal waits. */
@@ -141,5 +148,39 @@ bool mvcc_hash_step(struct mvcc_hash *hash, size_t records);
 void mvcc_hash_end(struct mvcc_hash *hash);
 /* All three in place, for tests and small stores. */
 int mvcc_hash_kv(struct mvcc *mvcc, int64_t revision, uint32_t *hash, int64_t *compact_revision);
+
+/* ---- the whole state, to and fro: what a checkpoint or a snapshot file holds ---- */
+
+/* One change as the log of revisions has it. */
+struct mvcc_change {
+    struct mvcc_kv kv; /* of a tombstone only key and mod_revision */
+    uint32_t sub;      /* its number within the revision */
+    bool is_tombstone;
+};
+
+/* Walks all changes that the state at begin consists of, in the order of (revision, sub): what
+ * compaction has condemned is left out whether it is still there or not, so the walk depends on the
+ * calls made so far and on nothing else. Writes may go on meanwhile. The walk holds a pin. */
+struct mvcc_history {
+    struct mvcc *mvcc;
+    int64_t revision;         /* of the store, at begin */
+    int64_t compact_revision; /* at begin; -1: never compacted */
+    /* internal */
+    size_t position;
+};
+
+void mvcc_history_begin(struct mvcc *mvcc, struct mvcc_history *history);
+/* False: no more. The change's slices are valid until end. */
+bool mvcc_history_next(struct mvcc_history *history, struct mvcc_change *out);
+/* Always, also to give up; harmless if repeated. */
+void mvcc_history_end(struct mvcc_history *history);
+
+/* Puts a change into a store that is being made from a walk: in the walk's order, before anything
+ * else is done with the store. Bytes are copied; those of a snapshot file are untrusted. Fields
+ * that the file format carries redundantly must agree. KV_ECORRUPT: out of order, an empty key,
+ * fields that contradict the changes before; nothing was done. */
+int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change);
+/* All changes are there. KV_ECORRUPT: revisions that contradict them. */
+int mvcc_load_end(struct mvcc *mvcc, int64_t revision, int64_t compact_revision);
 
 #endif
