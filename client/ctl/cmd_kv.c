@@ -17,11 +17,10 @@ static int run_get(struct ctl *ctl, const void *options_, int argc, char **argv)
         kvop_get(options, ctl_slices(ctl, argc, argv), (size_t)argc, &ctl->arena, &request, &err);
     if (code != 0)
         return ctl_fail(ctl, code, "%s", err.text);
-    if (options->count_only && ctl->output.format != &output_fields)
-        return ctl_fail(ctl, CTL_BAD_ARGS, "--count-only is only for `--write-out=fields`");
     if (options->print_value_only && ctl->output.format != &output_simple)
         return ctl_fail(ctl, CTL_BAD_ARGS, "print-value-only is only for `--write-out=simple`");
     ctl->output.value_only = options->print_value_only;
+    ctl->output.count_only = options->count_only;
     return ctl_call_and_print(ctl, &kv_method_range, &request.base, 0);
 }
 
@@ -33,7 +32,7 @@ const struct ctl_command ctl_cmd_get = {
             "there is no error; nothing is printed then.\n\n"
             "  kvctl get foo\n"
             "  kvctl get --prefix --keys-only /registry/\n"
-            "  kvctl get --prefix --count-only -w fields foo\n",
+            "  kvctl get --prefix --count-only foo\n",
     .flags = get_flags,
     .options_size = sizeof(struct get_options),
     .run = run_get,

@@ -18,6 +18,7 @@ struct output {
     struct arena *arena;
     bool hex;
     bool value_only; /* get --print-value-only */
+    bool count_only; /* get --count-only: simple prints the number, where etcdctl refuses */
     bool lease_keys; /* lease timetolive --keys */
     int64_t lease;   /* of lease revoke, whose answer does not name it */
 };

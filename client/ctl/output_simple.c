@@ -34,6 +34,8 @@ static void simple_get(struct output *output, const ProtobufCMessage *message)
     const Etcdserverpb__RangeResponse *response = (const void *)message;
     size_t i;
 
+    if (output->count_only)
+        fprintf(output->out, "%" PRId64 "\n", response->count);
     for (i = 0; i < response->n_kvs; i++)
         output__simple_kv(output, response->kvs[i]);
 }

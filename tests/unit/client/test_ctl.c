@@ -179,7 +179,6 @@ static void wrong_arguments_end_with_128(void **state)
         {"get a --prefix --from-key",
          "Error: `--prefix` and `--from-key` cannot be set at the same "
          "time, choose one\n"},
-        {"get a --count-only", "Error: --count-only is only for `--write-out=fields`\n"},
         {"get a --print-value-only -w json",
          "Error: print-value-only is only for `--write-out=simple`\n"},
         {"put", "Error: put command needs 1 argument and input from stdin or 2 arguments\n"},

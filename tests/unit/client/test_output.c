@@ -33,7 +33,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-enum look { PLAIN = 0, HEX = 1, VALUE_ONLY = 2 };
+enum look { PLAIN = 0, HEX = 1, VALUE_ONLY = 2, COUNT_ONLY = 4 };
 
 static void begin(struct fixture *f, const char *format, int look)
 {
@@ -46,6 +46,7 @@ static void begin(struct fixture *f, const char *format, int look)
         .arena = &f->arena,
         .hex = (look & HEX) != 0,
         .value_only = (look & VALUE_ONLY) != 0,
+        .count_only = (look & COUNT_ONLY) != 0,
     };
     assert_non_null(f->output.format);
 }
@@ -203,6 +204,20 @@ static void simple_prints_keys_and_values_on_lines(void **state)
     prints(f, "simple", PLAIN, &put.base, "OK\na\n2\n");
     prints(f, "simple", PLAIN, &del.base, "1\na\n2\n");
     prints(f, "simple", PLAIN, &txn.base, "SUCCESS\n\na\n2\n\x01\xff\nx\n\"y\n\nOK\na\n2\n");
+}
+
+static void simple_prints_a_count_that_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    Etcdserverpb__RangeResponse counted = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__range_response__descriptor),
+        .header = &header,
+        .count = 12345678901,
+    };
+
+    prints(f, "simple", COUNT_ONLY, &counted.base, "12345678901\n");
+    counted.count = 0;
+    prints(f, "simple", COUNT_ONLY, &counted.base, "0\n");
 }
 
 static void simple_prints_members_and_alarms_on_lines(void **state)
@@ -594,6 +609,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(simple_prints_keys_and_values_on_lines),
+        TEST(simple_prints_a_count_that_was_asked_for),
         TEST(simple_prints_members_and_alarms_on_lines),
         TEST(json_follows_gos_rules),
         TEST(json_shows_the_ops_of_a_txn_behind_response),
