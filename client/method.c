@@ -19,6 +19,7 @@
 #define status_descriptor(end) etcdserverpb__status_##end##__descriptor
 #define hash_descriptor(end) etcdserverpb__hash_##end##__descriptor
 #define hash_kv_descriptor(end) etcdserverpb__hash_kv##end##__descriptor
+#define move_leader_descriptor(end) etcdserverpb__move_leader_##end##__descriptor
 
 static int call_typed(struct kv_client *client, const struct kv_method *method,
                       const ProtobufCMessage *request, ProtobufCMessage **out, struct err *err)

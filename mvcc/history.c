@@ -88,8 +88,8 @@ int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change)
     if (change->is_tombstone) {
         record = record__tombstone(&mvcc->heap, kv->mod_revision, change->sub, kv->key);
     } else {
-        record = record__put(&mvcc->heap, kv->mod_revision, change->sub, kv->key, kv->value,
-                             kv->lease);
+        record =
+            record__put(&mvcc->heap, kv->mod_revision, change->sub, kv->key, kv->value, kv->lease);
         record->create = kv->create_revision;
         record->version = kv->version;
     }

@@ -63,6 +63,7 @@ static const struct route routes[] = {
     ROUTE("maintenance/status", "Maintenance", "Status", status_request, status_response),
     ROUTE("maintenance/hash", "Maintenance", "Hash", hash_request, hash_response),
     ROUTE("maintenance/defragment", "Maintenance", "Defragment", defragment_request, defragment_response),
+    ROUTE("maintenance/transfer-leadership", "Maintenance", "MoveLeader", move_leader_request, move_leader_response),
     ROUTE("maintenance/hashkv", "Maintenance", "HashKV", hash_kvrequest, hash_kvresponse),
 };
 /* clang-format on */

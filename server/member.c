@@ -342,6 +342,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->ready_reads);
     list_init(&member->hashes);
     list_init(&member->compact_waits);
+    list_init(&member->leader_moves);
     list_init(&member->streams);
     list_init(&member->ready_read.link);
     arena_init(&member->scratch);
@@ -486,6 +487,7 @@ static void close_all(struct member *member)
     member->state = MEMBER_CLOSING;
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
+    member__fail_moves(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->server != NULL)
         net_server_close(member->server, close_metrics_server, member);

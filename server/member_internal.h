@@ -84,6 +84,26 @@ void member__finish_ready_reads(struct member *member);
 /* There is something with a deadline now. */
 void member__arm_expiry(struct member *member);
 
+/* ---- leadership handed over on request ---- */
+
+/* A MoveLeader call that waits for its target to lead; lives in the call's arena. */
+struct leader_move {
+    struct waiter waiter;
+    struct list link; /* in member->leader_moves, by deadline */
+    struct grpc_call *call;
+    uint64_t target;
+    uint64_t deadline_ms;
+    void (*done)(struct leader_move *move, enum status status); /* must answer the call */
+};
+
+/* Begins; move->call, target and done are set. STATUS_OK: done will be called once, perhaps from
+ * inside (the target leads already). Else nothing happened, and that is the answer. */
+enum status member__move_leader(struct member *member, struct leader_move *move);
+/* member->leader has changed. */
+void member__check_moves(struct member *member);
+uint64_t member__expire_moves(struct member *member, uint64_t now_ms);
+void member__fail_moves(struct member *member, enum status status);
+
 /* ---- long work in slices: hashes, removal after compaction ---- */
 
 /* A HashKV or Hash call; lives in the call's arena. */
@@ -195,6 +215,7 @@ struct member {
     struct list ready_reads;
     struct list hashes;
     struct list compact_waits;
+    struct list leader_moves;
     struct list streams;
     struct arena scratch; /* of commands that nobody here waits for */
 };

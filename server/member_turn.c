@@ -96,6 +96,7 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     member->leader = leader;
     lessor__role_changed(&member->lessor);
     watches_on_leader(member->watches);
+    member__check_moves(member);
 }
 
 void member__fatal(struct member *member, const struct err *err)
@@ -279,6 +280,7 @@ static void tell_fatal(struct member *member)
     member->fatal_told = true;
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
+    member__fail_moves(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->options.on_fatal != NULL)
         member->options.on_fatal(member->options.ctx, &member->fatal_err);

@@ -24,6 +24,7 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_lock,
     &ctl_cmd_make_mirror,
     &ctl_cmd_member_list,
+    &ctl_cmd_move_leader,
     &ctl_cmd_put,
     &ctl_cmd_txn,
     &ctl_cmd_version,

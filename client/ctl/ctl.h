@@ -117,7 +117,7 @@ extern const struct ctl_command ctl_cmd_check_perf, ctl_cmd_elect, ctl_cmd_lease
     ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
     ctl_cmd_del, ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status,
-    ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_put, ctl_cmd_txn, ctl_cmd_version,
-    ctl_cmd_wal_dump;
+    ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put, ctl_cmd_txn,
+    ctl_cmd_version, ctl_cmd_wal_dump;
 
 #endif

@@ -192,6 +192,7 @@ static void wrong_arguments_end_with_128(void **state)
         {"compaction", "Error: compaction command needs 1 argument\n"},
         {"alarm list a", "Error: alarm list command accepts no arguments\n"},
         {"alarm disarm a", "Error: alarm disarm command accepts no arguments\n"},
+        {"move-leader", "Error: move-leader command needs 1 argument\n"},
         {"wal dump", "Error: wal dump command needs one argument: a data dir or the log inside "
                      "it\n"},
     };
@@ -212,6 +213,7 @@ static void values_that_are_not_supported_end_with_4(void **state)
         {"get a -w xml", "Error: unsupported output format\n"},
         {"get a -w table", "Error: table not supported as output format\n"},
         {"put a b -w table", "Error: table not supported as output format\n"},
+        {"move-leader 1 -w table", "Error: table not supported as output format\n"},
         {"endpoint status -w protobuf", "Error: protobuf not supported as output format\n"},
         {"get a --order x", "Error: bad sort order x\n"},
         {"get a --consistency x", "Error: unknown consistency flag \"x\"\n"},
