@@ -38,6 +38,7 @@ struct grpc_conn {
     const struct grpc_conn_events *events;
     void *ctx;
     char authority[300];
+    const char *scheme; /* of requests */
 
     struct list held;    /* opened before READY */
     struct list streams; /* nghttp2 has them */
@@ -504,7 +505,7 @@ static void submit(struct grpc_stream *stream, const char *path,
     size_t count = 0;
 
     headers[count++] = header(":method", "POST", KEEP);
-    headers[count++] = header(":scheme", "http", KEEP);
+    headers[count++] = header(":scheme", conn->scheme, KEEP);
     headers[count++] = header(":path", path, NGHTTP2_NV_FLAG_NO_COPY_NAME);
     headers[count++] = header(":authority", conn->authority, KEEP);
     headers[count++] = header("content-type", "application/grpc", KEEP);
@@ -735,6 +736,8 @@ static void on_sock_end(void *ctx, int status)
 
     if (conn->goodbye.code != 0)
         go_down(conn, &conn->goodbye);
+    else if (net_sock_trouble(conn->sock)[0] != '\0')
+        go_down_with(conn, net_sock_trouble(conn->sock));
     else
         go_down_with(conn, status == 0 ? "the server closed the connection"
                                        : "the connection to the server broke");
@@ -762,7 +765,8 @@ int grpc_conn_new(uv_loop_t *loop, const struct net_addr *addr,
     struct grpc_conn *conn = xcalloc(1, sizeof *conn);
     int rc;
 
-    rc = net_sock_connect(loop, addr, &sock_events, conn, &conn->sock, err);
+    rc = net_sock_connect(loop, addr, options != NULL ? options->tls : NULL, &sock_events, conn,
+                          &conn->sock, err);
     if (rc != 0) {
         free(conn);
         return rc;
@@ -778,6 +782,7 @@ int grpc_conn_new(uv_loop_t *loop, const struct net_addr *addr,
         conn->options.message_size_max = INT32_MAX;
     if (conn->options.ping_timeout_ms == 0)
         conn->options.ping_timeout_ms = PING_TIMEOUT_MS;
+    conn->scheme = addr->tls ? "https" : "http";
     if (addr->is_unix) /* gRPC over Unix sockets has no host to name */
         (void)snprintf(conn->authority, sizeof conn->authority, "localhost");
     else

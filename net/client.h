@@ -29,6 +29,7 @@ struct grpc_conn_options {
     size_t message_size_max;     /* received; 0: 2^31 - 1 */
     uint64_t ping_interval_ms;   /* while calls are open; 0: never */
     uint64_t ping_timeout_ms;    /* 0: 6000 */
+    struct net_tls *tls;         /* for an address that wants it; borrowed */
 };
 
 int grpc_conn_new(uv_loop_t *loop, const struct net_addr *addr,

@@ -24,6 +24,7 @@ struct net_listener {
     uv_loop_t *loop;
     uv_poll_t poll;
     uv_timer_t pause;
+    struct net_tls *tls; /* NULL: none */
     int fd;
     int spare_fd; /* given up to turn connections away when there is no other; -1: lost */
     uint16_t port;
@@ -98,7 +99,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         }
         if (fd < 0)
             continue; /* that one is gone already (accept(2): as EAGAIN) */
-        sock = net__sock_accepted(listener->loop, fd, (struct sockaddr *)&peer);
+        sock = net__sock_accepted(listener->loop, fd, (struct sockaddr *)&peer, listener->tls);
         if (sock == NULL)
             (void)close(fd);
         else
@@ -214,18 +215,17 @@ static uint16_t bound_port(int fd)
     return 0;
 }
 
-int net_listen(uv_loop_t *loop, const struct net_addr *addr, net_accept_cb on_accept, void *ctx,
-               struct net_listener **out, struct err *err)
+int net_listen(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
+               net_accept_cb on_accept, void *ctx, struct net_listener **out, struct err *err)
 {
     struct net_listener *listener;
     char name[NET__NAME_SIZE];
     int fd = -1;
     int rc;
 
-    if (addr->tls)
-        return err_set(err, KV_EINVAL, "%s: this version has no TLS",
-                       net_addr_format(addr, name, sizeof name));
-    rc = open_bound(addr, &fd, err);
+    rc = net__addr_check_tls(addr, tls, err);
+    if (rc == 0)
+        rc = open_bound(addr, &fd, err);
     if (rc != 0)
         return rc;
     listener = xcalloc(1, sizeof *listener);
@@ -238,6 +238,7 @@ int net_listen(uv_loop_t *loop, const struct net_addr *addr, net_accept_cb on_ac
     }
     (void)uv_timer_init(loop, &listener->pause); /* cannot fail */
     listener->loop = loop;
+    listener->tls = addr->tls ? net_tls_ref(tls) : NULL;
     listener->fd = fd;
     listener->spare_fd = open_spare();
     listener->port = bound_port(fd);
@@ -263,6 +264,7 @@ static void on_part_closed(struct net_listener *listener)
 
     if (--listener->closing > 0)
         return;
+    net_tls_unref(listener->tls);
     free(listener->unix_path);
     free(listener);
     if (cb != NULL)

@@ -275,8 +275,14 @@ static void on_read(void *ctx, struct slice bytes)
 
 static void on_end(void *ctx, int status)
 {
+    struct net_conn *conn = ctx;
+    const struct net_server_options *options = &conn->server->options;
+    const char *trouble = net_sock_trouble(conn->sock);
+
     (void)status; /* closed or broken: the same to its calls */
-    conn_close(ctx);
+    if (trouble[0] != '\0' && conn->state == CONN_UNKNOWN && options->on_handshake_failed != NULL)
+        options->on_handshake_failed(options->ctx, net_sock_peer(conn->sock), trouble);
+    conn_close(conn);
 }
 
 static void on_sock_drain(void *ctx)
@@ -444,7 +450,8 @@ int net_server_new(const struct net_server_options *options, struct net_server *
     return 0;
 }
 
-int net_server_listen(struct net_server *server, const struct net_addr *addr, struct err *err)
+int net_server_listen(struct net_server *server, const struct net_addr *addr, struct net_tls *tls,
+                      struct err *err)
 {
     size_t n = server->listener_count;
     int rc;
@@ -452,7 +459,7 @@ int net_server_listen(struct net_server *server, const struct net_addr *addr, st
     if (n == LISTENERS_MAX)
         return err_set(err, KV_ETOOBIG, "more than %d listen addresses", LISTENERS_MAX);
     server->listen_ctx[n] = (struct listen_ctx){.server = server, .tls = addr->tls};
-    rc = net_listen(server->options.loop, addr, on_accept, &server->listen_ctx[n],
+    rc = net_listen(server->options.loop, addr, tls, on_accept, &server->listen_ctx[n],
                     &server->listeners[n], err);
     if (rc != 0)
         return rc;

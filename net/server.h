@@ -51,6 +51,8 @@ struct net_server_options {
     void (*on_http)(void *ctx, struct http_request *request);
     /* Its client went away before the answer had ended; the request is gone after return. */
     void (*on_http_cancel)(void *ctx, struct http_request *request);
+    /* A TLS handshake failed. May be NULL. */
+    void (*on_handshake_failed)(void *ctx, const char *peer, const char *why);
     /* For metrics: a call ended (any way) / bytes moved. All may be NULL. */
     void (*on_call_start)(void *ctx, const struct grpc_method *method);
     void (*on_call_end)(void *ctx, const struct grpc_method *method, enum grpc_status status,
@@ -76,8 +78,10 @@ struct net_server_options {
 
 int net_server_new(const struct net_server_options *options, struct net_server **out,
                    struct err *err);
-/* Any number of times. KV_EBUSY: port taken. */
-int net_server_listen(struct net_server *server, const struct net_addr *addr, struct err *err);
+/* Any number of times. tls: for an address that wants it; a reference is taken. KV_EBUSY: port
+ * taken. */
+int net_server_listen(struct net_server *server, const struct net_addr *addr, struct net_tls *tls,
+                      struct err *err);
 /* Port of the nth listener. */
 uint16_t net_server_port(const struct net_server *server, size_t n);
 /* Sends what the calls of this turn have written, one write per connection. */

@@ -2,13 +2,14 @@
  * every program that links libkv a SIGPIPE handler, TCP and Unix sockets need no second code path,
  * and writes that wait are joined into one.
  *
- *    net_sock_connect ──▶ RESOLVING ──▶ CONNECTING ──▶ OPEN ◀── accepted
- *                             │          │  ▲ next address  │
- *                             └────┬─────┘  └──┘            │ write failed
- *                                  ▼                        ▼
- *                               FAILED                   BROKEN
+ *    net_sock_connect ──▶ RESOLVING ──▶ CONNECTING ──▶ HANDSHAKING ──▶ OPEN ◀── accepted
+ *                             │          │  ▲ next address  │ TLS only  │
+ *                             └────┬─────┘  └──┘            │           │ write failed
+ *                                  ▼ ◀──────────────────────┘           ▼
+ *                               FAILED                               BROKEN
  *
- * and from each of them net_sock_close() leads to CLOSED. */
+ * and from each of them net_sock_close() leads to CLOSED. Under TLS `pending` holds what is
+ * encrypted already; accepted sockets begin with HANDSHAKING then. */
 #include "net/sock.h"
 
 #include <errno.h>
@@ -24,19 +25,23 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/sock_internal.h"
+#include "net/tls_internal.h"
 
 enum {
     READ_SIZE = 64 * 1024,
     READS_PER_EVENT = 16, /* one busy connection gets at most 1 MiB before the others */
     PENDING_MAX = 64 * 1024 * 1024,
     PENDING_KEEP = 64 * 1024, /* larger buffers go back once they are empty */
+    CIPHER_KEEP = 512 * 1024, /* there is one for all */
 };
 
 /* Lent to on_read. Reads never nest, so one per thread is enough, and an idle connection needs
  * none. It carries nothing from one call to the next. */
 static _Thread_local uint8_t read_buffer[READ_SIZE];
+/* The same under TLS, for what is decrypted: a record holds at most so much. */
+static _Thread_local uint8_t plain_buffer[SSL3_RT_MAX_PLAIN_LENGTH];
 
-enum sock_state { RESOLVING, CONNECTING, OPEN, BROKEN, FAILED, CLOSED };
+enum sock_state { RESOLVING, CONNECTING, HANDSHAKING, OPEN, BROKEN, FAILED, CLOSED };
 
 /* What is needed only until the connection stands. */
 struct dial {
@@ -63,6 +68,10 @@ struct net_sock {
     struct dial *dial;  /* NULL once open */
     struct buf pending; /* from pending_sent on not yet taken by the kernel */
     size_t pending_sent;
+    struct net_tls *tls_config; /* NULL: without TLS */
+    struct tls_session *tls;    /* from HANDSHAKING on */
+    struct buf early;           /* written before the handshake is through, not encrypted */
+    struct err trouble;         /* that TLS had, if not told by on_connect */
     size_t pending_max;
     int closing; /* handles whose close callback is to come */
     void (*close_cb)(void *ctx);
@@ -80,12 +89,16 @@ static struct net_sock *sock_new(uv_loop_t *loop)
     sock->fd = -1;
     sock->pending_max = PENDING_MAX;
     buf_init(&sock->pending, SIZE_MAX / 2); /* bounded by pending_max */
+    buf_init(&sock->early, SIZE_MAX / 2);   /* the same */
     return sock;
 }
 
 static void sock_free(struct net_sock *sock)
 {
     buf_release(&sock->pending);
+    buf_release(&sock->early);
+    tls_session__free(sock->tls);
+    net_tls_unref(sock->tls_config);
     free(sock->peer);
     free(sock);
 }
@@ -123,6 +136,11 @@ static void detach(struct net_sock *sock, uv_close_cb cb)
     sock->fd = -1;
 }
 
+static bool is_up(const struct net_sock *sock)
+{
+    return sock->state == OPEN || sock->state == HANDSHAKING;
+}
+
 /* Watches for what the state asks for. */
 static void rearm(struct net_sock *sock)
 {
@@ -130,11 +148,12 @@ static void rearm(struct net_sock *sock)
 
     if (sock->state == CONNECTING)
         want = UV_WRITABLE;
-    else if (sock->state == OPEN && sock->pending.len > 0)
+    else if (is_up(sock) && sock->pending.len > 0)
         want = UV_WRITABLE;
     /* A broken one is watched even if paused: on_end is still owed. */
     if (!sock->ended && sock->events != NULL &&
-        (sock->state == BROKEN || (sock->state == OPEN && !sock->paused)))
+        (sock->state == BROKEN || sock->state == HANDSHAKING ||
+         (sock->state == OPEN && !sock->paused)))
         want |= UV_READABLE;
     if (sock->poll == NULL || want == sock->armed)
         return;
@@ -275,6 +294,18 @@ static int connect_result(int fd, struct sockaddr_storage *peer)
     return 0;
 }
 
+static void dial_succeeded(struct net_sock *sock)
+{
+    struct dial *dial = sock->dial;
+
+    sock->state = OPEN;
+    sock->dial = NULL;
+    uv_close((uv_handle_t *)&dial->failed, on_dial_closed);
+    sock->events->on_connect(sock->ctx, 0, NULL);
+}
+
+static void begin_handshake(struct net_sock *sock, enum tls_role role);
+
 static void on_writable_after_connect(struct net_sock *sock)
 {
     struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
@@ -291,14 +322,15 @@ static void on_writable_after_connect(struct net_sock *sock)
     }
     free(sock->peer);
     sock->peer = xstrdup(net__sockaddr_format((struct sockaddr *)&addr, name, sizeof name));
-    sock->state = OPEN;
-    sock->dial = NULL;
-    uv_close((uv_handle_t *)&dial->failed, on_dial_closed);
-    sock->events->on_connect(sock->ctx, 0, NULL);
-    rearm(sock);
+    if (sock->tls_config != NULL)
+        begin_handshake(sock, TLS_CONNECTS);
+    else
+        dial_succeeded(sock);
+    if (sock->state != CLOSED)
+        rearm(sock);
 }
 
-int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr,
+int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
                      const struct net_sock_events *events, void *ctx, struct net_sock **out,
                      struct err *err)
 {
@@ -309,10 +341,11 @@ int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr,
     struct dial *dial;
     socklen_t len;
 
+    if (net__addr_check_tls(addr, tls, err) != 0)
+        return KV_EINVAL;
     net_addr_format(addr, name, sizeof name);
-    if (addr->tls)
-        return err_set(err, KV_EINVAL, "%s: this version has no TLS", name);
     sock = sock_new(loop);
+    sock->tls_config = addr->tls ? net_tls_ref(tls) : NULL;
     sock->events = events;
     sock->ctx = ctx;
     sock->peer = xstrdup(name);
@@ -341,7 +374,8 @@ int net_sock_connect(uv_loop_t *loop, const struct net_addr *addr,
     return 0;
 }
 
-struct net_sock *net__sock_accepted(uv_loop_t *loop, int fd, const struct sockaddr *peer)
+struct net_sock *net__sock_accepted(uv_loop_t *loop, int fd, const struct sockaddr *peer,
+                                    struct net_tls *tls)
 {
     struct net_sock *sock = sock_new(loop);
     char name[NET__NAME_SIZE];
@@ -353,7 +387,21 @@ struct net_sock *net__sock_accepted(uv_loop_t *loop, int fd, const struct sockad
     set_nodelay(fd);
     sock->peer = xstrdup(net__sockaddr_format(peer, name, sizeof name));
     sock->state = OPEN;
+    if (tls != NULL) {
+        sock->tls_config = net_tls_ref(tls);
+        begin_handshake(sock, TLS_ACCEPTS);
+    }
     return sock;
+}
+
+int net__addr_check_tls(const struct net_addr *addr, const struct net_tls *tls, struct err *err)
+{
+    char name[NET__NAME_SIZE];
+
+    if (!addr->tls || tls != NULL)
+        return 0;
+    return err_set(err, KV_EINVAL, "%s wants TLS, and no certificates are configured",
+                   net_addr_format(addr, name, sizeof name));
 }
 
 /* ---- reading ---- */
@@ -366,13 +414,30 @@ static void end(struct net_sock *sock, int status)
 
 static bool may_read(const struct net_sock *sock)
 {
-    return (sock->state == OPEN || sock->state == BROKEN) && !sock->paused && !sock->ended;
+    return sock->state == HANDSHAKING ||
+           ((sock->state == OPEN || sock->state == BROKEN) && !sock->paused && !sock->ended);
+}
+
+static void read_tls(struct net_sock *sock, struct slice bytes);
+static void handshake_failed(struct net_sock *sock, const struct err *err);
+
+/* The stream has come to its end. */
+static void read_end(struct net_sock *sock, bool in_order)
+{
+    struct err err = ERR_INIT;
+
+    if (sock->state == HANDSHAKING || sock->dial != NULL) {
+        err_set(&err, KV_ECONN, "TLS: the other side closed the connection during the handshake");
+        handshake_failed(sock, &err);
+    } else {
+        end(sock, in_order && sock->state == OPEN && sock->tls == NULL ? 0 : KV_ECONN);
+    }
 }
 
 static void read_some(struct net_sock *sock)
 {
     if (sock->state == BROKEN && sock->paused && !sock->ended) {
-        end(sock, KV_ECONN);
+        read_end(sock, false);
         return;
     }
     for (int i = 0; i < READS_PER_EVENT && may_read(sock); i++) {
@@ -383,10 +448,13 @@ static void read_some(struct net_sock *sock)
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0) {
-            end(sock, n == 0 && sock->state == OPEN ? 0 : KV_ECONN);
+            read_end(sock, n == 0);
             return;
         }
-        sock->events->on_read(sock->ctx, slice_of(read_buffer, (size_t)n));
+        if (sock->tls != NULL)
+            read_tls(sock, slice_of(read_buffer, (size_t)n));
+        else
+            sock->events->on_read(sock->ctx, slice_of(read_buffer, (size_t)n));
         if ((size_t)n < sizeof read_buffer)
             return; /* most likely all there is; the watch tells if not */
     }
@@ -459,21 +527,17 @@ static void flush_pending(struct net_sock *sock)
         buf_release(&sock->pending);
     else
         buf_reset(&sock->pending);
-    if (sock->events->on_drain != NULL)
+    if (sock->state == OPEN && sock->events->on_drain != NULL)
         sock->events->on_drain(sock->ctx);
 }
 
-int net_sock_write(struct net_sock *sock, struct slice bytes)
+/* Bytes as they go over the wire. KV_ECONN if the connection turns out to be broken. */
+static int write_raw(struct net_sock *sock, struct slice bytes)
 {
-    size_t waiting = net_sock_pending(sock);
+    size_t waiting = sock->pending.len - sock->pending_sent;
     ssize_t sent = 0;
 
-    ASSERT(sock->events != NULL); /* accepted ones are started first */
-    if (sock->state == BROKEN || sock->state == FAILED || sock->state == CLOSED)
-        return KV_ECONN;
-    if (bytes.len > sock->pending_max || waiting > sock->pending_max - bytes.len)
-        return KV_ETOOBIG;
-    if (sock->state == OPEN && waiting == 0) {
+    if (is_up(sock) && waiting == 0) {
         sent = send_some(sock, bytes);
         if (sent < 0) {
             rearm(sock);
@@ -492,9 +556,21 @@ int net_sock_write(struct net_sock *sock, struct slice bytes)
     return 0;
 }
 
+static int write_tls(struct net_sock *sock, struct slice bytes);
+
+int net_sock_write(struct net_sock *sock, struct slice bytes)
+{
+    ASSERT(sock->events != NULL); /* accepted ones are started first */
+    if (sock->state == BROKEN || sock->state == FAILED || sock->state == CLOSED)
+        return KV_ECONN;
+    if (bytes.len > sock->pending_max || net_sock_pending(sock) > sock->pending_max - bytes.len)
+        return KV_ETOOBIG;
+    return sock->tls_config != NULL ? write_tls(sock, bytes) : write_raw(sock, bytes);
+}
+
 size_t net_sock_pending(const struct net_sock *sock)
 {
-    return sock->pending.len - sock->pending_sent;
+    return sock->pending.len - sock->pending_sent + sock->early.len;
 }
 
 void net_sock_set_pending_max(struct net_sock *sock, size_t bytes)
@@ -505,6 +581,147 @@ void net_sock_set_pending_max(struct net_sock *sock, size_t bytes)
 const char *net_sock_peer(const struct net_sock *sock)
 {
     return sock->peer;
+}
+
+/* ---- TLS ---- */
+
+/* Hands over what a session wanted to send. */
+static int send_cipher(struct net_sock *sock)
+{
+    struct buf *cipher = tls__scratch(sock->tls_config);
+    int rc = cipher->len > 0 ? write_raw(sock, buf_slice(cipher)) : 0;
+
+    if (cipher->cap > CIPHER_KEEP)
+        buf_release(cipher);
+    else
+        buf_reset(cipher);
+    return rc;
+}
+
+static int write_tls(struct net_sock *sock, struct slice bytes)
+{
+    if (sock->state != OPEN) {
+        ASSERT(buf_append(&sock->early, bytes.data, bytes.len) == 0); /* checked by the caller */
+        return 0;
+    }
+    /* Fails out of memory only. */
+    ASSERT(tls_session__write(sock->tls, bytes, tls__scratch(sock->tls_config)) == TLS_DONE);
+    return send_cipher(sock);
+}
+
+static void handshake_failed(struct net_sock *sock, const struct err *err)
+{
+    if (sock->dial != NULL) {
+        (void)dial_error(sock->dial, err->text);
+        dial_failed(sock);
+        return;
+    }
+    sock->trouble = *err;
+    sock->state = BROKEN;
+    end(sock, KV_ECONN);
+}
+
+static void handshake_done(struct net_sock *sock)
+{
+    struct buf early = sock->early;
+
+    buf_init(&sock->early, SIZE_MAX / 2); /* moved */
+    sock->state = OPEN;
+    if (early.len > 0) /* broken: on_end follows */
+        (void)write_tls(sock, buf_slice(&early));
+    buf_release(&early);
+    if (sock->dial != NULL)
+        dial_succeeded(sock);
+}
+
+/* As far as the bytes at hand allow. */
+static void go_on_with_handshake(struct net_sock *sock)
+{
+    struct err err = ERR_INIT;
+    enum tls_result result =
+        tls_session__handshake(sock->tls, tls__scratch(sock->tls_config), &err);
+
+    (void)send_cipher(sock); /* broken: reading tells */
+    if (result == TLS_FAILED)
+        handshake_failed(sock, &err);
+    else if (result == TLS_DONE && sock->state == HANDSHAKING)
+        handshake_done(sock);
+}
+
+static void begin_handshake(struct net_sock *sock, enum tls_role role)
+{
+    sock->state = HANDSHAKING;
+    sock->tls = tls_session__new(
+        sock->tls_config, role,
+        role == TLS_CONNECTS && !sock->dial->addr.is_unix ? sock->dial->addr.host : NULL);
+    if (role == TLS_CONNECTS)
+        go_on_with_handshake(sock);
+}
+
+static void read_tls(struct net_sock *sock, struct slice bytes)
+{
+    enum tls_result result = TLS_DONE;
+    size_t len;
+
+    tls_session__feed(sock->tls, bytes);
+    if (sock->state == HANDSHAKING)
+        go_on_with_handshake(sock);
+    /* All of it, also if the owner pauses in between: nobody would wake us for the rest. */
+    while ((sock->state == OPEN || sock->state == BROKEN) && !sock->ended && result == TLS_DONE) {
+        result = tls_session__read(sock->tls, plain_buffer, sizeof plain_buffer, &len,
+                                   tls__scratch(sock->tls_config), &sock->trouble);
+        (void)send_cipher(sock); /* broken: on_end follows */
+        if (result == TLS_DONE)
+            sock->events->on_read(sock->ctx, slice_of(plain_buffer, len));
+        else if (result != TLS_MORE)
+            end(sock, result == TLS_END ? 0 : KV_ECONN);
+    }
+}
+
+/* So that the other side can tell an end from a cut. */
+static void say_goodbye(struct net_sock *sock)
+{
+    if (sock->tls == NULL || sock->state != OPEN || net_sock_pending(sock) > 0)
+        return;
+    tls_session__shutdown(sock->tls, tls__scratch(sock->tls_config));
+    (void)send_cipher(sock); /* as much as can be done */
+}
+
+const char *net_sock_trouble(const struct net_sock *sock)
+{
+    return sock->trouble.text;
+}
+
+static X509 *peer_cert(const struct net_sock *sock)
+{
+    return sock->tls != NULL ? tls_session__peer_cert(sock->tls) : NULL;
+}
+
+bool net_sock_peer_is_host(const struct net_sock *sock, const char *host)
+{
+    X509 *cert = peer_cert(sock);
+    bool is = cert != NULL && tls__cert_is_for(cert, host);
+
+    X509_free(cert);
+    return is;
+}
+
+bool net_sock_peer_names_hosts(const struct net_sock *sock)
+{
+    X509 *cert = peer_cert(sock);
+    bool names = cert != NULL && X509_get_ext_by_NID(cert, NID_subject_alt_name, -1) >= 0;
+
+    X509_free(cert);
+    return names;
+}
+
+bool net_sock_peer_common_name(const struct net_sock *sock, char *out, size_t size)
+{
+    X509 *cert = peer_cert(sock);
+    bool has = cert != NULL && tls__common_name(cert, out, size);
+
+    X509_free(cert);
+    return has;
 }
 
 /* libuv reports an error condition as UV_EBADF and stops the watch; send and recv know more. */
@@ -520,7 +737,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         on_writable_after_connect(sock);
         return;
     }
-    if ((events & UV_WRITABLE) != 0 && sock->state == OPEN)
+    if ((events & UV_WRITABLE) != 0 && is_up(sock))
         flush_pending(sock);
     if ((events & UV_READABLE) != 0)
         read_some(sock);
@@ -561,6 +778,7 @@ static void on_dial_closed_with_sock(uv_handle_t *handle)
 void net_sock_close(struct net_sock *sock, void (*cb)(void *ctx), void *ctx)
 {
     ASSERT(sock->state != CLOSED);
+    say_goodbye(sock);
     sock->state = CLOSED;
     sock->close_cb = cb;
     sock->close_ctx = ctx;

@@ -26,7 +26,8 @@ enum { HELLO_SIZE = 56, HELLO_VERSION = 1, FRAME_HEADER_SIZE = 4 };
     X(HELLO_OTHER_CLUSTER, "it belongs to another cluster")                                        \
     X(HELLO_OTHER_MEMBER, "the connection was meant for another member")                           \
     X(HELLO_UNKNOWN, "it is no member of this cluster")                                            \
-    X(HELLO_STALE, "a newer connection of it is known")
+    X(HELLO_STALE, "a newer connection of it is known")                                            \
+    X(HELLO_OTHER_HOST, "its certificate is for another host than it comes from")
 
 enum hello_verdict {
 #define X(name, text) name,

@@ -254,9 +254,22 @@ static bool is_stale(const struct peer *peer, const struct hello *hello)
     return hello->incarnation == peer->incarnation && hello->attempt <= peer->attempt;
 }
 
-static enum hello_verdict judge(const struct peers *peers, const struct hello *hello,
+static bool comes_from_its_host(const struct conn *conn, const struct peer *peer)
+{
+    struct net_addr from;
+
+    if (!conn->peers->options.check_peer_host || !net_sock_peer_names_hosts(conn->sock))
+        return true;
+    return net_sock_peer_is_host(conn->sock, peer->config.addr.host) ||
+           (net_addr_parse(net_sock_peer(conn->sock), &from, NULL) == 0 &&
+            net_sock_peer_is_host(conn->sock, from.host));
+}
+
+static enum hello_verdict judge(const struct conn *conn, const struct hello *hello,
                                 const struct peer *peer)
 {
+    const struct peers *peers = conn->peers;
+
     if (hello->version != HELLO_VERSION)
         return HELLO_VERSION_DIFFERS;
     if (hello->cluster_id != peers->options.cluster_id)
@@ -265,6 +278,8 @@ static enum hello_verdict judge(const struct peers *peers, const struct hello *h
         return HELLO_OTHER_MEMBER;
     if (peer == NULL)
         return HELLO_UNKNOWN;
+    if (!comes_from_its_host(conn, peer))
+        return HELLO_OTHER_HOST;
     return is_stale(peer, hello) ? HELLO_STALE : HELLO_WELCOME;
 }
 
@@ -273,7 +288,7 @@ static void on_hello(struct conn *conn, const struct hello *hello)
 {
     struct peers *peers = conn->peers;
     struct peer *peer = peer_find(peers, hello->from);
-    enum hello_verdict verdict = judge(peers, hello, peer);
+    enum hello_verdict verdict = judge(conn, hello, peer);
     struct hello answer = {.version = HELLO_VERSION,
                            .verdict = verdict,
                            .cluster_id = peers->options.cluster_id,
@@ -495,7 +510,9 @@ static void on_end(void *ctx, int status)
     const char *why = NULL;
 
     (void)status; /* an end is an end */
-    if (conn->outgoing && conn->state != UP)
+    if (net_sock_trouble(conn->sock)[0] != '\0')
+        why = net_sock_trouble(conn->sock);
+    else if (conn->outgoing && conn->state != UP)
         why = "the connection was closed before it was welcome";
     conn_drop(conn, why);
 }
@@ -534,8 +551,8 @@ static void dial(struct peer *peer)
     (void)uv_timer_stop(&peer->retry); /* cannot fail */
     conn = conn_new(peers, true);
     conn->peer = peer;
-    if (net_sock_connect(peers->options.loop, &peer->config.addr, &sock_events, conn, &conn->sock,
-                         &err) != 0) {
+    if (net_sock_connect(peers->options.loop, &peer->config.addr, peers->options.tls_connect,
+                         &sock_events, conn, &conn->sock, &err) != 0) {
         free(conn);
         peers->closing--;
         tell_trouble(peers, peer, err.text);
@@ -692,6 +709,8 @@ static void peers_free(struct peers *peers)
         buf_release(&peers->peer[i].queue);
     free(peers->peer);
     free(peers->listeners);
+    net_tls_unref(peers->options.tls_accept);
+    net_tls_unref(peers->options.tls_connect);
     free(peers);
 }
 
@@ -728,8 +747,8 @@ static int listen_all(struct peers *peers, const struct net_addr *addrs, size_t 
                       struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        int rc =
-            net_listen(peers->options.loop, &addrs[i], on_accept, peers, &peers->listeners[i], err);
+        int rc = net_listen(peers->options.loop, &addrs[i], peers->options.tls_accept, on_accept,
+                            peers, &peers->listeners[i], err);
 
         if (rc != 0)
             return rc;
@@ -775,6 +794,8 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
         return rc;
     peers = xcalloc(1, sizeof *peers);
     peers->options = *options;
+    (void)net_tls_ref(options->tls_accept);
+    (void)net_tls_ref(options->tls_connect);
     set_defaults(&peers->options);
     peers->options.listen_count = 0; /* counted as they open */
     peers->options.listen = NULL;    /* the caller's */

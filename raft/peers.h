@@ -29,6 +29,12 @@ struct peers_options {
     uint64_t self;
     const struct net_addr *listen; /* where others reach us */
     size_t listen_count;
+    /* For addresses that want TLS: what we show to who comes, and to whom we go. References are
+     * taken. */
+    struct net_tls *tls_accept, *tls_connect;
+    /* Who comes must show a certificate for the address it comes from, or for the one that it is
+     * known by, unless it names none at all (etcd: --peer-skip-client-san-verification is off). */
+    bool check_peer_host;
     const struct peer_config *peers; /* the others */
     size_t peer_count;
     uint64_t seed;             /* of back-off jitter */

@@ -8,6 +8,18 @@
 #include "base/mem.h"
 #include "server/config_internal.h"
 
+static void release_tls(struct config_tls *tls)
+{
+    free(tls->cert_file);
+    free(tls->key_file);
+    free(tls->client_cert_file);
+    free(tls->client_key_file);
+    free(tls->ca_file);
+    free(tls->crl_file);
+    free(tls->allowed_cn);
+    free(tls->allowed_hostname);
+}
+
 void config_release(struct config *config)
 {
     free(config->name);
@@ -29,6 +41,11 @@ void config_release(struct config *config)
     free(config->log_outputs);
     free(config->cors);
     free(config->host_whitelist);
+    release_tls(&config->client_tls);
+    release_tls(&config->peer_tls);
+    free(config->tls_version_min);
+    free(config->tls_version_max);
+    free(config->cipher_suites);
     *config = (struct config){.name = NULL};
 }
 

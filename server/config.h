@@ -21,6 +21,18 @@ struct config_peer {
     struct config_urls urls; /* sorted by text, as the member id needs it */
 };
 
+/* Certificates of one kind of listener, and of its clients. A string that is NULL or "" was not
+ * given. */
+struct config_tls {
+    char *cert_file, *key_file;
+    char *client_cert_file, *client_key_file; /* shown where we connect; peers only */
+    char *ca_file, *crl_file;
+    char *allowed_cn, *allowed_hostname;
+    bool client_cert_auth;
+    bool auto_tls;       /* make a certificate if there is none */
+    bool skip_san_check; /* peers only */
+};
+
 enum config_log_level { CONFIG_DEBUG, CONFIG_INFO, CONFIG_WARN, CONFIG_ERROR };
 
 struct config {
@@ -47,6 +59,9 @@ struct config {
     size_t log_outputs_len;
     char *cors;           /* origins, comma-separated; NULL, "" or "*": all */
     char *host_whitelist; /* as cors */
+    struct config_tls client_tls, peer_tls;
+    char *tls_version_min, *tls_version_max, *cipher_suites;
+    uint32_t self_signed_years;
     bool grpc_gateway;
     bool unsafe_no_fsync;
     bool pre_vote;
@@ -59,6 +74,11 @@ enum config_action {
     CONFIG_EXIT_INVALID, /* well-formed, but they contradict each other or kvd cannot follow them:
                             exit code 1, as etcd; err explains */
 };
+
+static inline bool config_is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
 
 /* Reads argv, environ-style env (NULL-terminated) and, if named, the config file. Warnings (unknown
  * ETCD_* variables and the like) go to warn, which may be NULL. */

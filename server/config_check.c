@@ -42,8 +42,6 @@ static int check_url(const char *url, struct net_addr *out, struct err *err)
     if (!(scheme == 4 && (strncmp(url, "http", 4) == 0 || is_unix)) &&
         !(scheme == 5 && (strncmp(url, "https", 5) == 0 || strncmp(url, "unixs", 5) == 0)))
         return err_set(err, KV_EINVAL, "URL scheme must be http, https, unix, or unixs: %s", url);
-    if (scheme == 5)
-        return err_set(err, KV_EINVAL, "TLS is not supported by kvd yet: %s", url);
     rest += 3;
     if (is_unix)
         return net_addr_parse(url, out, err);
@@ -389,6 +387,37 @@ static int check_limits(const struct draft *draft, struct err *err)
     return 0;
 }
 
+/* A listener that wants TLS has to have a certificate; one that does not leaves it unused. */
+static int check_certs(const struct draft *draft, const struct config_urls *urls,
+                       const struct config_tls *tls, const char *before, struct err *err)
+{
+    bool has = config_is_given(tls->cert_file) && config_is_given(tls->key_file);
+
+    for (size_t i = 0; i < urls->len; i++) {
+        if (urls->addr[i].tls && !has && !tls->auto_tls)
+            return err_set(err, KV_EINVAL,
+                           "cannot listen on TLS for %s: --%scert-file and --%skey-file are not "
+                           "presented",
+                           urls->text[i], before, before);
+        if (!urls->addr[i].tls && (has || tls->auto_tls))
+            config__warn(draft,
+                         "the scheme of %s is not https while --%scert-file and --%skey-file are "
+                         "presented: they are not used for it",
+                         urls->text[i], before, before);
+        if (!urls->addr[i].tls && tls->client_cert_auth)
+            config__warn(draft,
+                         "the scheme of %s is not https while --%sclient-cert-auth is on: clients "
+                         "there are not asked for certificates",
+                         urls->text[i], before);
+    }
+    if (config_is_given(tls->allowed_cn) && config_is_given(tls->allowed_hostname))
+        return err_set(err, KV_EINVAL,
+                       "--%scert-allowed-cn and --%scert-allowed-hostname are mutually exclusive "
+                       "(cn=%s, hostname=%s)",
+                       before, before, tls->allowed_cn, tls->allowed_hostname);
+    return 0;
+}
+
 static void default_folder(struct draft *draft)
 {
     struct config *config = &draft->config;
@@ -439,6 +468,10 @@ int config__finish(struct draft *draft, struct err *err)
                      "explicitly");
     if (rc == 0)
         rc = check_limits(draft, err);
+    if (rc == 0)
+        rc = check_certs(draft, &config->listen_client, &config->client_tls, "", err);
+    if (rc == 0)
+        rc = check_certs(draft, &config->listen_peer, &config->peer_tls, "peer-", err);
     if (rc == 0)
         rc = finish_cluster(draft, err);
     if (rc != 0)

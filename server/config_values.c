@@ -13,7 +13,13 @@ static const char EXPERIMENTAL[] = "experimental-";
 /* What kvd honours has mostly had its plain name in etcd from the start. */
 static bool was_experimental(const struct flag *flag)
 {
-    return flag->use != FLAG_SET || strcmp(flag->name, "watch-progress-notify-interval") == 0;
+    static const char *const set[] = {"watch-progress-notify-interval",
+                                      "peer-skip-client-san-verification"};
+
+    for (size_t i = 0; i < ARRAY_LEN(set); i++)
+        if (strcmp(flag->name, set[i]) == 0)
+            return true;
+    return flag->use != FLAG_SET;
 }
 
 const struct flag *config__find(const char *name)

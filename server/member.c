@@ -143,6 +143,15 @@ static void on_peer_trouble(void *ctx, uint64_t id, const char *text)
     log_warn(member->log, "trouble with a peer", LOG_ID("peer", id), LOG_STR("error", text));
 }
 
+/* As etcd: without names that are allowed, a certificate speaks for the host it is for. */
+static bool checks_peer_host(const struct config *config)
+{
+    const struct config_tls *tls = &config->peer_tls;
+
+    return tls->client_cert_auth && !tls->skip_san_check && !config_is_given(tls->allowed_cn) &&
+           !config_is_given(tls->allowed_hostname);
+}
+
 static int open_peers(struct member *member, struct err *err)
 {
     struct peers_options options = {.loop = member->loop,
@@ -150,6 +159,9 @@ static int open_peers(struct member *member, struct err *err)
                                     .self = member->boot.member_id,
                                     .listen = member->config->listen_peer.addr,
                                     .listen_count = member->config->listen_peer.len,
+                                    .tls_accept = member->tls.peer_accept,
+                                    .tls_connect = member->tls.peer_connect,
+                                    .check_peer_host = checks_peer_host(member->config),
                                     .peers = member->boot.peers,
                                     .peer_count = member->boot.peer_count,
                                     .seed = random_seed(),
@@ -246,6 +258,14 @@ static void count_bytes(void *ctx, size_t received, size_t sent)
     metrics->client_sent_bytes += sent;
 }
 
+static void on_handshake_failed(void *ctx, const char *peer, const char *why)
+{
+    struct member *member = ctx;
+
+    log_warn(member->log, "rejected connection on client endpoint", LOG_STR("remote-addr", peer),
+             LOG_STR("error", why));
+}
+
 static void server_options(struct member *member, struct net_server_options *out)
 {
     const struct config *config = member->config;
@@ -255,6 +275,7 @@ static void server_options(struct member *member, struct net_server_options *out
         .ctx = member,
         .on_http = on_http,
         .on_http_cancel = on_http_cancel,
+        .on_handshake_failed = on_handshake_failed,
         .message_size_max = config->max_request_bytes + MESSAGE_OVERHEAD,
         /* base64 makes four bytes of three */
         .http_body_size_max = (config->max_request_bytes + MESSAGE_OVERHEAD) / 2 * 3,
@@ -266,12 +287,13 @@ static void server_options(struct member *member, struct net_server_options *out
     };
 }
 
-static int listen_all(struct net_server *server, const struct config_urls *urls, struct err *err)
+static int listen_all(const struct member *member, struct net_server *server,
+                      const struct config_urls *urls, struct err *err)
 {
     int rc = 0;
 
     for (size_t i = 0; i < urls->len && rc == 0; i++) {
-        rc = net_server_listen(server, &urls->addr[i], err);
+        rc = net_server_listen(server, &urls->addr[i], member->tls.client, err);
         if (rc != 0)
             err_prefix(err, "listening on %s", urls->text[i]);
     }
@@ -291,7 +313,7 @@ static int open_server(struct member *member, struct err *err)
     if (config->listen_metrics.len != 0) {
         rc = net_server_new(&options, &member->metrics_server, err);
         if (rc == 0)
-            rc = listen_all(member->metrics_server, &config->listen_metrics, err);
+            rc = listen_all(member, member->metrics_server, &config->listen_metrics, err);
         if (rc != 0)
             return rc;
     }
@@ -303,7 +325,7 @@ static int open_server(struct member *member, struct err *err)
     }
     rc = net_server_new(&options, &member->server, err);
     if (rc == 0)
-        rc = listen_all(member->server, &config->listen_client, err);
+        rc = listen_all(member, member->server, &config->listen_client, err);
     return rc;
 }
 
@@ -366,6 +388,8 @@ static int start(struct member *member, struct err *err)
     member->watches = watches_new(member, random_seed());
     rc = open_log(member, err);
     if (rc == 0)
+        rc = tls_set_open(member->config, member->log, &member->tls, err);
+    if (rc == 0)
         rc = open_peers(member, err);
     if (rc == 0)
         rc = open_consensus(member, err);
@@ -413,6 +437,7 @@ static void finish(struct member *member)
     member__free_writes(member);
     arena_release(&member->scratch);
     bootstrap_release(&member->boot);
+    tls_set_release(&member->tls);
     free(member->peer_states);
     if (member->lock_fd >= 0)
         disk_unlock(member->lock_fd);

@@ -21,6 +21,7 @@
 #include "server/member.h"
 #include "server/metrics.h"
 #include "server/status.h"
+#include "server/tls.h"
 #include "wal/writer.h"
 
 struct http;
@@ -171,6 +172,7 @@ struct member {
     struct wal_writer *writer;
     struct replica *replica;
     struct peers *peers;
+    struct tls_set tls;
     struct net_server *server;
     struct net_server *metrics_server; /* NULL without listen_metrics */
     struct http *http;

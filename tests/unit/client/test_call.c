@@ -114,7 +114,7 @@ static struct server *serve(struct fixture *f, struct line only)
     server->script[0] = only;
     server->script_len = 1;
     assert_int_equal(net_server_new(&options, &server->net, &err), 0);
-    assert_int_equal(net_server_listen(server->net, &addr, &err), 0);
+    assert_int_equal(net_server_listen(server->net, &addr, NULL, &err), 0);
     (void)snprintf(server->url, sizeof server->url, "127.0.0.1:%u",
                    net_server_port(server->net, 0));
     return server;
@@ -489,7 +489,7 @@ static void an_endpoint_that_hangs_is_overtaken(void **state)
     uint64_t started;
 
     f->servers_len = 1; /* the first endpoint is the silent one */
-    assert_int_equal(net_listen(&f->loop, &addr, keep_open, &sock, &listener, NULL), 0);
+    assert_int_equal(net_listen(&f->loop, &addr, NULL, keep_open, &sock, &listener, NULL), 0);
     (void)snprintf(f->servers[0].url, sizeof f->servers[0].url, "127.0.0.1:%u",
                    net_listener_port(listener));
     (void)serve(f, ok);
@@ -585,7 +585,7 @@ static void a_call_waits_for_a_server_that_comes_back(void **state)
     turn(f); /* the first attempt is on its way to nobody */
     turn(f);
     assert_int_equal(net_server_new(&options, &server->net, NULL), 0);
-    assert_int_equal(net_server_listen(server->net, &addr, NULL), 0);
+    assert_int_equal(net_server_listen(server->net, &addr, NULL, NULL), 0);
     wait_for(f, &call.done);
     assert_int_equal(call.call.result.err.code, 0);
     release(&call);

@@ -333,7 +333,7 @@ static inline void fixture_start(struct fixture *f)
     struct err err = ERR_INIT;
 
     assert_int_equal(net_server_new(&f->options, &f->server, &err), 0);
-    assert_int_equal(net_server_listen(f->server, &addr, &err), 0);
+    assert_int_equal(net_server_listen(f->server, &addr, NULL, &err), 0);
 }
 
 /* One turn of the loop; fails the test when its time is over. */

@@ -438,7 +438,7 @@ static void fake_start(struct fixture *f)
 
     assert_int_equal(net_addr_parse("http://127.0.0.1:0", &f->addr, &err), 0);
     assert_int_equal(nghttp2_hd_inflate_new(&f->fake.inflater), 0);
-    if (net_listen(&f->loop, &f->addr, on_fake_accept, f, &f->fake.listener, &err) != 0)
+    if (net_listen(&f->loop, &f->addr, NULL, on_fake_accept, f, &f->fake.listener, &err) != 0)
         fail_msg("%s", err.text);
     f->addr.port = net_listener_port(f->fake.listener);
 }

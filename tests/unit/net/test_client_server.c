@@ -181,7 +181,7 @@ static void start_server(struct fixture *f)
 
     assert_int_equal(net_addr_parse("http://127.0.0.1:0", &f->addr, &err), 0);
     if (net_server_new(&options, &f->server, &err) != 0 ||
-        net_server_listen(f->server, &f->addr, &err) != 0)
+        net_server_listen(f->server, &f->addr, NULL, &err) != 0)
         fail_msg("%s", err.text);
     f->addr.port = net_server_port(f->server, 0);
 }

@@ -975,10 +975,10 @@ static void taken_port_is_reported(void **state)
 
     fixture_start(f);
     addr.port = net_server_port(f->server, 0);
-    assert_int_equal(net_server_listen(f->server, &addr, &err), KV_EBUSY);
+    assert_int_equal(net_server_listen(f->server, &addr, NULL, &err), KV_EBUSY);
     assert_string_not_equal(err.text, "");
     addr.port = 0;
-    assert_int_equal(net_server_listen(f->server, &addr, &err), 0);
+    assert_int_equal(net_server_listen(f->server, &addr, NULL, &err), 0);
     assert_int_not_equal(net_server_port(f->server, 1), net_server_port(f->server, 0));
 }
 

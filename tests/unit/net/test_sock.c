@@ -252,7 +252,7 @@ static void listen_on(struct fixture *f, const char *url)
     struct err err = ERR_INIT;
 
     f->addr = parse(url);
-    if (net_listen(&f->loop, &f->addr, on_accept, f, &f->listener, &err) != 0)
+    if (net_listen(&f->loop, &f->addr, NULL, on_accept, f, &f->listener, &err) != 0)
         fail_msg("%s", err.text);
     if (!f->addr.is_unix)
         f->addr.port = net_listener_port(f->listener);
@@ -263,7 +263,7 @@ static struct end *dial(struct fixture *f, int slot)
     struct end *end = &f->ends[slot];
     struct err err = ERR_INIT;
 
-    if (net_sock_connect(&f->loop, &f->addr, &events, end, &end->sock, &err) != 0)
+    if (net_sock_connect(&f->loop, &f->addr, NULL, &events, end, &end->sock, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(end->connects, 0); /* never from inside */
     return end;
@@ -548,9 +548,10 @@ static void tls_is_refused_at_once(void **state)
     struct net_addr addr = parse("https://127.0.0.1:0");
     struct err err = ERR_INIT;
 
-    assert_int_equal(net_sock_connect(&f->loop, &addr, &events, f, &f->ends[0].sock, &err),
+    assert_int_equal(net_sock_connect(&f->loop, &addr, NULL, &events, f, &f->ends[0].sock, &err),
                      KV_EINVAL);
-    assert_int_equal(net_listen(&f->loop, &addr, on_accept, f, &f->listener, &err), KV_EINVAL);
+    assert_int_equal(net_listen(&f->loop, &addr, NULL, on_accept, f, &f->listener, &err),
+                     KV_EINVAL);
     assert_non_null(strstr(err.text, "TLS"));
 }
 
@@ -794,7 +795,7 @@ static void a_port_in_use_is_named(void **state)
     char port[16];
 
     listen_on(f, "http://127.0.0.1:0");
-    assert_int_equal(net_listen(&f->loop, &f->addr, on_accept, f, &second, &err), KV_EBUSY);
+    assert_int_equal(net_listen(&f->loop, &f->addr, NULL, on_accept, f, &second, &err), KV_EBUSY);
     snprintf(port, sizeof port, "port %u", f->addr.port);
     assert_non_null(strstr(err.text, port));
     assert_null(second);
@@ -806,7 +807,8 @@ static void a_foreign_address_is_refused(void **state)
     struct net_addr addr = parse("http://192.0.2.1:0");
     struct err err = ERR_INIT;
 
-    assert_int_equal(net_listen(&f->loop, &addr, on_accept, f, &f->listener, &err), KV_EINVAL);
+    assert_int_equal(net_listen(&f->loop, &addr, NULL, on_accept, f, &f->listener, &err),
+                     KV_EINVAL);
     assert_non_null(strstr(err.text, "not an address of this machine"));
 }
 
@@ -829,7 +831,7 @@ static void a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state)
     assert_int_equal(rename(stale, f->addr.host), 0);
 
     listen_on(f, url);
-    assert_int_equal(net_listen(&f->loop, &f->addr, on_accept, f, &second, &err), KV_EBUSY);
+    assert_int_equal(net_listen(&f->loop, &f->addr, NULL, on_accept, f, &second, &err), KV_EBUSY);
     client = dial(f, 0);
     AWAIT(f, client->connects == 1 && f->accepted == 2); /* the other one was the question */
     assert_int_equal(client->connect_status, 0);
@@ -846,7 +848,8 @@ static void a_file_that_is_no_socket_is_never_removed(void **state)
 
     snprintf(url, sizeof url, "unix://%s", path);
     f->addr = parse(url);
-    assert_int_equal(net_listen(&f->loop, &f->addr, on_accept, f, &f->listener, &err), KV_EBUSY);
+    assert_int_equal(net_listen(&f->loop, &f->addr, NULL, on_accept, f, &f->listener, &err),
+                     KV_EBUSY);
     assert_int_equal(access(path, F_OK), 0);
     close(fd);
     unlink(path);
@@ -867,7 +870,8 @@ static void a_storm_of_connections_is_accepted_whole(void **state)
         storm[i].f = f;
         storm[i].close_on_end = true;
         assert_int_equal(
-            net_sock_connect(&f->loop, &f->addr, &events, &storm[i], &storm[i].sock, &err), 0);
+            net_sock_connect(&f->loop, &f->addr, NULL, &events, &storm[i], &storm[i].sock, &err),
+            0);
     }
     AWAIT(f, f->accepted == STORM);
     for (int i = 0; i < STORM; i++)

@@ -343,7 +343,8 @@ static struct raw *raw_connect(struct fixture *f, int slot, const struct node *t
 {
     struct raw *raw = &f->raws[slot];
 
-    assert_int_equal(net_sock_connect(&f->loop, &to->addr, &raw_events, raw, &raw->sock, NULL), 0);
+    assert_int_equal(
+        net_sock_connect(&f->loop, &to->addr, NULL, &raw_events, raw, &raw->sock, NULL), 0);
     AWAIT(f, raw->connected);
     return raw;
 }
@@ -406,7 +407,7 @@ static void raw_listen(struct fixture *f, int i, bool welcome)
     struct err err = ERR_INIT;
 
     f->welcome = welcome;
-    if (net_listen(&f->loop, &f->nodes[i].addr, on_raw_accept, f, &f->listener, &err) != 0)
+    if (net_listen(&f->loop, &f->nodes[i].addr, NULL, on_raw_accept, f, &f->listener, &err) != 0)
         fail_msg("%s", err.text);
 }
 

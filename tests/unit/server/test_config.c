@@ -403,9 +403,8 @@ static void what_must_not_be_ignored_is_refused(void **state)
     static const struct {
         const char *flags, *text;
     } rows[] = {
-        {"--cert-file=/c", "--cert-file=/c: TLS is not supported by kvd yet"},
-        {"--peer-client-cert-auth",
-         "--peer-client-cert-auth=true: TLS is not supported by kvd yet"},
+        {"--ca-file=/c", "--ca-file=/c: ca-file, of etcd 2 (use trusted-ca-file) is not supported "
+                         "by kvd yet"},
         {"--auth-token jwt,pub-key=k", "--auth-token=jwt,pub-key=k: an auth token provider is not "
                                        "supported by kvd yet"},
         {"--auto-compaction-retention=1",
@@ -414,8 +413,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
         {"--force-new-cluster", "--force-new-cluster=true: making a one-member cluster of an old "
                                 "one's data is not supported by kvd yet"},
-        {"--experimental-peer-skip-client-san-verification",
-         "--peer-skip-client-san-verification=true: TLS is not supported by kvd yet"},
     };
 
     (void)state;
@@ -429,14 +426,61 @@ static void what_must_not_be_ignored_is_refused(void **state)
     }
 }
 
-static void https_is_refused_and_not_served_in_plain_text(void **state)
+static void https_without_a_certificate_is_refused(void **state)
+{
+    static const struct {
+        const char *flags, *text;
+    } rows[] = {
+        {"--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
+         "cannot listen on TLS for https://127.0.0.1:1: --cert-file and --key-file are not "
+         "presented"},
+        {"--listen-peer-urls https://127.0.0.1:1 --cert-file=/c --key-file=/k",
+         "cannot listen on TLS for https://127.0.0.1:1: --peer-cert-file and --peer-key-file are "
+         "not presented"},
+        {"--peer-cert-allowed-cn a --peer-cert-allowed-hostname b",
+         "--peer-cert-allowed-cn and --peer-cert-allowed-hostname are mutually exclusive (cn=a, "
+         "hostname=b)"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outcome o;
+
+        parse(&o, rows[i].flags, "");
+        assert_string_equal(o.err.text, rows[i].text);
+        assert_int_equal(o.action, CONFIG_EXIT_INVALID);
+        release(&o);
+    }
+}
+
+static void tls_flags_go_to_their_fields(void **state)
 {
     struct outcome o;
 
     (void)state;
-    parse(&o, "--listen-client-urls https://127.0.0.1:1", "");
-    assert_int_equal(o.action, CONFIG_EXIT_BAD);
-    assert_non_null(strstr(o.err.text, "TLS is not supported by kvd yet: https://127.0.0.1:1"));
+    parse(&o,
+          "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1 "
+          "--cert-file=/c --key-file /k --trusted-ca-file=/ca --client-cert-auth "
+          "--client-crl-file=/crl --peer-auto-tls --peer-trusted-ca-file=/pca "
+          "--experimental-peer-skip-client-san-verification --tls-min-version TLS1.3 "
+          "--peer-client-cert-file=/pc --peer-client-key-file=/pk --self-signed-cert-validity 3",
+          "");
+    assert_string_equal(o.err.text, "");
+    assert_int_equal(o.action, CONFIG_RUN);
+    assert_true(o.config.listen_client.addr[0].tls);
+    assert_string_equal(o.config.client_tls.cert_file, "/c");
+    assert_string_equal(o.config.client_tls.key_file, "/k");
+    assert_string_equal(o.config.client_tls.ca_file, "/ca");
+    assert_string_equal(o.config.client_tls.crl_file, "/crl");
+    assert_true(o.config.client_tls.client_cert_auth);
+    assert_false(o.config.client_tls.auto_tls);
+    assert_true(o.config.peer_tls.auto_tls);
+    assert_true(o.config.peer_tls.skip_san_check);
+    assert_string_equal(o.config.peer_tls.ca_file, "/pca");
+    assert_string_equal(o.config.peer_tls.client_cert_file, "/pc");
+    assert_string_equal(o.config.peer_tls.client_key_file, "/pk");
+    assert_string_equal(o.config.tls_version_min, "TLS1.3");
+    assert_int_equal(o.config.self_signed_years, 3);
     release(&o);
 }
 
@@ -763,16 +807,19 @@ static void bad_files_are_explained_with_the_line(void **state)
     }
 }
 
-static void tls_in_a_file_is_refused(void **state)
+static void tls_in_a_file_has_names_of_its_own(void **state)
 {
     struct outcome o;
 
-    parse_file(&o, *state, "peer-transport-security:\n  allowed-cn: x\n", "", "");
-    assert_int_equal(o.action, CONFIG_EXIT_INVALID);
-    assert_string_equal(o.err.text, "--peer-cert-allowed-cn=x: TLS is not supported by kvd yet");
-    release(&o);
-    parse_file(&o, *state, "client-transport-security: {cert-file: /c}\n", "", "");
-    assert_string_equal(o.err.text, "--cert-file=/c: TLS is not supported by kvd yet");
+    parse_file(&o, *state,
+               "client-transport-security: {cert-file: /c, key-file: /k, client-cert-auth: true}\n"
+               "peer-transport-security:\n  allowed-cn: x\n  client-cert-file: /pc\n",
+               "", "");
+    assert_string_equal(o.err.text, "");
+    assert_string_equal(o.config.client_tls.cert_file, "/c");
+    assert_true(o.config.client_tls.client_cert_auth);
+    assert_string_equal(o.config.peer_tls.allowed_cn, "x");
+    assert_string_equal(o.config.peer_tls.client_cert_file, "/pc");
     release(&o);
 }
 
@@ -813,7 +860,8 @@ int main(void)
         cmocka_unit_test(bad_flags_are_named),
         cmocka_unit_test(contradictions_are_refused_in_etcds_words),
         cmocka_unit_test(what_must_not_be_ignored_is_refused),
-        cmocka_unit_test(https_is_refused_and_not_served_in_plain_text),
+        cmocka_unit_test(https_without_a_certificate_is_refused),
+        cmocka_unit_test(tls_flags_go_to_their_fields),
         cmocka_unit_test(defaults_of_refused_flags_are_no_error_and_no_warning),
         cmocka_unit_test(the_progress_interval_has_two_names),
         cmocka_unit_test(what_is_ignored_is_said),
@@ -831,7 +879,8 @@ int main(void)
                                         teardown_file),
         cmocka_unit_test_setup_teardown(bad_files_are_explained_with_the_line, setup_file,
                                         teardown_file),
-        cmocka_unit_test_setup_teardown(tls_in_a_file_is_refused, setup_file, teardown_file),
+        cmocka_unit_test_setup_teardown(tls_in_a_file_has_names_of_its_own, setup_file,
+                                        teardown_file),
         cmocka_unit_test_setup_teardown(unknown_keys_draw_a_warning_with_a_guess, setup_file,
                                         teardown_file),
         cmocka_unit_test(a_missing_file_is_an_error),

@@ -144,7 +144,7 @@ static int setup(void **state)
     metrics_init(&f->metrics, methods, ARRAY_LEN(methods));
     f->http = http_new(&f->member, &f->metrics);
     assert_int_equal(net_server_new(&options, &f->server, &err), 0);
-    assert_int_equal(net_server_listen(f->server, &addr, &err), 0);
+    assert_int_equal(net_server_listen(f->server, &addr, NULL, &err), 0);
     *state = f;
     return 0;
 }
