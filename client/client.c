@@ -50,6 +50,7 @@ static void finish_close(struct kv_client *client)
         kv__call_give_up(LIST_FIRST(&client->waiting, struct kv_call, link), KV_ECANCELED);
     for (i = 0; i < client->endpoints_len; i++)
         free(client->endpoints[i].text);
+    net_tls_unref(client->tls);
     free(client->endpoints);
     if (client->loop != &client->own_loop)
         free(client);
@@ -128,7 +129,20 @@ void kv__pump(struct kv_client *client)
     kv__streams_ring(client); /* memory stays until its timer is closed, later */
 }
 
-static int add_endpoint(struct kv_client *client, const char *text, struct err *err)
+static int open_tls(struct kv_client *client, const struct net_tls_options *given, struct err *err)
+{
+    struct net_tls_options options = {.alpn = NET_TLS_H2};
+
+    if (client->tls != NULL)
+        return 0;
+    if (given != NULL)
+        options = *given;
+    options.alpn = NET_TLS_H2;
+    return net_tls_new(&options, &client->tls, err);
+}
+
+static int add_endpoint(struct kv_client *client, const char *text,
+                        const struct net_tls_options *tls, struct err *err)
 {
     struct kv__endpoint *endpoint = &client->endpoints[client->endpoints_len];
     int rc;
@@ -137,8 +151,14 @@ static int add_endpoint(struct kv_client *client, const char *text, struct err *
     rc = net_addr_parse(text, &endpoint->addr, err);
     if (rc != 0)
         return rc;
-    if (endpoint->addr.tls)
-        return err_set(err, KV_EINVAL, "endpoint %s: TLS is not supported yet", text);
+    /* As etcd's clients: whoever names no scheme and gives certificates means TLS. */
+    if (tls != NULL && strstr(text, "://") == NULL)
+        endpoint->addr.tls = true;
+    if (endpoint->addr.tls) {
+        rc = open_tls(client, tls, err);
+        if (rc != 0)
+            return rc;
+    }
     endpoint->text = xstrdup(text);
     client->endpoints_len++;
     return 0;
@@ -156,6 +176,7 @@ static void set_defaults(struct kv_client *client)
         options->request_size_max = REQUEST_SIZE_MAX;
     options->endpoints = NULL; /* the caller's memory: not kept */
     options->endpoints_len = 0;
+    options->tls = NULL;
 }
 
 int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_client **out,
@@ -180,7 +201,7 @@ int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_
     prng_seed(&client->prng, uv_hrtime() ^ (uintptr_t)client);
     client->endpoints = xcalloc(options->endpoints_len, sizeof *client->endpoints);
     for (i = 0; i < options->endpoints_len && rc == 0; i++)
-        rc = add_endpoint(client, options->endpoints[i], err);
+        rc = add_endpoint(client, options->endpoints[i], options->tls, err);
     if (rc != 0)
         goto fail;
 
@@ -201,6 +222,7 @@ fail:
     for (i = 0; i < client->endpoints_len; i++)
         free(client->endpoints[i].text);
     free(client->endpoints);
+    net_tls_unref(client->tls);
     free(client);
     return rc;
 }

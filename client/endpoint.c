@@ -90,6 +90,7 @@ static void connect_now(struct kv__endpoint *endpoint)
         .message_size_max = client->options.response_size_max,
         .ping_interval_ms = client->options.keepalive_interval_ms,
         .ping_timeout_ms = client->options.keepalive_timeout_ms,
+        .tls = client->tls,
     };
     struct kv__conn *conn = xcalloc(1, sizeof *conn);
     struct err err = ERR_INIT;

@@ -40,6 +40,7 @@ struct kv_client {
     uv_loop_t own_loop; /* initialised if loop points to it */
     uv_timer_t timer;   /* the earliest moment at which waiting calls or endpoints need care */
     struct kv_options options;
+    struct net_tls *tls; /* NULL: no endpoint wants it */
     struct kv__endpoint *endpoints;
     size_t endpoints_len;
     size_t current;              /* where the search for a ready endpoint begins */

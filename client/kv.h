@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "base/slice.h"
 #include "net/grpc.h"
+#include "net/tls.h"
 #include "proto/rpc.pb-c.h"
 
 struct kv_client;
@@ -40,10 +41,14 @@ struct kv_options {
     size_t response_size_max;       /* 0: 2^31 - 1 */
     uint64_t keepalive_interval_ms; /* ping while calls are open; 0: never */
     uint64_t keepalive_timeout_ms;  /* 0: 6000 */
+    /* For https:// and unixs:// endpoints, and if given for those without a scheme. NULL: the
+     * system's CAs, no certificate of our own. */
+    const struct net_tls_options *tls;
 };
 
 /* Connects nothing yet. loop NULL: the client has its own and only the blocking calls may be used.
- * KV_EINVAL: an endpoint that is none, or one that needs TLS (not supported yet). */
+ * KV_EINVAL: an endpoint that is none, TLS options that contradict each other. KV_ENOTFOUND,
+ * KV_EIO: a certificate file that cannot be read. */
 int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_client **out,
                    struct err *err);
 /* For a caller's loop. Calls in flight end with KV_ECANCELED, then cb (may be NULL) fires; the

@@ -16,15 +16,13 @@ struct mirror_options {
 #define AT(member) offsetof(struct mirror_options, member)
 static const struct flag mirror_flags[] = {
     {"dest-cacert", 0, FLAG_STRING, AT(dest_cacert), "",
-     "Verify certificates of TLS enabled secure servers using this CA bundle (TLS is not supported "
-     "yet)"},
+     "Verify certificates of TLS enabled secure servers using this CA bundle"},
     {"dest-cert", 0, FLAG_STRING, AT(dest_cert), "",
-     "Identify secure client using this TLS certificate file for the destination cluster (TLS is "
-     "not supported yet)"},
+     "Identify secure client using this TLS certificate file for the destination cluster"},
     {"dest-insecure-transport", 0, FLAG_BOOL, AT(dest_insecure_transport), "true",
      "Disable transport security for client connections"},
     {"dest-key", 0, FLAG_STRING, AT(dest_key), "",
-     "Identify secure client using this TLS key file (TLS is not supported yet)"},
+     "Identify secure client using this TLS key file"},
     {"dest-password", 0, FLAG_STRING, AT(dest_password), "",
      "Destination password for authentication (not supported yet)"},
     {"dest-prefix", 0, FLAG_STRING, AT(dest_prefix), "",
@@ -316,11 +314,6 @@ static int check_options(struct ctl *ctl, const struct mirror_options *options, 
             "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one");
     if (options->max_txn_ops <= 0)
         return ctl_fail(ctl, CTL_BAD_ARGS, "--max-txn-ops must be above zero");
-    if (options->dest_cert[0] != '\0' || options->dest_key[0] != '\0' ||
-        options->dest_cacert[0] != '\0' || !options->dest_insecure_transport)
-        return ctl_fail(ctl, CTL_BAD_FEATURE,
-                        "TLS is not supported yet: leave out --dest-cacert, --dest-cert, "
-                        "--dest-key and --dest-insecure-transport=false");
     if (options->dest_user[0] != '\0' || options->dest_password[0] != '\0')
         return ctl_fail(ctl, CTL_BAD_FEATURE,
                         "authentication is not supported yet: leave out --dest-user and "
@@ -331,10 +324,15 @@ static int check_options(struct ctl *ctl, const struct mirror_options *options, 
 static int open_destination(struct mirror *mirror, const char *endpoint)
 {
     struct kv_options options = ctl_kv_options(mirror->ctl);
+    const struct mirror_options *flags = mirror->options;
+    struct net_tls_options tls;
     struct err err = ERR_INIT;
 
     options.endpoints = &endpoint;
     options.endpoints_len = 1;
+    options.tls = ctl_tls_options(flags->dest_cacert, flags->dest_cert, flags->dest_key,
+                                  flags->dest_insecure_transport,
+                                  mirror->ctl->globals.insecure_skip_tls_verify, &tls);
     if (kv_client_open(NULL, &options, &mirror->to, &err) != 0)
         return ctl_fail(mirror->ctl, CTL_BAD_ARGS, "%s", err.text);
     return 0;

@@ -51,6 +51,8 @@ struct ctl {
     struct flag_set global_set;
     int args_at_dash; /* how many arguments of the command came before "--"; -1: there was none */
     struct output output;
+    struct net_tls_options tls_options;
+    const struct net_tls_options *tls; /* as kv_options.tls wants it */
 };
 
 struct ctl_command {
@@ -78,6 +80,10 @@ int ctl_fail_call(struct ctl *ctl, const struct kv_result *result);
 /* Checks that message (NULL: none) can be printed, and opens a client for all endpoints. 0 or an
  * exit code. */
 int ctl_connect(struct ctl *ctl, const ProtobufCMessageDescriptor *message, struct kv_client **out);
+/* What the flags of that kind mean for kv_options.tls; returns out or NULL. */
+const struct net_tls_options *ctl_tls_options(const char *cacert, const char *cert, const char *key,
+                                              bool insecure, bool skip_verify,
+                                              struct net_tls_options *out);
 /* Connection options from the flags, without endpoints. */
 struct kv_options ctl_kv_options(const struct ctl *ctl);
 

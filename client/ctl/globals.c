@@ -9,10 +9,8 @@
 const struct flag ctl_global_flags[] = {
     {"auth-jwt-token", 0, FLAG_STRING, AT(auth_jwt_token), "",
      "JWT token for authentication (not supported yet)"},
-    {"cacert", 0, FLAG_STRING, AT(cacert), "",
-     "verify servers with this CA bundle (TLS is not supported yet)"},
-    {"cert", 0, FLAG_STRING, AT(cert), "",
-     "identify to servers with this certificate file (TLS is not supported yet)"},
+    {"cacert", 0, FLAG_STRING, AT(cacert), "", "verify servers with this CA bundle"},
+    {"cert", 0, FLAG_STRING, AT(cert), "", "identify to servers with this certificate file"},
     {"command-timeout", 0, FLAG_DURATION, AT(command_timeout_ns), "5s",
      "longest time a command may take"},
     {"debug", 0, FLAG_BOOL, AT(debug), "false", "print the settings in use on stderr"},
@@ -36,8 +34,7 @@ const struct flag ctl_global_flags[] = {
      "ping the server this often while it owes an answer"},
     {"keepalive-timeout", 0, FLAG_DURATION, AT(keepalive_timeout_ns), "6s",
      "give a connection up when a ping is not answered for this long"},
-    {"key", 0, FLAG_STRING, AT(key), "",
-     "identify to servers with this key file (TLS is not supported yet)"},
+    {"key", 0, FLAG_STRING, AT(key), "", "identify to servers with this key file"},
     {"max-recv-bytes", 0, FLAG_INT, AT(max_recv_bytes), "0",
      "largest answer taken, in bytes (0: 2 GiB)"},
     {"max-request-bytes", 0, FLAG_INT, AT(max_request_bytes), "0",
@@ -181,17 +178,11 @@ static void print_settings(struct ctl *ctl)
     }
 }
 
-/* What this version cannot do is said, not ignored: a secret must not travel in the clear because
- * --cacert had no effect. */
+/* What this version cannot do is said, not ignored. */
 static int refuse_unsupported(struct ctl *ctl)
 {
     const struct ctl_globals *globals = &ctl->globals;
 
-    if (globals->cert[0] != '\0' || globals->key[0] != '\0' || globals->cacert[0] != '\0' ||
-        !globals->insecure_transport)
-        return ctl_fail(ctl, CTL_BAD_FEATURE,
-                        "TLS is not supported yet: leave out --cacert, --cert, --key and "
-                        "--insecure-transport=false, and use http:// endpoints");
     if (globals->user[0] != '\0' || globals->password[0] != '\0' ||
         globals->auth_jwt_token[0] != '\0')
         return ctl_fail(ctl, CTL_BAD_FEATURE,
@@ -249,6 +240,9 @@ int ctl_prepare(struct ctl *ctl)
         return code;
     trim_endpoints(ctl);
 
+    ctl->tls = ctl_tls_options(ctl->globals.cacert, ctl->globals.cert, ctl->globals.key,
+                               ctl->globals.insecure_transport,
+                               ctl->globals.insecure_skip_tls_verify, &ctl->tls_options);
     ctl->output = (struct output){
         .format = output_format_named(ctl->globals.write_out),
         .out = ctl->out,
@@ -266,6 +260,22 @@ static uint64_t ms_of(int64_t ns)
     return ns <= 0 ? 0 : (uint64_t)(ns + 999999) / 1000000;
 }
 
+const struct net_tls_options *ctl_tls_options(const char *cacert, const char *cert, const char *key,
+                                              bool insecure, bool skip_verify,
+                                              struct net_tls_options *out)
+{
+    *out = (struct net_tls_options){
+        .ca_file = cacert,
+        .cert_file = cert,
+        .key_file = key,
+        .flags = skip_verify ? NET_TLS_SKIP_VERIFY : 0,
+    };
+    /* Without any of these only endpoints that say https:// are meant. */
+    return cacert[0] != '\0' || cert[0] != '\0' || key[0] != '\0' || !insecure || skip_verify
+               ? out
+               : NULL;
+}
+
 struct kv_options ctl_kv_options(const struct ctl *ctl)
 {
     const struct ctl_globals *globals = &ctl->globals;
@@ -277,5 +287,6 @@ struct kv_options ctl_kv_options(const struct ctl *ctl)
         .keepalive_timeout_ms = ms_of(globals->keepalive_timeout_ns),
         .request_size_max = (size_t)globals->max_request_bytes,
         .response_size_max = (size_t)globals->max_recv_bytes,
+        .tls = ctl->tls,
     };
 }

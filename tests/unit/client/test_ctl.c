@@ -218,9 +218,6 @@ static void values_that_are_not_supported_end_with_4(void **state)
         {"get a --order x", "Error: bad sort order x\n"},
         {"get a --consistency x", "Error: unknown consistency flag \"x\"\n"},
         {"member list --consistency x", "Error: unknown consistency flag \"x\"\n"},
-        {"get a --cacert ca.pem",
-         "Error: TLS is not supported yet: leave out --cacert, --cert, --key and "
-         "--insecure-transport=false, and use http:// endpoints\n"},
         {"get a --user root:pw", "Error: authentication is not supported yet: leave out --user, "
                                  "--password and --auth-jwt-token\n"},
         {"get a -d example.org",
@@ -348,8 +345,10 @@ static void an_endpoint_that_is_none_is_refused(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(run(f, "get a --endpoints https://h:1"), CTL_BAD_ARGS);
-    prints(f, "", "Error: endpoint https://h:1: TLS is not supported yet\n");
+    assert_int_equal(run(f, "get a --endpoints https://h:1 --cert c"), CTL_BAD_ARGS);
+    prints(f, "", "Error: TLS: certificate c is given without a key\n");
+    assert_int_equal(run(f, "get a --cacert /nowhere/ca.pem"), CTL_BAD_ARGS);
+    prints(f, "", "Error: TLS: CA certificates /nowhere/ca.pem: no such file\n");
     assert_int_equal(run(f, "get a --endpoints nonsense"), CTL_BAD_ARGS);
     assert_non_null(strstr(captured(&f->err), "nonsense"));
 }
