@@ -189,6 +189,7 @@ void *heap__alloc(struct heap *heap, size_t size)
     struct slab *slab;
 
     heap->live++;
+    heap->taken += slot_size;
     if (slot_size > HEAP_SLOT_MAX) {
         heap->bytes += slot_size;
         return xmalloc(size);
@@ -215,6 +216,7 @@ void heap__free(struct heap *heap, void *ptr, size_t size)
     struct slab *slab;
 
     heap->live--;
+    heap->taken -= slot_size;
     if (slot_size > HEAP_SLOT_MAX) {
         heap->bytes -= slot_size;
         free(ptr);

@@ -36,6 +36,7 @@ struct heap {
     size_t spare_count;
     size_t spare_cap;
     size_t live;         /* allocations */
+    size_t taken;        /* what they take: without holes */
     size_t bytes;        /* memory touched */
     size_t class_cursor; /* evacuation: classes below are done */
     struct slab *victim; /* being emptied, or NULL */

@@ -5,9 +5,10 @@
 
 enum {
     FIRST_REVISION = 1,
-    /* A live key's share of log and index, for mvcc_bytes_in_use(): a fixed figure, because that
-     * number must be the same on every member, whatever their trees look like. */
-    KEY_SHARE = 28,
+    /* A record's share of the log, and a live key's of the index, for what is held and in use:
+     * fixed figures, so that these do not depend on what the trees look like. */
+    LOG_SHARE = 8,
+    INDEX_SHARE = 20,
 };
 
 struct mvcc *mvcc_new(uint64_t seed)
@@ -59,6 +60,11 @@ size_t mvcc_bytes(const struct mvcc *mvcc)
 {
     return mvcc__heap_size(sizeof *mvcc) + mvcc->heap.bytes + mvcc->index.bytes +
            revlog__bytes(&mvcc->log);
+}
+
+size_t mvcc_bytes_held(const struct mvcc *mvcc)
+{
+    return mvcc->heap.taken + mvcc->heap.live * LOG_SHARE + mvcc->index.live * INDEX_SHARE;
 }
 
 size_t mvcc_bytes_in_use(const struct mvcc *mvcc)
@@ -117,7 +123,7 @@ static uint32_t next_sub(struct mvcc_txn *txn)
 
 static size_t live_size(const struct record *record)
 {
-    return record__heap_size(record) + KEY_SHARE;
+    return record__heap_size(record) + LOG_SHARE + INDEX_SHARE;
 }
 
 void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)

@@ -34,8 +34,15 @@ int64_t mvcc_revision(const struct mvcc *mvcc);
 int64_t mvcc_compact_revision(const struct mvcc *mvcc);
 /* Live keys now. */
 size_t mvcc_key_count(const struct mvcc *mvcc);
-/* Memory taken by records and index, and the share of it that the newest live records need. */
+/* Memory taken by records and index, holes included that a compaction has left. */
 size_t mvcc_bytes(const struct mvcc *mvcc);
+/* What the records that are there need, with a fixed share of log and index for each: history that
+ * is not compacted included, holes not. What a compaction makes unreadable counts until
+ * mvcc_compact_step() has removed it. O(1). Never below mvcc_bytes_in_use(); may be a little above
+ * mvcc_bytes(), whose trees can be packed closer than the share. */
+size_t mvcc_bytes_held(const struct mvcc *mvcc);
+/* The part of that which the newest live records need: what would be left if all history were
+ * compacted. */
 size_t mvcc_bytes_in_use(const struct mvcc *mvcc);
 
 struct mvcc_kv {
