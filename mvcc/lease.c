@@ -10,6 +10,8 @@
 
 #define NOT_QUEUED SIZE_MAX
 
+enum { LEASE_SHARE = 48 }; /* a lease's share of map and queue */
+
 struct lease {
     int64_t id;
     int64_t ttl;
@@ -166,6 +168,11 @@ bool leases_known(const struct leases *leases, int64_t id)
 size_t leases_count(const struct leases *leases)
 {
     return leases->by_id.count;
+}
+
+size_t leases_bytes(const struct leases *leases)
+{
+    return leases->by_id.count * (sizeof(struct lease) + LEASE_SHARE);
 }
 
 void leases_move(struct leases *leases, struct slice key, int64_t from, int64_t to)

@@ -35,6 +35,9 @@ int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms
 bool leases_revoke(struct leases *leases, int64_t id);
 bool leases_known(const struct leases *leases, int64_t id);
 size_t leases_count(const struct leases *leases);
+/* About what they take in memory, the keys attached to them not counted. O(1), and the same on
+ * every member. */
+size_t leases_bytes(const struct leases *leases);
 
 /* A key has got another record: it leaves the lease `from` and hangs on `to` (either may be
  * LEASE_NONE, or both the same). Both must be known, and from must have the key. */

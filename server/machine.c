@@ -82,97 +82,16 @@ static int publish(struct machine *machine, const Kvdpb__Publish *request)
     return 0;
 }
 
-/* ---- alarms: ascending by type, then member ---- */
+/* ---- the cluster's version ---- */
 
-static int alarm_order(const struct machine_alarm *a, const struct machine_alarm *b)
+/* Two may have been found valid at the same time: the second finds the first. */
+static int set_downgrade(struct machine *machine, const Kvdpb__Downgrade *request)
 {
-    if (a->type != b->type)
-        return a->type < b->type ? -1 : 1;
-    return a->member < b->member ? -1 : a->member > b->member;
-}
-
-/* Where the alarm stands, or would. */
-static size_t alarm_position(const struct machine *machine, const struct machine_alarm *alarm,
-                             bool *there)
-{
-    size_t i = 0;
-
-    while (i < machine->alarm_count && alarm_order(&machine->alarms[i], alarm) < 0)
-        i++;
-    *there = i < machine->alarm_count && alarm_order(&machine->alarms[i], alarm) == 0;
-    return i;
-}
-
-static void raise_alarm(struct machine *machine, struct machine_alarm alarm)
-{
-    bool there;
-    size_t at = alarm_position(machine, &alarm, &there);
-
-    if (there)
-        return;
-    machine->alarms =
-        xrealloc(machine->alarms, (machine->alarm_count + 1) * sizeof *machine->alarms);
-    memmove(machine->alarms + at + 1, machine->alarms + at,
-            (machine->alarm_count - at) * sizeof *machine->alarms);
-    machine->alarms[at] = alarm;
-    machine->alarm_count++;
-}
-
-/* Whether it was set. */
-static bool clear_alarm(struct machine *machine, struct machine_alarm alarm)
-{
-    bool there;
-    size_t at = alarm_position(machine, &alarm, &there);
-
-    if (!there)
-        return false;
-    machine->alarm_count--;
-    memmove(machine->alarms + at, machine->alarms + at + 1,
-            (machine->alarm_count - at) * sizeof *machine->alarms);
-    return true;
-}
-
-bool machine_has_alarm(const struct machine *machine, uint32_t type)
-{
-    for (size_t i = 0; i < machine->alarm_count; i++)
-        if (machine->alarms[i].type == type)
-            return true;
-    return false;
-}
-
-/* The answer names the alarm that was raised or cleared; type NONE does nothing (section 9). */
-static void apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequest *request,
-                        bool want, struct arena *arena, struct machine_result *out)
-{
-    struct machine_alarm alarm = {.member = request->memberid, .type = (uint32_t)request->alarm};
-    Etcdserverpb__AlarmResponse *response;
-    Etcdserverpb__AlarmMember *entry;
-    bool named = false;
-
-    if (alarm.type != ETCDSERVERPB__ALARM_TYPE__NONE &&
-        request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE) {
-        raise_alarm(machine, alarm);
-        named = true;
-    }
-    if (alarm.type != ETCDSERVERPB__ALARM_TYPE__NONE &&
-        request->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE)
-        named = clear_alarm(machine, alarm);
-    if (!want)
-        return;
-
-    response = arena_alloc(arena, sizeof *response);
-    etcdserverpb__alarm_response__init(response);
-    response->header = machine__header(arena, mvcc_revision(machine->mvcc));
-    if (named) {
-        entry = arena_alloc(arena, sizeof *entry);
-        etcdserverpb__alarm_member__init(entry);
-        entry->memberid = alarm.member;
-        entry->alarm = request->alarm;
-        response->alarms = arena_alloc(arena, sizeof *response->alarms);
-        response->alarms[0] = entry;
-        response->n_alarms = 1;
-    }
-    out->response = response;
+    if (request->enabled && machine->downgrade_target != NULL)
+        return KV_EBUSY;
+    free(machine->downgrade_target);
+    machine->downgrade_target = request->enabled ? xstrdup(request->target) : NULL;
+    return 0;
 }
 
 /* ---- the machine ---- */
@@ -199,9 +118,15 @@ void machine_free(struct machine *machine)
         release_member(&machine->members[i]);
     free(machine->members);
     free(machine->alarms);
+    free(machine->downgrade_target);
     leases_free(machine->leases);
     mvcc_free(machine->mvcc);
     free(machine);
+}
+
+size_t machine_space(const struct machine *machine)
+{
+    return mvcc_bytes_held(machine->mvcc) + leases_bytes(machine->leases);
 }
 
 static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
@@ -225,9 +150,20 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
         return &etcdserverpb__lease_revoke_request__descriptor;
     case COMMAND_LEASE_EXPIRE:
         return &kvdpb__lease_expire__descriptor;
+    case COMMAND_SPACE:
+        return &kvdpb__space_alarm__descriptor;
+    case COMMAND_DOWNGRADE:
+        return &kvdpb__downgrade__descriptor;
     default:
         return NULL;
     }
+}
+
+/* About the cluster and not about what it stores. */
+static bool is_maintenance(enum command_kind kind)
+{
+    return kind == COMMAND_ALARM || kind == COMMAND_SPACE || kind == COMMAND_PUBLISH ||
+           kind == COMMAND_DOWNGRADE;
 }
 
 /* What alarms forbid (section 9). With both, CORRUPT speaks first, as in etcd. */
@@ -236,7 +172,7 @@ static int forbidden(const struct machine *machine, enum command_kind kind,
 {
     bool space;
 
-    if (machine->alarm_count == 0 || kind == COMMAND_ALARM || kind == COMMAND_PUBLISH)
+    if (machine->alarm_count == 0 || is_maintenance(kind))
         return 0;
     if (machine_has_alarm(machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT))
         return KV_ECORRUPT;
@@ -267,7 +203,7 @@ static void apply_body(struct machine *machine, const struct command *command,
                                out);
         break;
     case COMMAND_ALARM:
-        apply_alarm(machine, (const Etcdserverpb__AlarmRequest *)body, want, arena, out);
+        machine__apply_alarm(machine, (const Etcdserverpb__AlarmRequest *)body, want, arena, out);
         break;
     case COMMAND_PUBLISH:
         out->code = publish(machine, (const Kvdpb__Publish *)body);
@@ -283,6 +219,12 @@ static void apply_body(struct machine *machine, const struct command *command,
     case COMMAND_LEASE_EXPIRE:
         machine__apply_lease_expire(machine, (const Kvdpb__LeaseExpire *)body, command->term, arena,
                                     out);
+        break;
+    case COMMAND_SPACE:
+        machine__apply_space(machine, (const Kvdpb__SpaceAlarm *)body, out);
+        break;
+    case COMMAND_DOWNGRADE:
+        out->code = set_downgrade(machine, (const Kvdpb__Downgrade *)body);
         break;
     }
 }
@@ -334,7 +276,11 @@ uint64_t machine_digest(const struct machine *machine)
     digest = mix(mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
     digest = mix(digest, leases_digest(machine->leases));
     for (size_t i = 0; i < machine->alarm_count; i++)
-        digest = mix(mix(digest, machine->alarms[i].type), machine->alarms[i].member);
+        digest =
+            mix(mix(digest, machine->alarms[i].type | (uint64_t)machine->alarms[i].by_quota << 32),
+                machine->alarms[i].member);
+    if (machine->downgrade_target != NULL)
+        digest = mix_text(digest, machine->downgrade_target);
     for (size_t i = 0; i < machine->member_count; i++) {
         const struct machine_member *member = &machine->members[i];
 

@@ -26,6 +26,8 @@ enum command_kind {
     COMMAND_LEASE_GRANT = 7,  /* LeaseGrantRequest; id and TTL are final */
     COMMAND_LEASE_REVOKE = 8, /* LeaseRevokeRequest */
     COMMAND_LEASE_EXPIRE = 9, /* kvdpb.LeaseExpire, proposed by the leader only */
+    COMMAND_SPACE = 20,       /* kvdpb.SpaceAlarm, proposed by a member's own quota */
+    COMMAND_DOWNGRADE = 21,   /* kvdpb.Downgrade */
 };
 
 struct command {
@@ -43,6 +45,7 @@ int command_decode(struct slice *rest, struct command *out);
 struct machine_alarm {
     uint64_t member;
     uint32_t type; /* etcdserverpb.AlarmType */
+    bool by_quota; /* raised by the member's space quota, which may clear it; not by a client */
 };
 
 struct machine_member {
@@ -61,6 +64,7 @@ struct machine {
                               nothing replicated depends on it */
     struct machine_alarm *alarms;
     size_t alarm_count;
+    char *downgrade_target;         /* "3.5.0"; NULL: no downgrade is enabled */
     struct machine_member *members; /* ascending by id */
     size_t member_count;
 };
@@ -90,6 +94,11 @@ void machine_read_txn(const struct machine *machine, const struct Etcdserverpb__
                       struct arena *arena, struct machine_result *out);
 
 bool machine_has_alarm(const struct machine *machine, uint32_t type);
+/* That member's alarm of that type, or NULL. Valid until the next command. */
+const struct machine_alarm *machine_alarm(const struct machine *machine, uint64_t member,
+                                          uint32_t type);
+/* What the space quota counts: the keyspace with its history, and the leases. O(1). */
+size_t machine_space(const struct machine *machine);
 /* The member with that id, or NULL. */
 const struct machine_member *machine_member(const struct machine *machine, uint64_t id);
 

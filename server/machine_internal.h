@@ -1,5 +1,5 @@
-/* What the files of the state machine share: machine.c (members, alarms, the switch), apply_kv.c
- * (put, delete, range, compact), apply_txn.c and apply_lease.c. */
+/* What the files of the state machine share: machine.c (members, the switch), apply_kv.c (put,
+ * delete, range, compact), apply_txn.c, apply_lease.c and apply_alarm.c. */
 #ifndef KVD_SERVER_MACHINE_INTERNAL_H
 #define KVD_SERVER_MACHINE_INTERNAL_H
 
@@ -17,6 +17,9 @@ static inline ProtobufCBinaryData pb_of_slice(struct slice bytes)
 {
     return (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
 }
+
+/* One that is there belongs to a client from the moment a client activates it too. */
+void machine__raise_alarm(struct machine *machine, struct machine_alarm alarm);
 
 /* A request as the keyspace takes it; false: sort order or target outside the enum. */
 bool machine__range_of(const Etcdserverpb__RangeRequest *request, struct mvcc_range *out);
@@ -58,6 +61,11 @@ void machine__apply_lease_revoke(struct machine *machine,
                                  struct arena *arena, struct machine_result *out);
 void machine__apply_lease_expire(struct machine *machine, const Kvdpb__LeaseExpire *request,
                                  uint64_t term, struct arena *arena, struct machine_result *out);
+
+void machine__apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequest *request,
+                          bool want, struct arena *arena, struct machine_result *out);
+void machine__apply_space(struct machine *machine, const Kvdpb__SpaceAlarm *request,
+                          struct machine_result *out);
 
 /* Whether any put stands in the txn, in any branch at any depth: what costs space. */
 bool machine__txn_puts(const Etcdserverpb__TxnRequest *request);

@@ -48,6 +48,8 @@ enum status status_of_error(int code)
         return STATUS_FUTURE_REVISION;
     case KV_EKEYNOTFOUND:
         return STATUS_KEY_NOT_FOUND;
+    case KV_EBUSY: /* of what a command begins, only a downgrade can be under way already */
+        return STATUS_DOWNGRADE_IN_PROGRESS;
     case KV_EEXIST: /* of what a command makes, only a lease can be there already */
         return STATUS_LEASE_EXISTS;
     case KV_ELEASENOTFOUND:

@@ -100,6 +100,7 @@
       STATUS__ETCD "re-configuration failed due to not enough started members")                    \
     X(STATUS_TRANSFER_TIMEOUT, GRPC_UNKNOWN,                                                       \
       STATUS__ETCD "request timed out, leader transfer took too long")                             \
+    X(STATUS_UNKNOWN_METHOD, GRPC_UNKNOWN, STATUS__ETCD "unknown method")                          \
     X(STATUS_UNKNOWN_SERVICE, GRPC_NOT_FOUND, "unknown service")                                   \
     X(STATUS_MALFORMED, GRPC_INTERNAL, "grpc: error unmarshalling request: malformed message")     \
     X(STATUS_INTERNAL, GRPC_UNKNOWN, STATUS__ETCD "internal error")

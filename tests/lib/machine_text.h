@@ -12,10 +12,12 @@
  *         every if, then and else introduces one compare or one request
  *   compact REV
  *   alarm activate|deactivate MEMBER none|nospace|corrupt
+ *   space raise|clear MEMBER        as that member's quota proposes it
+ *   downgrade VERSION|off
  *   publish MEMBER NAME [URL]
  *   grant ID TTL        revoke ID        leases (id, TTL, keys of each, by id)
  *   expire ID TERM      as the leader of that term proposes it, in an entry of term 1
- *   state        revision, compact revision, keys, alarms, members
+ *   state        revision, compact revision, keys, downgrade, alarms (and who raised them), members
  *   sweep        runs pending compaction work to its end
  *
  * Words are split at blanks; "" is the empty word, \xHH a byte. Everything is static: a header so
@@ -470,10 +472,14 @@ static void mt__print_state(struct machine_text *t)
     (void)buf_printf(&t->out, "revision %" PRId64 " compacted %" PRId64 " keys %zu",
                      mvcc_revision(machine->mvcc), mvcc_compact_revision(machine->mvcc),
                      mvcc_key_count(machine->mvcc));
+    if (machine->downgrade_target != NULL) {
+        mt__line(t, 2);
+        (void)buf_printf(&t->out, "downgrade to %s", machine->downgrade_target);
+    }
     for (size_t i = 0; i < machine->alarm_count; i++) {
         mt__line(t, 2);
-        (void)buf_printf(&t->out, "alarm %" PRIu64 " %" PRIu32, machine->alarms[i].member,
-                         machine->alarms[i].type);
+        (void)buf_printf(&t->out, "alarm %" PRIu64 " %" PRIu32 "%s", machine->alarms[i].member,
+                         machine->alarms[i].type, machine->alarms[i].by_quota ? " by quota" : "");
     }
     for (size_t i = 0; i < machine->member_count; i++) {
         const struct machine_member *member = &machine->members[i];
@@ -626,6 +632,33 @@ static void mt__run_alarm(struct machine_text *t)
         mt__print_alarm(t, result.response);
 }
 
+static void mt__run_space(struct machine_text *t)
+{
+    Kvdpb__SpaceAlarm request = KVDPB__SPACE_ALARM__INIT;
+    struct machine_result result;
+
+    request.raised = mt__take(t, "raise");
+    if (!request.raised && !mt__take(t, "clear"))
+        t->wrong = true;
+    request.member_id = (uint64_t)mt__number(t);
+    mt__apply(t, COMMAND_SPACE, &request.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
+}
+
+static void mt__run_downgrade(struct machine_text *t)
+{
+    Kvdpb__Downgrade request = KVDPB__DOWNGRADE__INIT;
+    struct machine_result result;
+
+    request.enabled = !mt__take(t, "off");
+    if (request.enabled)
+        request.target = mt__text(t, mt__word(t));
+    mt__apply(t, COMMAND_DOWNGRADE, &request.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
+}
+
 static void mt__run_publish(struct machine_text *t)
 {
     Kvdpb__Publish request = KVDPB__PUBLISH__INIT;
@@ -729,6 +762,10 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_compact(t);
     else if (mt__take(t, "alarm"))
         mt__run_alarm(t);
+    else if (mt__take(t, "space"))
+        mt__run_space(t);
+    else if (mt__take(t, "downgrade"))
+        mt__run_downgrade(t);
     else if (mt__take(t, "publish"))
         mt__run_publish(t);
     else if (mt__take(t, "grant"))

@@ -353,6 +353,24 @@ static void random_use_is_as_in_a_plain_table(void **state)
     take_all_due(leases, m, UINT64_MAX);
 }
 
+/* Leases that are granted for ever must show somewhere. */
+static void bytes_follow_the_number_of_leases(void **state)
+{
+    struct leases *leases = *state;
+    size_t one;
+
+    assert_int_equal(leases_bytes(leases), 0);
+    assert_int_equal(leases_grant(leases, 1, 60, 0), 0);
+    one = leases_bytes(leases);
+    assert_true(one >= 64);
+    for (int64_t id = 2; id <= 1000; id++)
+        assert_int_equal(leases_grant(leases, id, 60, 0), 0);
+    assert_int_equal(leases_bytes(leases), 1000 * one);
+    for (int64_t id = 1; id <= 1000; id++)
+        assert_true(leases_revoke(leases, id));
+    assert_int_equal(leases_bytes(leases), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +385,7 @@ int main(void)
         TEST(a_lease_that_is_due_is_there_but_not_renewed),
         TEST(the_longest_ttl_ends_in_the_far_future),
         TEST(the_list_is_by_remaining_time_then_id),
+        TEST(bytes_follow_the_number_of_leases),
         TEST(random_use_is_as_in_a_plain_table),
 #undef TEST
     };

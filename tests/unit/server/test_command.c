@@ -204,6 +204,12 @@ static void digest_tells_alarms_members_and_keys_apart(void **state)
         {.kind = COMMAND_PUBLISH, .body = slice_str("\x08\x07\x12\x01n")},
         {.kind = COMMAND_PUBLISH, .body = slice_str("\x08\x07\x12\x01n\x1a\x01u")},
         {.kind = COMMAND_COMPACT, .body = slice_str("\x08\x01")},
+        {.kind = COMMAND_SPACE, .body = slice_str("\x08\x09\x10\x01")},
+        {.kind = COMMAND_ALARM, .body = slice_str("\x08\x01\x10\x09\x18\x01")}, /* takes it over */
+        {.kind = COMMAND_DOWNGRADE,
+         .body = slice_str("\x08\x01\x12\x05"
+                           "3.5.0")},
+        {.kind = COMMAND_DOWNGRADE, .body = slice_str("")},
     };
     uint64_t before = machine_digest(machine);
 

@@ -52,7 +52,7 @@ static const struct row rows[] = {
     {4, "", "context deadline exceeded"},
     {2, "etcdserver: ",
      "too many requests|re-configuration failed due to not enough started members|request timed "
-     "out, leader transfer took too long"},
+     "out, leader transfer took too long|unknown method"},
     {5, "", "unknown service"},
     {13, "", "grpc: error unmarshalling request: malformed message"},
 };
@@ -115,6 +115,7 @@ static void api_errors_of_ours_map_to_their_etcd_text(void **state)
         {KV_ELEASENOTFOUND, "etcdserver: requested lease not found"},
         {KV_ENOQUOTA, "etcdserver: mvcc: database space exceeded"},
         {KV_ECORRUPT, "etcdserver: corrupt cluster"},
+        {KV_EBUSY, "etcdserver: cluster has a downgrade job in progress"},
         {KV_ETOOBIG, "etcdserver: request is too large"},
         {KV_ETIMEDOUT, "etcdserver: request timed out"},
         {KV_ENOLEADER, "etcdserver: no leader"},
