@@ -367,6 +367,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->leader_moves);
     list_init(&member->streams);
     list_init(&member->ready_read.link);
+    member__space_init(member);
     arena_init(&member->scratch);
     init_handles(member);
     if (member->config->unsafe_no_fsync)
@@ -592,6 +593,8 @@ void member_stop(struct member *member, void (*cb)(void *ctx), void *ctx)
 void member_info(const struct member *member, struct member_info *out)
 {
     const struct mvcc *mvcc = member->machine->mvcc;
+    size_t used = machine_space(member->machine);
+    size_t size = mvcc_bytes(mvcc) + leases_bytes(member->machine->leases);
     struct watch_stats watch;
 
     watch_hub_stats(member->watches->hub, &watch);
@@ -601,15 +604,17 @@ void member_info(const struct member *member, struct member_info *out)
         .revision = mvcc_revision(mvcc),
         .compact_revision = mvcc_compact_revision(mvcc),
         .keys = mvcc_key_count(mvcc),
-        .db_size = MAX(mvcc_bytes(mvcc), (size_t)1), /* etcd's file is never empty */
-        .db_size_in_use = mvcc_bytes_in_use(mvcc),
+        .db_size = MAX(size, used),
+        .db_size_in_use = used,
+        .quota = member->space.quota.quota,
+        .quota_warned = member->space.quota.warned,
         .wal_bytes = wal_disk_bytes(member->wal),
         .watchers = watch.watchers,
         .watch_streams = watch.streams,
         .slow_watchers = watch.lagging,
         .watch_events = watch.events,
-        .alarm_nospace = machine_has_alarm(member->machine, 1),
-        .alarm_corrupt = machine_has_alarm(member->machine, 2),
+        .alarm_nospace = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
+        .alarm_corrupt = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
     };
     replica_status(member->replica, &out->raft);
 }
@@ -626,6 +631,12 @@ const struct machine_member *member_table(const struct member *member, size_t *l
 {
     *len = member->machine->member_count;
     return member->machine->members;
+}
+
+const struct machine_alarm *member_alarms(const struct member *member, size_t *len)
+{
+    *len = member->machine->alarm_count;
+    return member->machine->alarms;
 }
 
 const char *member_name(const struct member *member)

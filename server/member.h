@@ -43,7 +43,11 @@ struct member_info {
     struct replica_status raft;
     int64_t revision, compact_revision;
     uint64_t keys;
-    uint64_t db_size, db_size_in_use; /* bytes held, bytes of live records */
+    /* As etcd's file: memory with holes, and without. In use is what the quota counts: history that
+     * is not compacted included. Size is never below it. */
+    uint64_t db_size, db_size_in_use;
+    int64_t quota;         /* in force, bytes; negative: none */
+    unsigned quota_warned; /* percent of the quota whose crossing was last warned of; 0: below */
     uint64_t wal_bytes;
     uint64_t watchers, watch_streams, slow_watchers; /* slow: not synced with the keyspace */
     uint64_t watch_events;                           /* sent so far */
@@ -57,6 +61,8 @@ bool member_peer(const struct member *member, size_t n, uint64_t *id, struct pee
 
 /* The cluster's members as this member knows them; valid until the loop goes on. */
 const struct machine_member *member_table(const struct member *member, size_t *len);
+/* All alarms that are set, ascending by type; valid as above. */
+const struct machine_alarm *member_alarms(const struct member *member, size_t *len);
 /* This member's own name. */
 const char *member_name(const struct member *member);
 

@@ -1,6 +1,6 @@
 /* The inside of a member, shared by member.c (start, stop), member_turn.c (the loop turn and
- * consensus' effects), member_write.c, member_read.c, member_job.c and the services. Loop thread
- * only.
+ * consensus' effects), member_write.c, member_read.c, member_job.c, member_space.c and the
+ * services. Loop thread only.
  *
  *   client ── call ──▶ service ──▶ member__write() ──▶ replica ──▶ log, peers
  *                         │                              │ committed
@@ -20,6 +20,7 @@
 #include "server/machine.h"
 #include "server/member.h"
 #include "server/metrics.h"
+#include "server/space.h"
 #include "server/status.h"
 #include "server/tls.h"
 #include "wal/writer.h"
@@ -134,6 +135,24 @@ void member__wait_compacted(struct member *member, struct compact_wait *wait);
 /* Works for at most about a millisecond; true while there is more. */
 bool member__run_jobs(struct member *member);
 
+/* ---- the space quota ---- */
+
+struct space_guard {
+    struct space quota;
+    struct list refused; /* calls that hear of it when the alarm stands in the log */
+    bool proposing;      /* a command that raises or clears the alarm is on its way */
+    bool overrun;        /* what was on its way already has used the quota up */
+    bool alarmed;        /* this member's alarm is set, as last said in the log */
+};
+
+void member__space_init(struct member *member);
+/* True: a request of that cost (server/space.h) fits. False: the call is answered, or will be. */
+bool member__space_admit(struct member *member, struct grpc_call *call, uint64_t cost);
+/* A command has been applied; inside apply. */
+void member__space_applied(struct member *member, enum command_kind kind);
+/* Every loop turn, before the replica's. */
+void member__space_turn(struct member *member);
+
 /* ---- the member ---- */
 
 /* A server stream that stays open until the member stops; lives in the call's arena. */
@@ -219,6 +238,7 @@ struct member {
     struct list compact_waits;
     struct list leader_moves;
     struct list streams;
+    struct space_guard space;
     struct arena scratch; /* of commands that nobody here waits for */
 };
 

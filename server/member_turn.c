@@ -317,6 +317,7 @@ void member__on_turn(uv_prepare_t *handle)
         if (!member->awaits_ready)
             await_ready(member);
         lessor__turn(&member->lessor);
+        member__space_turn(member);
         if (member->woken)
             turn_replica(member);
         lessor__turn_end(&member->lessor);

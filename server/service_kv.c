@@ -47,7 +47,7 @@ void service_kv_range(struct grpc_call *call, struct slice message)
         service_read(call, request, run_range);
 }
 
-/* ---- writes ---- */
+/* ---- writes: first of all the space quota, as in etcd, even for what is not valid ---- */
 
 static void reply_empty(struct member *member, struct grpc_call *call, int64_t revision)
 {
@@ -87,6 +87,8 @@ void service_kv_put(struct grpc_call *call, struct slice message)
 
     request = service_begin(call, message, &etcdserverpb__put_request__descriptor);
     if (request == NULL)
+        return;
+    if (!member__space_admit(service_member(call), call, space_put_cost(request)))
         return;
     status = validate_put(request);
     if (status != STATUS_OK)
@@ -128,6 +130,8 @@ void service_kv_txn(struct grpc_call *call, struct slice message)
 
     request = service_begin(call, message, &etcdserverpb__txn_request__descriptor);
     if (request == NULL)
+        return;
+    if (!member__space_admit(service_member(call), call, space_txn_cost(request)))
         return;
     status =
         validate_txn(request, service_member(call)->config->max_txn_ops, grpc_call_arena(call));

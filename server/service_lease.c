@@ -20,6 +20,8 @@ void service_lease_grant(struct grpc_call *call, struct slice message)
     request = service_begin(call, message, &etcdserverpb__lease_grant_request__descriptor);
     if (request == NULL)
         return;
+    if (!member__space_admit(member, call, SPACE_LEASE_COST))
+        return;
     if (request->ttl > LEASE_TTL_MAX) {
         service_fail(call, STATUS_TTL_TOO_LARGE);
         return;

@@ -8,7 +8,6 @@
 #include "server/service.h"
 
 enum { ALARM_TEXT_SIZE = 64 };
-static const int64_t quota_default = INT64_C(2) << 30;
 
 /* ---- alarms ---- */
 
@@ -69,6 +68,24 @@ void service_maintenance_defragment(struct grpc_call *call, struct slice message
 
 /* ---- status ---- */
 
+/* As Go prints the message AlarmMember: without fields that are zero, a blank behind each. */
+static char *alarm_text(const struct machine_alarm *alarm, struct arena *arena)
+{
+    const ProtobufCEnumValue *name = protobuf_c_enum_descriptor_get_value(
+        &etcdserverpb__alarm_type__descriptor, (int)alarm->type);
+    char *text = arena_alloc(arena, ALARM_TEXT_SIZE);
+    int len = 0;
+
+    if (alarm->member != 0)
+        len = snprintf(text, ALARM_TEXT_SIZE, "memberID:%" PRIu64 " ", alarm->member);
+    if (name != NULL)
+        (void)snprintf(text + len, (size_t)(ALARM_TEXT_SIZE - len), "alarm:%s ", name->name);
+    else
+        (void)snprintf(text + len, (size_t)(ALARM_TEXT_SIZE - len), "alarm:%" PRIu32 " ",
+                       alarm->type);
+    return text;
+}
+
 /* One text per thing that is wrong, as etcd words them. */
 static void fill_errors(const struct member *member, struct arena *arena,
                         Etcdserverpb__StatusResponse *out)
@@ -78,23 +95,15 @@ static void fill_errors(const struct member *member, struct arena *arena,
     out->errors = arena_alloc(arena, (machine->alarm_count + 1) * sizeof *out->errors);
     if (member->leader == 0)
         out->errors[out->n_errors++] = (char *)(uintptr_t)status_line(STATUS_NO_LEADER)->text;
-    for (size_t i = 0; i < machine->alarm_count; i++) {
-        const struct machine_alarm *alarm = &machine->alarms[i];
-        char *text = arena_alloc(arena, ALARM_TEXT_SIZE);
-
-        (void)snprintf(text, ALARM_TEXT_SIZE, "memberID:%" PRIu64 " alarm:%s", alarm->member,
-                       alarm->type == ETCDSERVERPB__ALARM_TYPE__NOSPACE   ? "NOSPACE"
-                       : alarm->type == ETCDSERVERPB__ALARM_TYPE__CORRUPT ? "CORRUPT"
-                                                                          : "UNKNOWN");
-        out->errors[out->n_errors++] = text;
-    }
+    for (size_t i = 0; i < machine->alarm_count; i++)
+        out->errors[out->n_errors++] = alarm_text(&machine->alarms[i], arena);
 }
 
 void service_maintenance_status(struct grpc_call *call, struct slice message)
 {
     struct member *member = service_member(call);
     Etcdserverpb__StatusResponse response = ETCDSERVERPB__STATUS_RESPONSE__INIT;
-    Etcdserverpb__DowngradeInfo no_downgrade = ETCDSERVERPB__DOWNGRADE_INFO__INIT;
+    Etcdserverpb__DowngradeInfo downgrade = ETCDSERVERPB__DOWNGRADE_INFO__INIT;
     char version[] = ETCD_API_VERSION, storage_version[] = ETCD_CLUSTER_VERSION;
     struct member_info info;
 
@@ -111,10 +120,12 @@ void service_maintenance_status(struct grpc_call *call, struct slice message)
     response.raftappliedindex = info.raft.applied_index;
     response.islearner = info.is_learner;
     response.storageversion = storage_version;
-    response.dbsizequota = member->config->quota_backend_bytes;
-    if (response.dbsizequota == 0)
-        response.dbsizequota = quota_default;
-    response.downgradeinfo = &no_downgrade;
+    response.dbsizequota = info.quota;
+    if (member->machine->downgrade_target != NULL) {
+        downgrade.enabled = true;
+        downgrade.targetversion = member->machine->downgrade_target;
+    }
+    response.downgradeinfo = &downgrade;
     fill_errors(member, grpc_call_arena(call), &response);
     service_reply(call, &response.base);
 }

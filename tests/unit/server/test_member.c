@@ -567,12 +567,235 @@ static void raised_alarm_is_listed_shown_in_status_and_forbids_puts(void **state
     shown = ask(f, "/etcdserverpb.Maintenance/Status", &status.base,
                 &etcdserverpb__status_response__descriptor);
     assert_int_equal(shown->n_errors, 1);
-    assert_string_equal(shown->errors[0], "memberID:5 alarm:NOSPACE");
+    assert_string_equal(shown->errors[0], "memberID:5 alarm:NOSPACE "); /* the blank is etcd's */
     etcdserverpb__status_response__free_unpacked(shown, NULL);
 
     denied.key = pb_of_slice(slice_str("k"));
     refuse(f, "/etcdserverpb.KV/Put", &denied.base, GRPC_RESOURCE_EXHAUSTED,
            "etcdserver: mvcc: database space exceeded");
+}
+
+/* ---- the space quota ---- */
+
+enum { SMALL_QUOTA = 256 << 10, BIG_VALUE = 16 << 10 };
+
+static const char no_space[] = "etcdserver: mvcc: database space exceeded";
+
+static void begin_big_put(struct fixture *f, struct call *call, const char *key)
+{
+    static uint8_t value[BIG_VALUE];
+    Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+    request.key = pb_of_slice(slice_str(key));
+    request.value = pb_of_slice(slice_of(value, sizeof value));
+    begin(f, call, "/etcdserverpb.KV/Put", &request.base);
+}
+
+static enum grpc_status big_put(struct fixture *f, const char *key)
+{
+    enum grpc_status status;
+    struct call call;
+
+    begin_big_put(f, &call, key);
+    run_until(f, &call.done);
+    status = call.status;
+    if (status != GRPC_OK)
+        assert_string_equal(call.text, no_space);
+    release(&call);
+    return status;
+}
+
+/* The same key again and again: it is the history that takes the space. */
+static int fill_up(struct fixture *f)
+{
+    int puts = 0;
+
+    while (big_put(f, "k") == GRPC_OK) {
+        assert_true(++puts < 2 * SMALL_QUOTA / BIG_VALUE);
+        assert_true(machine_space(f->member->machine) < SMALL_QUOTA);
+    }
+    return puts;
+}
+
+static void compact_now(struct fixture *f)
+{
+    Etcdserverpb__CompactionRequest request = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+
+    request.revision = mvcc_revision(f->member->machine->mvcc);
+    request.physical = true;
+    etcdserverpb__compaction_response__free_unpacked(
+        ask(f, "/etcdserverpb.KV/Compact", &request.base,
+            &etcdserverpb__compaction_response__descriptor),
+        NULL);
+}
+
+static size_t alarms(struct fixture *f)
+{
+    Etcdserverpb__AlarmRequest request = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    Etcdserverpb__AlarmResponse *answer;
+    size_t count;
+
+    answer = ask(f, "/etcdserverpb.Maintenance/Alarm", &request.base,
+                 &etcdserverpb__alarm_response__descriptor);
+    count = answer->n_alarms;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(answer->alarms[i]->memberid == f->member->boot.member_id);
+        assert_int_equal(answer->alarms[i]->alarm, ETCDSERVERPB__ALARM_TYPE__NOSPACE);
+    }
+    etcdserverpb__alarm_response__free_unpacked(answer, NULL);
+    return count;
+}
+
+static void await_alarms(struct fixture *f, size_t count)
+{
+    while (alarms(f) != count)
+        ;
+}
+
+static void set_alarm(struct fixture *f, Etcdserverpb__AlarmRequest__AlarmAction action)
+{
+    Etcdserverpb__AlarmRequest request = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+    request.action = action;
+    request.memberid = f->member->boot.member_id;
+    request.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    etcdserverpb__alarm_response__free_unpacked(ask(f, "/etcdserverpb.Maintenance/Alarm",
+                                                    &request.base,
+                                                    &etcdserverpb__alarm_response__descriptor),
+                                                NULL);
+}
+
+/* Whatever could put is refused, even what would be refused for other reasons, as in etcd; the rest
+ * works. After a compaction the alarm goes by itself. */
+static void a_full_quota_refuses_until_space_is_back(void **state)
+{
+    Etcdserverpb__PutRequest empty_key = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+    static uint8_t value[BIG_VALUE];
+    struct fixture *f = *state;
+    int puts;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    puts = fill_up(f);
+    assert_true(puts >= SMALL_QUOTA / (BIG_VALUE + 4096) - 1); /* a big record takes whole pages */
+    assert_int_equal(alarms(f), 1); /* it stood in the log before the refusal was told */
+    assert_int_equal(mvcc_revision(f->member->machine->mvcc), 1 + puts);
+    empty_key.value = pb_of_slice(slice_of(value, sizeof value));
+    refuse(f, "/etcdserverpb.KV/Put", &empty_key.base, GRPC_RESOURCE_EXHAUSTED, no_space);
+    grant.ttl = 60;
+    refuse(f, "/etcdserverpb.Lease/LeaseGrant", &grant.base, GRPC_RESOURCE_EXHAUSTED, no_space);
+    del.key = pb_of_slice(slice_str("k"));
+    etcdserverpb__delete_range_response__free_unpacked(
+        ask(f, "/etcdserverpb.KV/DeleteRange", &del.base,
+            &etcdserverpb__delete_range_response__descriptor),
+        NULL);
+    compact_now(f);
+    await_alarms(f, 0);
+    assert_int_equal(big_put(f, "k"), GRPC_OK);
+    assert_int_equal(fill_up(f), puts - 1); /* and once more */
+}
+
+/* All of them fitted when they came: they are done and said to be. */
+static void a_burst_that_overruns_the_quota_raises_the_alarm(void **state)
+{
+    struct call calls[2 * SMALL_QUOTA / BIG_VALUE];
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        begin_big_put(f, &calls[i], "k");
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        finish(f, &calls[i], GRPC_OK, "");
+        release(&calls[i]);
+    }
+    assert_true(machine_space(f->member->machine) > SMALL_QUOTA);
+    await_alarms(f, 1);
+    assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
+    compact_now(f);
+    await_alarms(f, 0);
+    assert_int_equal(big_put(f, "k"), GRPC_OK);
+}
+
+static void calls_that_wait_for_the_alarm_can_be_cancelled(void **state)
+{
+    struct call calls[8];
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    while (space_fits(&f->member->space.quota, machine_space(f->member->machine), BIG_VALUE + 257))
+        assert_int_equal(big_put(f, "k"), GRPC_OK);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+        begin_big_put(f, &calls[i], "k");
+    run_until(f, &f->member->space.proposing);
+    assert_false(list_empty(&f->member->space.refused));
+    grpc_stream_cancel(calls[0].stream);
+    grpc_stream_cancel(calls[5].stream);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        if (i != 0 && i != 5)
+            finish(f, &calls[i], GRPC_RESOURCE_EXHAUSTED, no_space);
+        release(&calls[i]);
+    }
+    assert_int_equal(alarms(f), 1);
+    assert_true(list_empty(&f->member->space.refused));
+}
+
+static void a_disarmed_alarm_comes_back_at_the_next_write(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    (void)fill_up(f);
+    set_alarm(f, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(alarms(f), 0); /* not by itself */
+    assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
+    assert_int_equal(alarms(f), 1);
+}
+
+static void an_alarm_of_a_client_stays_though_there_is_space(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    set_alarm(f, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(alarms(f), 1);
+    assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
+    set_alarm(f, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE);
+    assert_int_equal(fill_up(f) > 0, true);
+
+    /* The quota's own, taken over by a client. */
+    set_alarm(f, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE);
+    compact_now(f);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(alarms(f), 1);
+}
+
+static void an_alarm_survives_a_restart_unless_the_quota_has_grown(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    (void)fill_up(f);
+    stop(f);
+    start_ready(f);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(alarms(f), 1);
+    assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
+    stop(f);
+    f->config.quota_backend_bytes = -1;
+    start_ready(f);
+    await_alarms(f, 0);
+    for (int i = 0; i < 2 * SMALL_QUOTA / BIG_VALUE; i++)
+        assert_int_equal(big_put(f, "k"), GRPC_OK);
+    assert_int_equal(alarms(f), 0);
 }
 
 /* Vector 1 of etcd-api.md section 19. */
@@ -792,6 +1015,12 @@ int main(void)
         ONE(member_list_has_name_and_urls_once_published),
         ONE(status_says_what_etcd_says),
         ONE(raised_alarm_is_listed_shown_in_status_and_forbids_puts),
+        ONE(a_full_quota_refuses_until_space_is_back),
+        ONE(a_burst_that_overruns_the_quota_raises_the_alarm),
+        ONE(calls_that_wait_for_the_alarm_can_be_cancelled),
+        ONE(a_disarmed_alarm_comes_back_at_the_next_write),
+        ONE(an_alarm_of_a_client_stays_though_there_is_space),
+        ONE(an_alarm_survives_a_restart_unless_the_quota_has_grown),
         ONE(hash_kv_of_an_empty_store_is_etcds),
         ONE(hash_differs_when_the_state_does),
         ONE(health_is_serving_and_knows_no_other_service),
