@@ -115,9 +115,8 @@ void machine__apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequ
 void machine__apply_space(struct machine *machine, const Kvdpb__SpaceAlarm *request,
                           struct machine_result *out)
 {
-    struct machine_alarm alarm = {.member = request->member_id,
-                                  .type = ETCDSERVERPB__ALARM_TYPE__NOSPACE,
-                                  .by_quota = true};
+    struct machine_alarm alarm = {
+        .member = request->member_id, .type = ETCDSERVERPB__ALARM_TYPE__NOSPACE, .by_quota = true};
     const struct machine_alarm *old = machine_alarm(machine, alarm.member, alarm.type);
 
     if (request->raised)

@@ -247,14 +247,6 @@ static void catch_signals(struct process *process)
     }
 }
 
-static uint64_t quota_in_force(const struct config *config)
-{
-    if (config->quota_backend_bytes < 0)
-        return 0;
-    return config->quota_backend_bytes != 0 ? (uint64_t)config->quota_backend_bytes
-                                            : (uint64_t)2 << 30;
-}
-
 static int run(struct process *process)
 {
     struct member_options options = {
@@ -276,7 +268,6 @@ static int run(struct process *process)
     ASSERT(rc == 0);
     methods = services_methods(&method_count);
     metrics_init(&process->metrics, methods, method_count);
-    process->metrics.quota_bytes = quota_in_force(&process->config);
     log_start(process);
     catch_signals(process); /* one that comes during the start waits for the loop */
     if (member_start(&options, &process->member, &err) != 0) {

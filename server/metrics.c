@@ -130,8 +130,6 @@ static void print_counters(const struct metrics *metrics, struct buf *out)
          metrics->health_success},
         {"etcd_server_health_failures", "counter", "The total number of failed health checks.",
          metrics->health_failures},
-        {"etcd_server_quota_backend_bytes", "gauge", "Current backend storage quota size in bytes.",
-         metrics->quota_bytes},
         {"etcd_mvcc_put_total", "counter", "Total number of puts seen by this member.",
          metrics->puts},
         {"etcd_mvcc_delete_total", "counter", "Total number of deletes seen by this member.",
@@ -273,9 +271,14 @@ static void print_member(const struct member_info *info, struct buf *out)
         {"etcd_server_proposals_pending", "The current number of pending proposals to commit.",
          info->raft.pending},
         {"etcd_mvcc_db_total_size_in_bytes",
-         "Total size of the keyspace in bytes: records and index, in memory.", info->db_size},
+         "Total size of the keyspace in bytes: records, index and leases, in memory.",
+         info->db_size},
         {"etcd_mvcc_db_total_size_in_use_in_bytes",
-         "Share of the keyspace that its live keys need, in bytes.", info->db_size_in_use},
+         "Share of the keyspace that its records need, history included: what the quota counts.",
+         info->db_size_in_use},
+        {"kvd_server_quota_warning_percent",
+         "Share of the quota, in percent, whose crossing was last warned of: 70, 85, 95; 0 below.",
+         info->quota_warned},
         {"etcd_debugging_mvcc_keys_total", "Total number of keys.", info->keys},
         {"etcd_debugging_mvcc_watcher_total", "Total number of watchers.", info->watchers},
         {"etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.",
@@ -295,6 +298,10 @@ static void print_member(const struct member_info *info, struct buf *out)
 
     metrics__uint(out, "etcd_debugging_mvcc_events_total", "counter",
                   "Total number of events sent by this member.", info->watch_events);
+    /* Negative: no quota. */
+    metrics__head(out, "etcd_server_quota_backend_bytes", "gauge",
+                  "Current backend storage quota size in bytes.");
+    (void)buf_printf(out, "etcd_server_quota_backend_bytes %lld\n", (long long)info->quota);
     /* -1 until the first compaction. */
     metrics__head(out, "etcd_debugging_mvcc_compact_revision", "gauge",
                   "The revision of the last compaction in store.");
@@ -308,6 +315,49 @@ static void print_member(const struct member_info *info, struct buf *out)
     metrics__head(out, "kvd_server_alarm", "gauge", "Whether any member has raised the alarm.");
     (void)buf_printf(out, "kvd_server_alarm{alarm_type=\"NOSPACE\"} %d\n", info->alarm_nospace);
     (void)buf_printf(out, "kvd_server_alarm{alarm_type=\"CORRUPT\"} %d\n", info->alarm_corrupt);
+}
+
+static bool is_set(const struct machine_alarm *alarms, size_t count, uint64_t member, uint32_t type)
+{
+    for (size_t i = 0; i < count; i++)
+        if (alarms[i].member == member && alarms[i].type == type)
+            return true;
+    return false;
+}
+
+static bool is_member(const struct machine_member *members, size_t count, uint64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (members[i].id == id)
+            return true;
+    return false;
+}
+
+/* A line for both alarms of every member, set or not, so that a graph shows when one came; and for
+ * any other that a client has activated. */
+static void print_alarms(const struct member *member, struct buf *out)
+{
+    static const char name[] = "etcd_debugging_server_alarms";
+    static const char format[] = "%s{alarm_type=\"%s\",server_id=\"%llx\"} %d\n";
+    static const char *const types[] = {"NONE", "NOSPACE", "CORRUPT"};
+    const struct machine_member *members;
+    const struct machine_alarm *alarms;
+    size_t member_count, alarm_count;
+
+    members = member_table(member, &member_count);
+    alarms = member_alarms(member, &alarm_count);
+    metrics__head(out, name, "gauge",
+                  "Alarms for every member in cluster. 1 for 'server_id' label with current ID. 2 "
+                  "for 'alarm_type' label with type of this alarm");
+    for (size_t i = 0; i < member_count; i++)
+        for (uint32_t type = 1; type < ARRAY_LEN(types); type++)
+            (void)buf_printf(out, format, name, types[type], (unsigned long long)members[i].id,
+                             is_set(alarms, alarm_count, members[i].id, type));
+    for (size_t i = 0; i < alarm_count; i++)
+        if (!is_member(members, member_count, alarms[i].member) &&
+            alarms[i].type < ARRAY_LEN(types))
+            (void)buf_printf(out, format, name, types[alarms[i].type],
+                             (unsigned long long)alarms[i].member, 1);
 }
 
 enum peer_metric {
@@ -388,6 +438,7 @@ void metrics_print(const struct metrics *metrics, const struct member *member, s
 
         member_info(member, &info);
         print_member(&info, out);
+        print_alarms(member, out);
         print_peers(member, info.member_id, out);
     }
     print_counters(metrics, out);

@@ -52,7 +52,6 @@ struct metrics {
     uint64_t wal_written_bytes;
     uint64_t health_success, health_failures;
     struct metrics_check checks[METRICS_CHECK_COUNT];
-    uint64_t quota_bytes; /* in force; 0: none */
     struct metrics_histogram wal_fsync, apply;
     /* By method (index in the table given to metrics_init) and status. */
     const struct grpc_method *methods;

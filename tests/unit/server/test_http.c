@@ -57,6 +57,13 @@ const struct machine_member *member_table(const struct member *member, size_t *l
     return fake_table;
 }
 
+const struct machine_alarm *member_alarms(const struct member *member, size_t *len)
+{
+    (void)member;
+    *len = 0;
+    return NULL;
+}
+
 const char *member_name(const struct member *member)
 {
     (void)member;

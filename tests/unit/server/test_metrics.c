@@ -23,6 +23,8 @@ struct member {
     struct member_info info;
     uint64_t peers[2];
     struct peer_stats stats[2];
+    struct machine_member table[2];
+    struct machine_alarm alarms[3];
 };
 
 void member_info(const struct member *member, struct member_info *out)
@@ -37,6 +39,18 @@ bool member_peer(const struct member *member, size_t n, uint64_t *id, struct pee
     *id = member->peers[n];
     *out = member->stats[n];
     return true;
+}
+
+const struct machine_member *member_table(const struct member *member, size_t *len)
+{
+    *len = ARRAY_LEN(member->table);
+    return member->table;
+}
+
+const struct machine_alarm *member_alarms(const struct member *member, size_t *len)
+{
+    *len = ARRAY_LEN(member->alarms);
+    return member->alarms;
 }
 
 static const struct member fake = {
@@ -56,10 +70,14 @@ static const struct member fake = {
             .keys = 6,
             .db_size = 1000,
             .db_size_in_use = 900,
+            .quota = -1,
+            .quota_warned = 85,
             .wal_bytes = 16777216,
             .alarm_nospace = true,
         },
     .peers = {0xab, 0xcd},
+    .table = {{.id = 0xab}, {.id = 0x8e9e05c52164694d}},
+    .alarms = {{.member = 0xab, .type = 1}, {.member = 0, .type = 2}, {.member = 9, .type = 77}},
     .stats =
         {
             {.connected = true, .sent_bytes = 10, .received_bytes = 20, .round_trip_us = 1500},
@@ -245,6 +263,15 @@ static void what_the_member_knows_is_told(void **state)
     assert_value(f, "etcd_server_id{server_id=\"8e9e05c52164694d\"}", 1);
     assert_value(f, "kvd_server_alarm{alarm_type=\"NOSPACE\"}", 1);
     assert_value(f, "kvd_server_alarm{alarm_type=\"CORRUPT\"}", 0);
+    assert_value(f, "etcd_server_quota_backend_bytes", -1);
+    assert_value(f, "kvd_server_quota_warning_percent", 85);
+    assert_value(f, "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\",server_id=\"ab\"}", 1);
+    assert_value(f, "etcd_debugging_server_alarms{alarm_type=\"CORRUPT\",server_id=\"ab\"}", 0);
+    assert_value(
+        f, "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\",server_id=\"8e9e05c52164694d\"}",
+        0);
+    assert_value(f, "etcd_debugging_server_alarms{alarm_type=\"CORRUPT\",server_id=\"0\"}", 1);
+    assert_null(strstr((const char *)f->text.data, "server_id=\"9\""));
 }
 
 static void peers_are_told_by_id(void **state)
@@ -275,7 +302,6 @@ static void counters_are_told(void **state)
     f->metrics.client_sent_bytes = 8;
     f->metrics.wal_written_bytes = 9;
     f->metrics.health_failures = 10;
-    f->metrics.quota_bytes = UINT64_C(2) << 30;
     f->metrics.checks[METRICS_READYZ_LINEARIZABLE_READ].error = 11;
     (void)print(f, NULL);
     assert_value(f, "etcd_server_leader_changes_seen_total", 1);
@@ -288,7 +314,6 @@ static void counters_are_told(void **state)
     assert_value(f, "etcd_network_client_grpc_sent_bytes_total", 8);
     assert_value(f, "etcd_disk_wal_write_bytes_total", 9);
     assert_value(f, "etcd_server_health_failures", 10);
-    assert_value(f, "etcd_server_quota_backend_bytes", 2147483648);
     assert_value(f,
                  "etcd_server_healthchecks_total{type=\"readyz\",name=\"linearizable_read\","
                  "status=\"error\"}",
