@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "net/sock.h"
+#include "server/autocompact.h"
 
 struct config_urls {
     char **text; /* as given */
@@ -53,6 +54,8 @@ struct config {
     uint64_t watch_progress_notify_ms; /* 0: the default */
     uint64_t keepalive_min_ms, keepalive_interval_ms, keepalive_timeout_ms;
     int64_t quota_backend_bytes; /* as given: 0 default, negative off */
+    enum autocompact_mode auto_compaction_mode;
+    uint64_t auto_compaction_retention; /* milliseconds or revisions; 0: off */
     enum config_log_level log_level;
     bool log_console;   /* human-readable instead of JSON */
     char **log_outputs; /* stderr, stdout or paths */

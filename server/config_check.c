@@ -473,6 +473,8 @@ int config__finish(struct draft *draft, struct err *err)
     if (rc == 0)
         rc = check_certs(draft, &config->listen_peer, &config->peer_tls, "peer-", err);
     if (rc == 0)
+        rc = config__check_compaction(draft, err);
+    if (rc == 0)
         rc = finish_cluster(draft, err);
     if (rc != 0)
         return rc;

@@ -42,6 +42,10 @@ const struct flag config__flags[] = {
 
     {GROUP_LIMITS, "quota-backend-bytes", FLAG_I64, FLAG_SET, FIELD(quota_backend_bytes), "0",
      "Size of the live data at which writes are refused (0: 2 GiB, negative: never)."},
+    {GROUP_LIMITS, "auto-compaction-mode", FLAG_STRING, FLAG_SET, DRAFT(compaction_mode), "periodic",
+     "What --auto-compaction-retention counts: periodic (time) or revision (revisions)."},
+    {GROUP_LIMITS, "auto-compaction-retention", FLAG_STRING, FLAG_SET, DRAFT(compaction_retention),
+     "0", "How much history is kept: hours, a duration like 30m, or revisions (0: all of it)."},
     {GROUP_LIMITS, "max-txn-ops", FLAG_U32, FLAG_SET, FIELD(max_txn_ops), "128",
      "Operations permitted in a transaction."},
     {GROUP_LIMITS, "max-request-bytes", FLAG_U64, FLAG_SET, FIELD(max_request_bytes), "1572864",
@@ -147,9 +151,6 @@ const struct flag config__flags[] = {
     {GROUP_SECURITY, "auth-token-ttl", FLAG_U32, FLAG_NOTED, 0, "300", NULL},
     {GROUP_SECURITY, "bcrypt-cost", FLAG_U32, FLAG_NOTED, 0, "10", NULL},
 
-    {GROUP_OTHER, "auto-compaction-retention", FLAG_STRING, FLAG_REFUSED, 0, "0|0s|0m|0h|",
-     "automatic compaction"},
-    {GROUP_OTHER, "auto-compaction-mode", FLAG_STRING, FLAG_QUIET, 0, "periodic", NULL},
     {GROUP_OTHER, "discovery", FLAG_STRING, FLAG_REFUSED, 0, "", "cluster discovery"},
     {GROUP_OTHER, "discovery-srv", FLAG_STRING, FLAG_REFUSED, 0, "", "cluster discovery"},
     {GROUP_OTHER, "discovery-srv-name", FLAG_STRING, FLAG_QUIET, 0, "", NULL},

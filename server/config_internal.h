@@ -53,6 +53,7 @@ extern const size_t config__flag_count;
 /* The configuration while it is being put together. */
 struct draft {
     struct config config;
+    char *compaction_mode, *compaction_retention; /* as given */
     char *initial_cluster; /* as given; NULL: made from name and advertised peer URLs */
     char *config_file;     /* "": none */
     bool help, version;
@@ -78,12 +79,15 @@ int config__set(struct draft *draft, const struct flag *flag, const char *text, 
 /* Refuses what must not be ignored, warns of what is. */
 int config__check_unsupported(const struct draft *draft, struct err *err);
 
+/* As Go's time.ParseDuration without the sign: "1h30m", "1.5s", "0"; nanoseconds. */
+int config__parse_duration(const char *text, uint64_t *out_ns, struct err *err);
 /* http://localhost:2379 and friends, comma-separated; *out is replaced on success only. */
 int config__parse_urls(const char *text, struct config_urls *out, struct err *err);
 void config__urls_release(struct config_urls *urls);
 
 /* Reads the YAML or JSON file into draft. */
 int config__load_file(struct draft *draft, const char *path, struct err *err);
+int config__check_compaction(struct draft *draft, struct err *err);
 /* What depends on several flags: defaults made of others, etcd's rules between them. */
 int config__finish(struct draft *draft, struct err *err);
 

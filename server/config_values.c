@@ -159,8 +159,7 @@ static bool take_duration_part(const char **text, double *ns)
     return false;
 }
 
-/* As Go's time.ParseDuration without the sign: "1h30m", "1.5s", "0". */
-static int parse_duration(const char *text, uint64_t *out_ns, struct err *err)
+int config__parse_duration(const char *text, uint64_t *out_ns, struct err *err)
 {
     double ns = 0;
 
@@ -291,7 +290,7 @@ static int set_value(struct draft *draft, const struct flag *flag, void *where, 
             *(int64_t *)where = i;
         return rc;
     case FLAG_DURATION:
-        rc = parse_duration(text, &u, err);
+        rc = config__parse_duration(text, &u, err);
         if (rc == 0 && where != NULL)
             *(uint64_t *)where = u == 0 ? 0 : MAX(u / 1000000, (uint64_t)1);
         return rc;
@@ -356,6 +355,8 @@ void config__draft_release(struct draft *draft)
     config_release(&draft->config);
     free(draft->initial_cluster);
     free(draft->config_file);
+    free(draft->compaction_mode);
+    free(draft->compaction_retention);
     for (size_t i = 0; draft->given != NULL && i < config__flag_count; i++)
         free(draft->given[i]);
     free(draft->given);
@@ -385,8 +386,8 @@ static bool is_initial(const struct flag *flag, const char *text)
     if (text[0] == '\0' && flag->kind != FLAG_STRING)
         return true;
     if (flag->kind == FLAG_DURATION)
-        return parse_duration(text, &a, NULL) == 0 && parse_duration(initial, &b, NULL) == 0 &&
-               a == b;
+        return config__parse_duration(text, &a, NULL) == 0 &&
+               config__parse_duration(initial, &b, NULL) == 0 && a == b;
     if (flag->kind == FLAG_BOOL)
         return parse_bool(text, &yes, NULL) == 0 && parse_bool(initial, &other, NULL) == 0 &&
                yes == other;

@@ -341,7 +341,8 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->stop_timer);
     (void)uv_timer_init(loop, &member->watch_timer);
     lessor__init(&member->lessor, member, random_seed());
-    member->handles = 7;
+    member__compactor_init(member);
+    member->handles = 8;
 }
 
 static struct member *new_member(const struct member_options *options)
@@ -401,6 +402,7 @@ static int start(struct member *member, struct err *err)
     rc = uv_prepare_start(&member->turn, member__on_turn);
     ASSERT(rc == 0); /* fails only without a callback */
     member->state = MEMBER_RUNNING;
+    member__compactor_start(member);
     return 0;
 }
 
@@ -434,6 +436,7 @@ static void finish(struct member *member)
     wal_close(member->wal);
     watches_free(member->watches);
     lessor__release(&member->lessor);
+    member__compactor_release(member);
     machine_free(member->machine);
     member__free_writes(member);
     arena_release(&member->scratch);
@@ -472,6 +475,7 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->stop_timer);
     close_handle(member, (uv_handle_t *)&member->lessor.timer);
     close_handle(member, (uv_handle_t *)&member->watch_timer);
+    close_handle(member, (uv_handle_t *)&member->compactor.timer);
 }
 
 static void close_writer(void *ctx)

@@ -1,6 +1,6 @@
 /* The inside of a member, shared by member.c (start, stop), member_turn.c (the loop turn and
- * consensus' effects), member_write.c, member_read.c, member_job.c, member_space.c and the
- * services. Loop thread only.
+ * consensus' effects), member_write.c, member_read.c, member_job.c, member_space.c,
+ * member_compact.c and the services. Loop thread only.
  *
  *   client ── call ──▶ service ──▶ member__write() ──▶ replica ──▶ log, peers
  *                         │                              │ committed
@@ -15,6 +15,7 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "net/server.h"
+#include "server/autocompact.h"
 #include "server/bootstrap.h"
 #include "server/lessor.h"
 #include "server/machine.h"
@@ -153,6 +154,21 @@ void member__space_applied(struct member *member, enum command_kind kind);
 /* Every loop turn, before the replica's. */
 void member__space_turn(struct member *member);
 
+/* ---- auto-compaction ---- */
+
+struct auto_compactor {
+    struct autocompact policy;
+    uv_timer_t timer;
+    bool running; /* a compaction is on its way through the log */
+    int64_t target;
+    uint64_t started_ms;
+};
+
+void member__compactor_init(struct member *member);
+/* Goes on until its timer is closed. */
+void member__compactor_start(struct member *member);
+void member__compactor_release(struct member *member);
+
 /* ---- the member ---- */
 
 /* A server stream that stays open until the member stops; lives in the call's arena. */
@@ -239,6 +255,7 @@ struct member {
     struct list leader_moves;
     struct list streams;
     struct space_guard space;
+    struct auto_compactor compactor;
     struct arena scratch; /* of commands that nobody here waits for */
 };
 

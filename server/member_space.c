@@ -117,8 +117,7 @@ bool member__space_admit(struct member *member, struct grpc_call *call, uint64_t
 
 void member__space_applied(struct member *member, enum command_kind kind)
 {
-    bool takes_space =
-        kind == COMMAND_PUT || kind == COMMAND_TXN || kind == COMMAND_LEASE_GRANT;
+    bool takes_space = kind == COMMAND_PUT || kind == COMMAND_TXN || kind == COMMAND_LEASE_GRANT;
 
     if (takes_space && member->ready &&
         space_is_short(&member->space.quota, machine_space(member->machine)))
@@ -166,10 +165,11 @@ static void note_alarm(struct member *member, bool alarmed, uint64_t used)
         log_info(member->log, "alarm NOSPACE of this member is cleared",
                  LOG_UINT("used-bytes", used), LOG_INT("quota-size-bytes", guard->quota.quota));
     } else if (own_alarm(member)->by_quota) {
-        log_space(member,
-                  "alarm NOSPACE is raised: all members refuse writes that need space, until enough "
-                  "of it is free again; deletes and compaction work",
-                  used);
+        log_space(
+            member,
+            "alarm NOSPACE is raised: all members refuse writes that need space, until enough "
+            "of it is free again; deletes and compaction work",
+            used);
     } else {
         log_warn(member->log, "alarm NOSPACE of this member was activated by a client: all members "
                               "refuse writes that need space until 'kvctl alarm disarm'");
@@ -185,9 +185,10 @@ void member__space_turn(struct member *member)
     if (!member->ready || member->state >= MEMBER_DRAINING)
         return;
     if (space_crossed(&guard->quota, used) != 0)
-        log_space(member,
-                  "the space quota is being used up; when it is, writes that need space are refused",
-                  used);
+        log_space(
+            member,
+            "the space quota is being used up; when it is, writes that need space are refused",
+            used);
     note_alarm(member, alarm != NULL, used);
     if (guard->proposing)
         return;

@@ -398,6 +398,71 @@ static void contradictions_are_refused_in_etcds_words(void **state)
     }
 }
 
+static void compaction_retention_is_hours_a_duration_or_revisions(void **state)
+{
+    static const struct {
+        const char *flags;
+        enum autocompact_mode mode;
+        uint64_t retention;
+    } rows[] = {
+        {"", AUTOCOMPACT_PERIODIC, 0},
+        {"--auto-compaction-retention=0", AUTOCOMPACT_PERIODIC, 0},
+        {"--auto-compaction-retention=0s", AUTOCOMPACT_PERIODIC, 0},
+        {"--auto-compaction-retention=", AUTOCOMPACT_PERIODIC, 0},
+        {"--auto-compaction-retention=1", AUTOCOMPACT_PERIODIC, 3600000},
+        {"--auto-compaction-retention=024", AUTOCOMPACT_PERIODIC, 86400000},
+        {"--auto-compaction-retention=1h30m", AUTOCOMPACT_PERIODIC, 5400000},
+        {"--auto-compaction-retention=1.5s", AUTOCOMPACT_PERIODIC, 1500},
+        {"--auto-compaction-retention=1us", AUTOCOMPACT_PERIODIC, 1},
+        {"--auto-compaction-mode=periodic --auto-compaction-retention=5m", AUTOCOMPACT_PERIODIC,
+         300000},
+        {"--auto-compaction-mode=revision --auto-compaction-retention=1000", AUTOCOMPACT_REVISION,
+         1000},
+        {"--auto-compaction-mode=revision", AUTOCOMPACT_REVISION, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outcome o;
+
+        parse_good(&o, rows[i].flags, "");
+        assert_int_equal(o.config.auto_compaction_mode, rows[i].mode);
+        assert_true(o.config.auto_compaction_retention == rows[i].retention);
+        release(&o);
+    }
+}
+
+static void wrong_compaction_settings_are_explained(void **state)
+{
+    static const char duration[] = "must be a number of hours, or a duration like 30m or 1h30m";
+    static const char revisions[] = "must be a number of revisions";
+    static const struct {
+        const char *flags, *text;
+    } rows[] = {
+        {"--auto-compaction-mode=", "undefined auto-compaction-mode"},
+        {"--auto-compaction-mode=hourly", "unknown auto-compaction-mode \"hourly\""},
+        {"--auto-compaction-retention=-1", duration},
+        {"--auto-compaction-retention=-1h", duration},
+        {"--auto-compaction-retention=soon", duration},
+        {"--auto-compaction-retention=1d", duration},
+        {"--auto-compaction-retention=99999999999999999999", duration},
+        {"--auto-compaction-mode=revision --auto-compaction-retention=5m", revisions},
+        {"--auto-compaction-mode=revision --auto-compaction-retention=-5", revisions},
+        {"--auto-compaction-mode=revision --auto-compaction-retention=9223372036854775808",
+         revisions},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outcome o;
+
+        parse(&o, rows[i].flags, "");
+        assert_int_equal(o.action, CONFIG_EXIT_INVALID);
+        assert_non_null(strstr(o.err.text, rows[i].text));
+        release(&o);
+    }
+}
+
 static void what_must_not_be_ignored_is_refused(void **state)
 {
     static const struct {
@@ -407,8 +472,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
                          "by kvd yet"},
         {"--auth-token jwt,pub-key=k", "--auth-token=jwt,pub-key=k: an auth token provider is not "
                                        "supported by kvd yet"},
-        {"--auto-compaction-retention=1",
-         "--auto-compaction-retention=1: automatic compaction is not supported by kvd yet"},
         {"--discovery-srv example.com",
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
         {"--force-new-cluster", "--force-new-cluster=true: making a one-member cluster of an old "
@@ -573,11 +636,17 @@ static void variables_stand_for_flags(void **state)
     (void)state;
     parse_good(&o, "--data-dir=d",
                "ETCD_NAME=e KVD_ELECTION_TIMEOUT=2000 HOME=/x ETCDCTL_API=3 ETCD_WAL_DIR= "
-               "ETCD_VERSION=v3.5 ETCD_EXPERIMENTAL_COMPACTION_BATCH_LIMIT=5");
+               "ETCD_VERSION=v3.5 ETCD_EXPERIMENTAL_COMPACTION_BATCH_LIMIT=5 "
+               "ETCD_QUOTA_BACKEND_BYTES=9000000000 ETCD_AUTO_COMPACTION_MODE=revision "
+               "ETCD_AUTO_COMPACTION_RETENTION=1000");
     assert_string_equal(o.config.name, "e");
     assert_int_equal(o.config.election_ms, 2000);
     assert_null(o.config.wal_dir);
-    assert_int_equal(o.warning_count, 0);
+    assert_true(o.config.quota_backend_bytes == INT64_C(9000000000));
+    assert_int_equal(o.config.auto_compaction_mode, AUTOCOMPACT_REVISION);
+    assert_int_equal(o.config.auto_compaction_retention, 1000);
+    assert_int_equal(o.warning_count, 1);
+    assert_true(warned(&o, "exceeds 8 GiB"));
     release(&o);
 }
 
@@ -674,7 +743,7 @@ static const char sample[] = "# This is the configuration file for the etcd serv
                              "snapshot-count: 10000\n"
                              "heartbeat-interval: 200\n"
                              "election-timeout: 2000\n"
-                             "quota-backend-bytes: 0\n"
+                             "quota-backend-bytes: 123456789\n"
                              "listen-peer-urls: http://localhost:2380\n"
                              "listen-client-urls: http://localhost:2379,http://127.0.0.1:4001\n"
                              "max-snapshots: 5\n"
@@ -710,7 +779,7 @@ static const char sample[] = "# This is the configuration file for the etcd serv
                              "log-outputs: [stderr, /tmp/l]\n"
                              "force-new-cluster: false\n"
                              "auto-compaction-mode: periodic\n"
-                             "auto-compaction-retention: \"0\"\n"
+                             "auto-compaction-retention: \"12\"\n"
                              "cipher-suites: [\n  TLS_A,\n  TLS_B\n]\n"
                              "tls-min-version: 'TLS1.2'\n"
                              "grpc-keepalive-min-time: 7000000000\n"
@@ -735,6 +804,9 @@ static void etcds_sample_file_is_understood(void **state)
     assert_string_equal(o.config.log_outputs[1], "/tmp/l");
     assert_int_equal(o.config.keepalive_min_ms, 7000);
     assert_int_equal(o.config.keepalive_timeout_ms, 3000);
+    assert_int_equal(o.config.auto_compaction_mode, AUTOCOMPACT_PERIODIC);
+    assert_int_equal(o.config.auto_compaction_retention, 12 * 3600000);
+    assert_int_equal(o.config.quota_backend_bytes, 123456789);
     assert_int_equal(o.warning_count, 0);
     release(&o);
 }
@@ -859,6 +931,8 @@ int main(void)
         cmocka_unit_test(help_and_version_are_printed_and_end_well),
         cmocka_unit_test(bad_flags_are_named),
         cmocka_unit_test(contradictions_are_refused_in_etcds_words),
+        cmocka_unit_test(compaction_retention_is_hours_a_duration_or_revisions),
+        cmocka_unit_test(wrong_compaction_settings_are_explained),
         cmocka_unit_test(what_must_not_be_ignored_is_refused),
         cmocka_unit_test(https_without_a_certificate_is_refused),
         cmocka_unit_test(tls_flags_go_to_their_fields),

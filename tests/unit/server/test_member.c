@@ -798,6 +798,27 @@ static void an_alarm_survives_a_restart_unless_the_quota_has_grown(void **state)
     assert_int_equal(alarms(f), 0);
 }
 
+/* The shortest retention that can be told from none: the policy itself is tested on virtual time.
+ */
+static void old_revisions_are_compacted_by_themselves(void **state)
+{
+    Etcdserverpb__StatusRequest status = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    struct fixture *f = *state;
+    const struct mvcc *mvcc;
+
+    f->config.auto_compaction_retention = 20;
+    start_ready(f);
+    mvcc = f->member->machine->mvcc;
+    while (mvcc_compact_revision(mvcc) < 5)
+        assert_int_equal(big_put(f, "k"), GRPC_OK);
+    /* And once more when nobody writes: to the newest. */
+    while (mvcc_compact_revision(mvcc) < mvcc_revision(mvcc))
+        etcdserverpb__status_response__free_unpacked(
+            ask(f, "/etcdserverpb.Maintenance/Status", &status.base,
+                &etcdserverpb__status_response__descriptor),
+            NULL);
+}
+
 /* Vector 1 of etcd-api.md section 19. */
 static void hash_kv_of_an_empty_store_is_etcds(void **state)
 {
@@ -1021,6 +1042,7 @@ int main(void)
         ONE(a_disarmed_alarm_comes_back_at_the_next_write),
         ONE(an_alarm_of_a_client_stays_though_there_is_space),
         ONE(an_alarm_survives_a_restart_unless_the_quota_has_grown),
+        ONE(old_revisions_are_compacted_by_themselves),
         ONE(hash_kv_of_an_empty_store_is_etcds),
         ONE(hash_differs_when_the_state_does),
         ONE(health_is_serving_and_knows_no_other_service),
