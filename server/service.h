@@ -44,6 +44,7 @@ void service_cluster_member_list(struct grpc_call *call, struct slice message);
 void service_maintenance_alarm(struct grpc_call *call, struct slice message);
 void service_maintenance_status(struct grpc_call *call, struct slice message);
 void service_maintenance_defragment(struct grpc_call *call, struct slice message);
+void service_maintenance_downgrade(struct grpc_call *call, struct slice message);
 void service_maintenance_hash(struct grpc_call *call, struct slice message);
 void service_maintenance_hash_kv(struct grpc_call *call, struct slice message);
 void service_maintenance_move_leader(struct grpc_call *call, struct slice message);

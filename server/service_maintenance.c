@@ -1,4 +1,5 @@
-/* etcdserverpb.Maintenance (etcd-api.md section 9): Alarm, Status, Hash, HashKV. */
+/* etcdserverpb.Maintenance (etcd-api.md section 9): Alarm, Defragment, Status, Hash, HashKV.
+ * Downgrade is in service_downgrade.c. */
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -40,6 +40,7 @@ static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash),
     UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
     UNARY("etcdserverpb.Maintenance", "MoveLeader", service_maintenance_move_leader),
+    UNARY("etcdserverpb.Maintenance", "Downgrade", service_maintenance_downgrade),
     UNARY("grpc.health.v1.Health", "Check", service_health_check),
     SERVER_STREAM("grpc.health.v1.Health", "Watch", service_health_watch),
 };

@@ -819,6 +819,88 @@ static void old_revisions_are_compacted_by_themselves(void **state)
             NULL);
 }
 
+/* ---- downgrade ---- */
+
+static void downgrade(struct fixture *f, int action, const char *version, enum grpc_status status,
+                      const char *text)
+{
+    Etcdserverpb__DowngradeRequest request = ETCDSERVERPB__DOWNGRADE_REQUEST__INIT;
+    Etcdserverpb__DowngradeResponse *answer;
+
+    request.action = (Etcdserverpb__DowngradeRequest__DowngradeAction)action;
+    request.version = (char *)(uintptr_t)version;
+    if (status != GRPC_OK) {
+        refuse(f, "/etcdserverpb.Maintenance/Downgrade", &request.base, status, text);
+        return;
+    }
+    answer = ask(f, "/etcdserverpb.Maintenance/Downgrade", &request.base,
+                 &etcdserverpb__downgrade_response__descriptor);
+    assert_string_equal(answer->version, "3.6");
+    assert_int_equal(answer->header->revision, 1);
+    etcdserverpb__downgrade_response__free_unpacked(answer, NULL);
+}
+
+static void expect_downgrade(struct fixture *f, bool enabled, const char *target)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    Etcdserverpb__StatusResponse *answer;
+
+    answer = ask(f, "/etcdserverpb.Maintenance/Status", &request.base,
+                 &etcdserverpb__status_response__descriptor);
+    assert_non_null(answer->downgradeinfo);
+    assert_int_equal(answer->downgradeinfo->enabled, enabled);
+    assert_string_equal(answer->downgradeinfo->targetversion, target);
+    etcdserverpb__status_response__free_unpacked(answer, NULL);
+}
+
+static void a_downgrade_is_validated_enabled_kept_and_cancelled(void **state)
+{
+    enum { VALIDATE, ENABLE, CANCEL };
+    static const char in_progress[] = "etcdserver: cluster has a downgrade job in progress";
+    struct fixture *f = *state;
+
+    start_ready(f);
+    expect_downgrade(f, false, "");
+    downgrade(f, VALIDATE, "3.5", GRPC_OK, NULL);
+    downgrade(f, CANCEL, "", GRPC_OK, NULL); /* nothing to cancel: well, since 3.6 */
+    expect_downgrade(f, false, "");
+    downgrade(f, ENABLE, "3.5.99-rc.1+x", GRPC_OK, NULL);
+    expect_downgrade(f, true, "3.5.0");
+    downgrade(f, VALIDATE, "3.5.0", GRPC_FAILED_PRECONDITION, in_progress);
+    downgrade(f, ENABLE, "3.5.0", GRPC_FAILED_PRECONDITION, in_progress);
+    stop(f);
+    start_ready(f);
+    expect_downgrade(f, true, "3.5.0");
+    downgrade(f, CANCEL, "not looked at", GRPC_OK, NULL);
+    expect_downgrade(f, false, "");
+    downgrade(f, VALIDATE, "3.5.0", GRPC_OK, NULL);
+}
+
+static void wrong_downgrades_get_etcds_texts(void **state)
+{
+    static const char *const malformed[] = {
+        "",       "3",       "v3.5",    "3.5.",      "3.x",
+        ".5",     "3.5.0.0", " 3.5",    "3.5 ",      "+3.5.0",
+        "3.-5.0", "3.5-rc",  "3.5.0_1", "3.5.0+a b", "3.99999999999999999999",
+    };
+    static const char *const others[] = {"3.6",   "3.6.0",   "3.4",    "3.7.0", "4.5",
+                                         "2.5.0", "03.04.0", "3.4.0-", "0.0",   "3.5000000000"};
+    struct fixture *f = *state;
+
+    start_ready(f);
+    for (int action = 0; action < 2; action++) {
+        for (size_t i = 0; i < ARRAY_LEN(malformed); i++)
+            downgrade(f, action, malformed[i], GRPC_INVALID_ARGUMENT,
+                      "etcdserver: wrong downgrade target version format");
+        for (size_t i = 0; i < ARRAY_LEN(others); i++)
+            downgrade(f, action, others[i], GRPC_INVALID_ARGUMENT,
+                      "etcdserver: invalid downgrade target version");
+    }
+    downgrade(f, 3, "3.5", GRPC_UNKNOWN, "etcdserver: unknown method");
+    downgrade(f, -1, "3.5", GRPC_UNKNOWN, "etcdserver: unknown method");
+    expect_downgrade(f, false, "");
+}
+
 /* Vector 1 of etcd-api.md section 19. */
 static void hash_kv_of_an_empty_store_is_etcds(void **state)
 {
@@ -1043,6 +1125,8 @@ int main(void)
         ONE(an_alarm_of_a_client_stays_though_there_is_space),
         ONE(an_alarm_survives_a_restart_unless_the_quota_has_grown),
         ONE(old_revisions_are_compacted_by_themselves),
+        ONE(a_downgrade_is_validated_enabled_kept_and_cancelled),
+        ONE(wrong_downgrades_get_etcds_texts),
         ONE(hash_kv_of_an_empty_store_is_etcds),
         ONE(hash_differs_when_the_state_does),
         ONE(health_is_serving_and_knows_no_other_service),
