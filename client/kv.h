@@ -151,7 +151,9 @@ int kv_call(struct kv_client *client, const struct kv_method *method,
     X(status, Status, Maintenance, Status, KV_READ)                                                \
     X(hash, Hash, Maintenance, Hash, KV_READ)                                                      \
     X(hash_kv, HashKV, Maintenance, HashKV, KV_READ)                                               \
-    X(move_leader, MoveLeader, Maintenance, MoveLeader, KV_WRITE)
+    X(move_leader, MoveLeader, Maintenance, MoveLeader, KV_WRITE)                                  \
+    X(defragment, Defragment, Maintenance, Defragment, KV_WRITE)                                   \
+    X(downgrade, Downgrade, Maintenance, Downgrade, KV_WRITE)
 
 /* kv_method_range, ... and kv_range(), ...: *out is the caller's to kv_free(); on failure it is
  * NULL and err (may be NULL) says what happened. */

@@ -18,6 +18,8 @@
 #define lease_leases_descriptor(end) etcdserverpb__lease_leases_##end##__descriptor
 #define status_descriptor(end) etcdserverpb__status_##end##__descriptor
 #define hash_descriptor(end) etcdserverpb__hash_##end##__descriptor
+#define defragment_descriptor(end) etcdserverpb__defragment_##end##__descriptor
+#define downgrade_descriptor(end) etcdserverpb__downgrade_##end##__descriptor
 #define hash_kv_descriptor(end) etcdserverpb__hash_kv##end##__descriptor
 #define move_leader_descriptor(end) etcdserverpb__move_leader_##end##__descriptor
 

@@ -22,49 +22,6 @@ static const struct flag hashkv_flags[] = {
     {.name = NULL},
 };
 
-/* ---- which endpoints ---- */
-
-static void take_client_urls(struct ctl *ctl, const Etcdserverpb__MemberListResponse *response,
-                             struct flag_list *out)
-{
-    size_t count = 0, i, j;
-
-    for (i = 0; i < response->n_members; i++)
-        count += response->members[i]->n_clienturls;
-    out->items = arena_alloc(&ctl->arena, (count + 1) * sizeof *out->items);
-    out->len = 0;
-    for (i = 0; i < response->n_members; i++) {
-        for (j = 0; j < response->members[i]->n_clienturls; j++) {
-            const char *url = response->members[i]->clienturls[j];
-            struct slice copy = arena_copy(&ctl->arena, slice_of(url, strlen(url) + 1));
-
-            out->items[out->len++] = (const char *)copy.data;
-        }
-    }
-}
-
-static int endpoints_of_cluster(struct ctl *ctl, struct flag_list *out)
-{
-    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
-    struct kv_client *client = NULL;
-    struct kv_result result;
-    int code;
-
-    code = ctl_connect(ctl, NULL, &client);
-    if (code != 0)
-        return code;
-    request.linearizable = true;
-    if (kv_call(client, &kv_method_member_list, &request.base, NULL, &result) == 0)
-        take_client_urls(ctl, (const void *)result.message, out);
-    else
-        code =
-            ctl_fail(ctl, CTL_ERROR, "failed to fetch endpoints from etcd cluster member list: %s",
-                     result.err.text);
-    kv_result_release(&result);
-    kv_client_free(client);
-    return code;
-}
-
 /* Opens a connection to each endpoint that is meant. */
 static int open_endpoints(struct ctl *ctl, const struct endpoint_options *options,
                           enum endpoint_report_kind kind, struct fanout *out)
@@ -76,7 +33,7 @@ static int open_endpoints(struct ctl *ctl, const struct endpoint_options *option
         return ctl_fail(ctl, CTL_BAD_FEATURE, "%s not supported as output format",
                         ctl->output.format->name);
     if (options->cluster)
-        code = endpoints_of_cluster(ctl, &endpoints);
+        code = fanout_cluster_endpoints(ctl, &endpoints);
     if (code != 0)
         return code;
     return fanout_open(ctl, endpoints.items, endpoints.len, out);

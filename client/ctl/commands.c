@@ -9,7 +9,11 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_alarm_list,
     &ctl_cmd_check_perf,
     &ctl_cmd_compaction,
+    &ctl_cmd_defrag,
     &ctl_cmd_del,
+    &ctl_cmd_downgrade_cancel,
+    &ctl_cmd_downgrade_enable,
+    &ctl_cmd_downgrade_validate,
     &ctl_cmd_elect,
     &ctl_cmd_endpoint_hashkv,
     &ctl_cmd_endpoint_health,
@@ -104,7 +108,8 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 /* The group of that name, as a string of its own: groups are few and known. */
 static const char *group_named(const char *first, size_t len)
 {
-    static const char *const groups[] = {"alarm", "check", "endpoint", "lease", "member", "wal"};
+    static const char *const groups[] = {"alarm", "check",  "downgrade", "endpoint",
+                                         "lease", "member", "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {

@@ -121,6 +121,8 @@ void ctl_help_command(FILE *out, const struct ctl_command *command);
 extern const struct ctl_command ctl_cmd_check_perf, ctl_cmd_elect, ctl_cmd_lease_grant,
     ctl_cmd_lease_keep_alive, ctl_cmd_lease_list, ctl_cmd_lease_revoke, ctl_cmd_lease_timetolive,
     ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
+extern const struct ctl_command ctl_cmd_defrag, ctl_cmd_downgrade_cancel, ctl_cmd_downgrade_enable,
+    ctl_cmd_downgrade_validate;
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
     ctl_cmd_del, ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status,
     ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put, ctl_cmd_txn,

@@ -1,5 +1,50 @@
 #include "client/ctl/fanout.h"
 
+/* ---- which endpoints ---- */
+
+static void take_client_urls(struct ctl *ctl, const Etcdserverpb__MemberListResponse *response,
+                             struct flag_list *out)
+{
+    size_t count = 0, i, j;
+
+    for (i = 0; i < response->n_members; i++)
+        count += response->members[i]->n_clienturls;
+    out->items = arena_alloc(&ctl->arena, (count + 1) * sizeof *out->items);
+    out->len = 0;
+    for (i = 0; i < response->n_members; i++) {
+        for (j = 0; j < response->members[i]->n_clienturls; j++) {
+            const char *url = response->members[i]->clienturls[j];
+            struct slice copy = arena_copy(&ctl->arena, slice_of(url, strlen(url) + 1));
+
+            out->items[out->len++] = (const char *)copy.data;
+        }
+    }
+}
+
+int fanout_cluster_endpoints(struct ctl *ctl, struct flag_list *out)
+{
+    Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
+    struct kv_client *client = NULL;
+    struct kv_result result;
+    int code;
+
+    code = ctl_connect(ctl, NULL, &client);
+    if (code != 0)
+        return code;
+    request.linearizable = true;
+    if (kv_call(client, &kv_method_member_list, &request.base, NULL, &result) == 0)
+        take_client_urls(ctl, (const void *)result.message, out);
+    else
+        code =
+            ctl_fail(ctl, CTL_ERROR, "failed to fetch endpoints from etcd cluster member list: %s",
+                     result.err.text);
+    kv_result_release(&result);
+    kv_client_free(client);
+    return code;
+}
+
+/* ---- the calls ---- */
+
 static void on_done(struct kv_call *call)
 {
     struct fanout_target *target = CONTAINER_OF(call, struct fanout_target, call);

@@ -19,6 +19,10 @@ struct fanout {
     size_t len;
 };
 
+/* All client URLs of the cluster's members, for --cluster; in ctl's arena. 0 or an exit code,
+ * having said why. */
+int fanout_cluster_endpoints(struct ctl *ctl, struct flag_list *out);
+
 /* 0 or an exit code, having said why. */
 int fanout_open(struct ctl *ctl, const char *const *endpoints, size_t len, struct fanout *out);
 /* Waits until each target that is not to be skipped has its call.result. Results of an earlier call

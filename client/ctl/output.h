@@ -17,10 +17,11 @@ struct output {
     FILE *err; /* what the simple format says of a sick endpoint */
     struct arena *arena;
     bool hex;
-    bool value_only; /* get --print-value-only */
-    bool count_only; /* get --count-only: simple prints the number, where etcdctl refuses */
-    bool lease_keys; /* lease timetolive --keys */
-    int64_t lease;   /* of lease revoke, whose answer does not name it */
+    bool value_only;  /* get --print-value-only */
+    bool count_only;  /* get --count-only: simple prints the number, where etcdctl refuses */
+    bool lease_keys;  /* lease timetolive --keys */
+    int64_t lease;    /* of lease revoke, whose answer does not name it */
+    const char *verb; /* of downgrade, likewise */
 };
 
 /* One endpoint's answer to "endpoint status" and its like. */

@@ -155,6 +155,15 @@ static void fields_member_list(struct output *output, const ProtobufCMessage *me
     }
 }
 
+/* An addition: etcdctl does not know this one. */
+static void fields_downgrade(struct output *output, const ProtobufCMessage *message)
+{
+    const Etcdserverpb__DowngradeResponse *response = (const void *)message;
+
+    output__fields_header(output, response->header);
+    text_field(output, "Version", slice_str(response->version));
+}
+
 static void fields_health(struct output *output, const struct endpoint_report *reports, size_t len)
 {
     size_t i;
@@ -229,6 +238,7 @@ static const struct output_printer fields_printers[] = {
     {&etcdserverpb__txn_response__descriptor, fields_txn},
     {&etcdserverpb__alarm_response__descriptor, fields_alarm},
     {&etcdserverpb__member_list_response__descriptor, fields_member_list},
+    {&etcdserverpb__downgrade_response__descriptor, fields_downgrade},
     OUTPUT_PRINTERS(OUTPUT_FIELDS_ROW)};
 
 const struct output_format output_fields = {

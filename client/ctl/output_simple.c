@@ -157,6 +157,14 @@ static void simple_member_list(struct output *output, const ProtobufCMessage *me
     table_print_csv(&table, output->out);
 }
 
+static void simple_downgrade(struct output *output, const ProtobufCMessage *message)
+{
+    const Etcdserverpb__DowngradeResponse *response = (const void *)message;
+
+    fprintf(output->out, "Downgrade %s success, cluster version %s\n", output->verb,
+            response->version);
+}
+
 /* ---- endpoints ---- */
 
 static const char *const health_headings[] = {"endpoint", "health", "took", "error"};
@@ -289,6 +297,7 @@ static const struct output_printer simple_printers[] = {
     {&etcdserverpb__txn_response__descriptor, simple_txn},
     {&etcdserverpb__alarm_response__descriptor, simple_alarm},
     {&etcdserverpb__member_list_response__descriptor, simple_member_list},
+    {&etcdserverpb__downgrade_response__descriptor, simple_downgrade},
     OUTPUT_PRINTERS(OUTPUT_SIMPLE_ROW)};
 
 const struct output_format output_simple = {

@@ -197,6 +197,10 @@ def status_table(out, code, err):
     return rule + head + rule + row + rule, code
 
 
+def defrag_took(out, code, err):
+    return re.sub(rb"(?m)\]$", rb"]. took TIME", out), code
+
+
 def refused(out, code, err):
     return b"", 128
 
@@ -222,6 +226,7 @@ DIFFERENCES = {
     "status columns": (STATUS, status_columns),
     "status fields": (STATUS, status_fields),
     "status table": (STATUS, status_table),
+    "defrag took": ("3.5+ says how long it took", defrag_took),
     "too many arguments": (
         "etcdctl drops what is too much; kvctl refuses, since the words are rarely meant so", refused),
     "unknown subcommand": (
@@ -434,6 +439,8 @@ COMMANDS = [
     C("alarm disarm"),
     C("alarm disarm -w json"),
     C("alarm disarm x"),
+    C("defrag", differs="defrag took"),
+    C("defrag --cluster -w json", differs="defrag took"),
     # names, help, version
     C("version", differs="version"),
     C("compac 9"),

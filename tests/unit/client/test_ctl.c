@@ -193,6 +193,8 @@ static void wrong_arguments_end_with_128(void **state)
         {"alarm list a", "Error: alarm list command accepts no arguments\n"},
         {"alarm disarm a", "Error: alarm disarm command accepts no arguments\n"},
         {"move-leader", "Error: move-leader command needs 1 argument\n"},
+        {"downgrade validate", "Error: TARGET_VERSION not provided\n"},
+        {"downgrade enable 3.5 3.4", "Error: too many arguments\n"},
         {"wal dump", "Error: wal dump command needs one argument: a data dir or the log inside "
                      "it\n"},
     };

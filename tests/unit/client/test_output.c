@@ -605,12 +605,38 @@ static void formats_know_what_they_cannot_print(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* etcdctl 3.6's; it has no fields for this. */
+static void a_downgrade_is_told_with_its_verb(void **state)
+{
+    static char line[] = "3.6";
+    static Etcdserverpb__DowngradeResponse response = {
+        .base = PROTOBUF_C_MESSAGE_INIT(&etcdserverpb__downgrade_response__descriptor),
+        .header = &header,
+        .version = line,
+    };
+    struct fixture *f = *state;
+
+    begin(f, "simple", PLAIN);
+    f->output.verb = "validate";
+    output_message(&f->output, &response.base);
+    end(f, "Downgrade validate success, cluster version 3.6\n", "");
+    prints(f, "json", PLAIN, &response.base,
+           "{\"header\":{\"cluster_id\":14841639068965178418,\"member_id\":10276657743932975437,"
+           "\"revision\":3,\"raft_term\":2},\"version\":\"3.6\"}\n");
+    prints(f, "fields", PLAIN, &response.base,
+           "\"ClusterID\" : 14841639068965178418\n\"MemberID\" : 10276657743932975437\n"
+           "\"Revision\" : 3\n\"RaftTerm\" : 2\n\"Version\" : \"3.6\"\n");
+    f->output.format = output_format_named("table");
+    assert_false(output_knows_message(&f->output, response.base.descriptor));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(simple_prints_keys_and_values_on_lines),
         TEST(simple_prints_a_count_that_was_asked_for),
         TEST(simple_prints_members_and_alarms_on_lines),
+        TEST(a_downgrade_is_told_with_its_verb),
         TEST(json_follows_gos_rules),
         TEST(json_shows_the_ops_of_a_txn_behind_response),
         TEST(hex_json_spells_ids_of_members_in_hex),
