@@ -1,0 +1,305 @@
+#!/usr/bin/python3
+"""The space quota and auto-compaction on real processes: what a full quota refuses and what not, on every member;
+the alarm's end by itself, through a disarm, and across kill -9; bursts; no quota at all; old revisions that go by
+themselves, whoever leads.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+import grpc
+from etcd3 import etcdrpc as pb
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
+import _servers  # noqa: E402
+from process import OPENER, http, metric  # noqa: E402
+
+QUOTA = 4 << 20
+VALUE = bytes(50_000)
+GIVE_UP_S = 60
+NO_SPACE = ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
+NOSPACE_ALARM, ACTIVATE = 1, 1
+
+
+class Stubs:
+    def __init__(self, member):
+        self.channel = member.channel()
+        self.kv = pb.KVStub(self.channel)
+        self.lease = pb.LeaseStub(self.channel)
+        self.maintenance = pb.MaintenanceStub(self.channel)
+
+
+def outcome(method, request):
+    """"OK", or (code, text)."""
+    try:
+        method(request, timeout=20)
+        return "OK"
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+
+
+def put(stubs, key=b"k", value=VALUE):
+    return outcome(stubs.kv.Put, pb.PutRequest(key=key, value=value))
+
+
+def fill(stubs):
+    """The same key again and again: history takes the space. How often, and how it ended."""
+    for puts in range(1000):
+        result = put(stubs)
+        if result != "OK":
+            return puts, result
+    return 1000, "OK"
+
+
+def kvctl(args, cluster, *words):
+    done = subprocess.run([os.path.join(args.build, "kvctl"), "--endpoints", cluster.endpoints, *words],
+                          capture_output=True, text=True, timeout=GIVE_UP_S, check=False)
+    return done.returncode, done.stdout
+
+
+def alarms(args, cluster):
+    return kvctl(args, cluster, "alarm", "list")[1]
+
+
+def wait_until(condition):
+    """Whether it came true at last."""
+    end = time.monotonic() + GIVE_UP_S
+    while time.monotonic() < end:
+        if condition():
+            return True
+    return False
+
+
+def compact(stubs):
+    revision = stubs.kv.Range(pb.RangeRequest(key=b"k", count_only=True), timeout=20).header.revision
+    return outcome(stubs.kv.Compact, pb.CompactionRequest(revision=revision))
+
+
+def hash_of(member, revision):
+    body = json.dumps({"revision": revision}).encode()
+    request = urllib.request.Request("http://%s/v3/maintenance/hashkv" % member.endpoint, data=body)
+    with OPENER.open(request, timeout=GIVE_UP_S) as answer:
+        return json.loads(answer.read())["hash"]
+
+
+def same_hash(cluster, all_stubs):
+    """Whether all members hold the same at the newest revision of the first."""
+    read = pb.RangeRequest(key=b"k", count_only=True)
+    revision = all_stubs[0].kv.Range(read, timeout=20).header.revision
+    for stubs in all_stubs:
+        stubs.kv.Range(read, timeout=20)  # it has applied all of that now
+    return len({hash_of(member, revision) for member in cluster.members}) == 1
+
+
+def said(member, words):
+    """How often a line with all these words is in its log."""
+    with open(member.log_path, encoding="utf-8", errors="replace") as log:
+        return sum(all(word in line for word in words) for line in log)
+
+
+def refused_and_not(score, cluster, all_stubs, lease):
+    """While the alarm stands, on each member."""
+    put_op = pb.RequestOp(request_put=pb.PutRequest(key=b"t", value=b"v"))
+    del_op = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=b"none"))
+    for n, stubs in enumerate(all_stubs):
+        name = cluster.members[n].name
+        score.check(put(stubs, b"small", b"") == NO_SPACE, "put on " + name)
+        txn = pb.TxnRequest(success=[del_op], failure=[put_op])
+        score.check(outcome(stubs.kv.Txn, txn) == NO_SPACE, "a put in the branch not taken on " + name)
+        score.check(outcome(stubs.lease.LeaseGrant, pb.LeaseGrantRequest(TTL=60)) == NO_SPACE, "lease grant on " + name)
+        score.check(outcome(stubs.kv.Txn, pb.TxnRequest(success=[del_op])) == "OK", "a txn without puts on " + name)
+        score.check(outcome(stubs.kv.DeleteRange, pb.DeleteRangeRequest(key=b"old%d" % n)) == "OK", "delete on " + name)
+        score.check(outcome(stubs.kv.Range, pb.RangeRequest(key=b"k")) == "OK", "range on " + name)
+        member = cluster.members[n]
+        score.check(http(member, "/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}\n'), "/health of " + name)
+        score.check(http(member, "/health?exclude=NOSPACE")[0] == 200, "/health?exclude=NOSPACE of " + name)
+        score.check(http(member, "/readyz")[0] == 200, "/readyz of " + name)
+    score.check(outcome(all_stubs[1].lease.LeaseRevoke, pb.LeaseRevokeRequest(ID=lease)) == "OK", "lease revoke")
+    count = all_stubs[2].kv.Range(pb.RangeRequest(key=b"leased"), timeout=20).count
+    score.check(count == 0, "the revoked lease took its key along")
+
+
+def shown(score, args, cluster):
+    """The alarm and the quota where people and dashboards look."""
+    one = cluster.members[0]
+    code, text = kvctl(args, cluster, "endpoint", "status", "-w", "json")
+    status = json.loads(text)
+    score.check(code == 0 and len(status) == 3, "endpoint status", text)
+    own = status[0]["Status"]["header"]["member_id"]
+    for entry in status:
+        entry = entry["Status"]
+        score.check(entry.get("errors") == ["memberID:%d alarm:NOSPACE " % own], "errors of Status", text)
+        score.check(entry["dbSizeQuota"] == QUOTA, "quota in Status", text)
+        score.check(entry["dbSize"] >= entry["dbSizeInUse"] > QUOTA * 9 // 10, "sizes in Status", text)
+    score.check(alarms(args, cluster) == "memberID:%d alarm:NOSPACE \n" % own, "alarm list", alarms(args, cluster))
+    for member in cluster.members:
+        for label, expected in (("NOSPACE", 1), ("CORRUPT", 0)):
+            sample = 'etcd_debugging_server_alarms{server_id="%x",alarm_type="%s"}' % (own, label)
+            score.check(metric(member, sample) == expected, sample + " of " + member.name)
+        score.check(metric(member, "etcd_server_quota_backend_bytes") == QUOTA, "quota of " + member.name)
+        size = metric(member, "etcd_mvcc_db_total_size_in_bytes")
+        used = metric(member, "etcd_mvcc_db_total_size_in_use_in_bytes")
+        score.check(size >= used > QUOTA * 9 // 10, "sizes of " + member.name, "%s %s" % (size, used))
+    warning = "the space quota is being used up"
+    for line in (70, 85, 95):
+        count = sum(said(one, [warning, '"percent":%d,' % percent]) for percent in range(line, line + 5))
+        score.check(count == 1, "a warning at %d %%" % line, one.log_tail())
+    score.check(said(one, [warning]) == 3, "and no others", one.log_tail())
+    score.check(said(one, ["kvctl compaction"]) >= 3, "and what to do", one.log_tail())
+    score.check(said(one, ["alarm NOSPACE is raised"]) == 1, "the alarm in the log", one.log_tail())
+
+
+def filled_and_freed(score, args):
+    cluster = _servers.start_kvd(args.build, 3, ["--quota-backend-bytes", str(QUOTA)])
+    all_stubs = [Stubs(m) for m in cluster.members]
+    lease = all_stubs[0].lease.LeaseGrant(pb.LeaseGrantRequest(TTL=600), timeout=20).ID
+    all_stubs[0].kv.Put(pb.PutRequest(key=b"leased", lease=lease), timeout=20)
+    for n in range(3):
+        put(all_stubs[0], b"old%d" % n, b"x")
+    puts, result = fill(all_stubs[0])
+    score.check(result == NO_SPACE, "the quota fills up", str(result))
+    score.check(puts * len(VALUE) > QUOTA * 8 // 10, "and not before its time", str(puts))
+    shown(score, args, cluster)
+    refused_and_not(score, cluster, all_stubs, lease)
+
+    score.check(compact(all_stubs[2]) == "OK", "compaction under the alarm")
+    score.check(wait_until(lambda: alarms(args, cluster) == ""), "the alarm ends by itself", alarms(args, cluster))
+    for stubs, member in zip(all_stubs, cluster.members):
+        score.check(put(stubs, b"k", b"again") == "OK", "put after that on " + member.name)
+        score.check(http(member, "/health")[0] == 200, "/health after that of " + member.name)
+    score.check(same_hash(cluster, all_stubs), "all members hold the same")
+    score.check(wait_until(lambda: said(cluster.members[0], ["alarm NOSPACE of this member is cleared"]) == 1),
+                "its end in the log", cluster.members[0].log_tail())
+    score.check(metric(cluster.members[0], "kvd_server_quota_warning_percent") == 0, "no warning is left")
+    cluster.close()
+
+
+def killed_and_disarmed(score, args):
+    cluster = _servers.start_kvd(args.build, 3, ["--quota-backend-bytes", str(QUOTA)])
+    all_stubs = [Stubs(m) for m in cluster.members]
+    score.check(fill(all_stubs[1])[1] == NO_SPACE, "the quota fills up")
+    listed = alarms(args, cluster)
+    for member in cluster.members:
+        member.kill()
+    for member in cluster.members:
+        member.start()
+    for member in cluster.members:
+        _servers.wait_ready(member)
+    all_stubs = [Stubs(m) for m in cluster.members]
+    score.check(listed != "" and alarms(args, cluster) == listed, "kill -9 and restart keep the alarm", listed)
+    score.check(put(all_stubs[0], b"small", b"") == NO_SPACE, "and what it refuses")
+
+    score.check(kvctl(args, cluster, "alarm", "disarm") == (0, listed), "disarm says what it did")
+    score.check(alarms(args, cluster) == "", "and the alarm is gone")
+    score.check(put(all_stubs[1]) == NO_SPACE, "the next write finds space short still")
+    score.check(alarms(args, cluster) == listed, "and the alarm is back", alarms(args, cluster))
+
+    # Whose alarm it is clears it: not before it is back.
+    cluster.members[1].kill()
+    others = [all_stubs[0], all_stubs[2]]
+    score.check(wait_until(lambda: compact(others[0]) == "OK"), "compaction without the member")
+    score.check(put(others[1], b"small", b"") == NO_SPACE, "the alarm of a member that is away stays")
+    cluster.members[1].start()
+    _servers.wait_ready(cluster.members[1])
+    score.check(wait_until(lambda: alarms(args, cluster) == ""), "and ends when it is back")
+
+    # A client's alarm stays, space or not.
+    own = json.loads(kvctl(args, cluster, "endpoint", "status", "-w", "json")[1])[0]["Status"]["header"]["member_id"]
+    request = pb.AlarmRequest(action=ACTIVATE, memberID=own, alarm=NOSPACE_ALARM)
+    score.check(outcome(all_stubs[0].maintenance.Alarm, request) == "OK", "a client activates the alarm")
+    compact(all_stubs[2])
+    stayed = all(put(stubs, b"small", b"") == NO_SPACE for _ in range(5) for stubs in others)
+    score.check(stayed and alarms(args, cluster) != "", "it is not cleared by itself")
+    score.check(kvctl(args, cluster, "alarm", "disarm")[0] == 0 and put(others[0], b"small", b"") == "OK",
+                "but by a disarm")
+    score.check(same_hash(cluster, [all_stubs[0], Stubs(cluster.members[1]), all_stubs[2]]), "all hold the same")
+    cluster.close()
+
+
+def burst(score, args):
+    """Many writers on all members overrun the quota together: what was acknowledged is there."""
+    cluster = _servers.start_kvd(args.build, 3, ["--quota-backend-bytes", str(QUOTA)])
+    all_stubs = [Stubs(m) for m in cluster.members]
+    acked, odd = [], []
+
+    def write(n):
+        for i in range(1000):
+            key = b"%d/%d" % (n, i)
+            result = put(all_stubs[n % 3], key)
+            if result == NO_SPACE:
+                return
+            (acked if result == "OK" else odd).append(key if result == "OK" else result)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(12)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    score.check(not odd, "every write is done or refused", str(odd[:3]))
+    count = all_stubs[0].kv.Range(pb.RangeRequest(key=b"0", range_end=b"z", count_only=True), timeout=20).count
+    score.check(count == len(acked), "just the acknowledged ones are there", "%d, acknowledged %d" % (count, len(acked)))
+    score.check(alarms(args, cluster) != "", "the alarm is raised")
+    score.check(same_hash(cluster, all_stubs), "all members hold the same")
+    outcome(all_stubs[0].kv.DeleteRange, pb.DeleteRangeRequest(key=b"0", range_end=b"z"))
+    compact(all_stubs[1])
+    score.check(wait_until(lambda: alarms(args, cluster) == ""), "all alarms end by themselves", alarms(args, cluster))
+    score.check(put(all_stubs[2]) == "OK", "writes go on")
+    cluster.close()
+
+
+def without_quota(score, args):
+    cluster = _servers.start_kvd(args.build, 1, ["--quota-backend-bytes", "-1"])
+    stubs = Stubs(cluster.members[0])
+    score.check(all(put(stubs, b"k%d" % n, bytes(1_000_000)) == "OK" for n in range(16)), "16 MB without a quota")
+    score.check(alarms(args, cluster) == "", "no alarm")
+    score.check(metric(cluster.members[0], "etcd_server_quota_backend_bytes") == -1, "the quota's metric says none")
+    code, text = kvctl(args, cluster, "defrag", "--cluster")
+    score.check(code == 0 and text.startswith("Finished defragmenting etcd member[http://"), "defrag answers", text)
+    cluster.close()
+
+
+def compacted_by_itself(score, args):
+    """Whoever leads compacts, to what is at least a retention old."""
+    cluster = _servers.start_kvd(args.build, 3, ["--auto-compaction-retention", "500ms"])
+    live = list(cluster.members)
+    compacted = "etcd_debugging_mvcc_compact_revision"
+
+    def write_until(revision):
+        stubs = [Stubs(m) for m in live]
+
+        def reached():
+            put(stubs[0], b"k", b"v")
+            return all(metric(m, compacted) >= revision for m in live)
+        return wait_until(reached)
+
+    score.check(write_until(10), "old revisions go by themselves")
+    leader = next(m for m in live if metric(m, "etcd_server_is_leader") == 1)
+    score.check(said(leader, ["completed auto periodic compaction"]) >= 1, "the leader says so", leader.log_tail())
+    score.check(all(said(m, ["starting auto periodic compaction"]) == 0 for m in live if m is not leader),
+                "only the leader compacts")
+    live.remove(leader)
+    leader.kill()
+    for member in live:
+        _servers.wait_ready(member)
+    score.check(write_until(metric(live[0], compacted) + 10), "the next leader goes on")
+    cluster.close()
+
+
+def main():
+    args = _servers.arguments()
+    score = _servers.Score()
+    filled_and_freed(score, args)
+    killed_and_disarmed(score, args)
+    burst(score, args)
+    without_quota(score, args)
+    compacted_by_itself(score, args)
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
