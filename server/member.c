@@ -402,6 +402,7 @@ static int start(struct member *member, struct err *err)
     rc = uv_prepare_start(&member->turn, member__on_turn);
     ASSERT(rc == 0); /* fails only without a callback */
     member->state = MEMBER_RUNNING;
+    member__space_start(member);
     member__compactor_start(member);
     return 0;
 }

@@ -147,6 +147,8 @@ struct space_guard {
 };
 
 void member__space_init(struct member *member);
+/* Says what the quota is. */
+void member__space_start(const struct member *member);
 /* True: a request of that cost (server/space.h) fits. False: the call is answered, or will be. */
 bool member__space_admit(struct member *member, struct grpc_call *call, uint64_t cost);
 /* A command has been applied; inside apply. */

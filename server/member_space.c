@@ -26,6 +26,16 @@ void member__space_init(struct member *member)
     list_init(&member->space.refused);
 }
 
+void member__space_start(const struct member *member)
+{
+    int64_t quota = member->space.quota.quota;
+
+    if (quota < 0)
+        log_info(member->log, "disabled backend quota", LOG_INT("quota-size-bytes", quota));
+    else
+        log_info(member->log, "enabled backend quota", LOG_INT("quota-size-bytes", quota));
+}
+
 static const struct machine_alarm *own_alarm(const struct member *member)
 {
     return machine_alarm(member->machine, member->boot.member_id, NOSPACE);

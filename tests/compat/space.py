@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A full space quota beside real etcd: what is refused and with which words, alarm list and disarm of both command
-line tools, health. What differs on purpose (kvd's alarm ends by itself) is in tests/cluster/space.py.
+line tools, health. What differs on purpose (kvd's alarm ends by itself) is in tests/cluster/maintenance.py.
 
 The quotas are equal, what fits in them is not: etcd counts file pages, kvd records.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""The space quota and auto-compaction on real processes: what a full quota refuses and what not, on every member;
-the alarm's end by itself, through a disarm, and across kill -9; bursts; no quota at all; old revisions that go by
-themselves, whoever leads.
+"""Space quota, auto-compaction and downgrade on real processes: what a full quota refuses and what not, on every
+member; the alarm's end by itself, through a disarm, and across kill -9; bursts; no quota at all; old revisions that go
+by themselves, whoever leads; a downgrade that all members know of.
 """
 
 import json
@@ -139,7 +139,7 @@ def shown(score, args, cluster):
     score.check(alarms(args, cluster) == "memberID:%d alarm:NOSPACE \n" % own, "alarm list", alarms(args, cluster))
     for member in cluster.members:
         for label, expected in (("NOSPACE", 1), ("CORRUPT", 0)):
-            sample = 'etcd_debugging_server_alarms{server_id="%x",alarm_type="%s"}' % (own, label)
+            sample = 'etcd_debugging_server_alarms{alarm_type="%s",server_id="%x"}' % (label, own)
             score.check(metric(member, sample) == expected, sample + " of " + member.name)
         score.check(metric(member, "etcd_server_quota_backend_bytes") == QUOTA, "quota of " + member.name)
         size = metric(member, "etcd_mvcc_db_total_size_in_bytes")
@@ -290,6 +290,40 @@ def compacted_by_itself(score, args):
     cluster.close()
 
 
+def downgraded(score, args):
+    cluster = _servers.start_kvd(args.build, 3)
+
+    def infos():
+        status = json.loads(kvctl(args, cluster, "endpoint", "status", "-w", "json")[1])
+        return [entry["Status"]["downgradeInfo"] for entry in status]
+
+    score.check(infos() == [{}] * 3, "no downgrade at first", str(infos()))
+    score.check(kvctl(args, cluster, "downgrade", "validate", "3.5.0")
+                == (0, "Downgrade validate success, cluster version 3.6\n"), "validate")
+    score.check(kvctl(args, cluster, "downgrade", "enable", "3.4")[0] == 1, "only one minor version back")
+    score.check(kvctl(args, cluster, "downgrade", "enable", "3.5.3")
+                == (0, "Downgrade enable success, cluster version 3.6\n"), "enable")
+    score.check(wait_until(lambda: infos() == [{"enabled": True, "targetVersion": "3.5.0"}] * 3), "all members know",
+                str(infos()))
+    score.check(kvctl(args, cluster, "downgrade", "enable", "3.5")[0] == 1, "once is enough")
+    for member in cluster.members:
+        member.kill()
+    for member in cluster.members:
+        member.start()
+    for member in cluster.members:
+        _servers.wait_ready(member)
+    score.check(infos() == [{"enabled": True, "targetVersion": "3.5.0"}] * 3, "kill -9 and restart keep it", str(infos()))
+    columns = kvctl(args, cluster, "endpoint", "status")[1].splitlines()[0].split(", ")
+    score.check(columns[-2:] == ["3.5.0", "true"], "endpoint status shows it", str(columns))
+    url = "http://%s/v3/maintenance/downgrade" % cluster.members[1].endpoint
+    with OPENER.open(urllib.request.Request(url, data=b'{"action":"CANCEL"}'), timeout=GIVE_UP_S) as answer:
+        score.check(json.loads(answer.read())["version"] == "3.6", "cancel through the gateway")
+    score.check(wait_until(lambda: infos() == [{}] * 3), "it is over for all", str(infos()))
+    score.check(kvctl(args, cluster, "downgrade", "cancel")
+                == (0, "Downgrade cancel success, cluster version 3.6\n"), "cancel of nothing")
+    cluster.close()
+
+
 def main():
     args = _servers.arguments()
     score = _servers.Score()
@@ -298,6 +332,7 @@ def main():
     burst(score, args)
     without_quota(score, args)
     compacted_by_itself(score, args)
+    downgraded(score, args)
     score.finish()
 
 
