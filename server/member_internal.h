@@ -151,8 +151,8 @@ void member__space_init(struct member *member);
 void member__space_start(const struct member *member);
 /* True: a request of that cost (server/space.h) fits. False: the call is answered, or will be. */
 bool member__space_admit(struct member *member, struct grpc_call *call, uint64_t cost);
-/* A command has been applied; inside apply. */
-void member__space_applied(struct member *member, enum command_kind kind);
+/* A command has been applied, with success; inside apply. */
+void member__space_applied(struct member *member, const struct command *command);
 /* Every loop turn, before the replica's. */
 void member__space_turn(struct member *member);
 

@@ -5,7 +5,9 @@
  * own alarm only. */
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
+#include "server/machine_internal.h"
 #include "server/member_internal.h"
+#include "server/scan.h"
 
 enum {
     NOSPACE = ETCDSERVERPB__ALARM_TYPE__NOSPACE,
@@ -125,13 +127,28 @@ bool member__space_admit(struct member *member, struct grpc_call *call, uint64_t
     return false;
 }
 
-void member__space_applied(struct member *member, enum command_kind kind)
+/* Only asked when space is short: a txn is unpacked once more. */
+static bool takes_space(const struct command *command)
 {
-    bool takes_space = kind == COMMAND_PUT || kind == COMMAND_TXN || kind == COMMAND_LEASE_GRANT;
+    struct arena arena = ARENA_INIT;
+    ProtobufCMessage *txn;
+    bool puts;
 
-    if (takes_space && member->ready &&
-        space_is_short(&member->space.quota, machine_space(member->machine)))
-        member->space.overrun = true;
+    if (command->kind != COMMAND_TXN)
+        return command->kind == COMMAND_PUT || command->kind == COMMAND_LEASE_GRANT;
+    puts = scan_unpack(&etcdserverpb__txn_request__descriptor, command->body, &arena, &txn) == 0 &&
+           machine__txn_puts((const Etcdserverpb__TxnRequest *)txn);
+    arena_release(&arena);
+    return puts;
+}
+
+void member__space_applied(struct member *member, const struct command *command)
+{
+    struct space_guard *guard = &member->space;
+
+    if (member->ready && !guard->overrun &&
+        space_is_short(&guard->quota, machine_space(member->machine)))
+        guard->overrun = takes_space(command);
 }
 
 /* ---- the turn ---- */

@@ -180,7 +180,7 @@ static void apply_command(struct member *member, const struct command *command)
     machine_apply(member->machine, command, arena != &member->scratch, arena, &result);
     count(member->metrics, command->kind, result.code);
     if (result.code == 0)
-        member__space_applied(member, command->kind);
+        member__space_applied(member, command);
     if (write != NULL)
         finish_write(write, status_of_error(result.code), result.code == 0 ? &result : NULL);
     if (arena == &member->scratch)

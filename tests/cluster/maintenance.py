@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import grpc
@@ -87,6 +88,17 @@ def hash_of(member, revision):
         return json.loads(answer.read())["hash"]
 
 
+def gateway_put(member):
+    """HTTP status, gRPC code, text."""
+    request = urllib.request.Request("http://%s/v3/kv/put" % member.endpoint, data=b'{"key":"aw=="}')
+    try:
+        with OPENER.open(request, timeout=GIVE_UP_S) as answer:
+            return answer.status, 0, ""
+    except urllib.error.HTTPError as error:
+        body = json.loads(error.read())
+        return error.code, body["code"], body["message"]
+
+
 def same_hash(cluster, all_stubs):
     """Whether all members hold the same at the newest revision of the first."""
     read = pb.RangeRequest(key=b"k", count_only=True)
@@ -116,6 +128,7 @@ def refused_and_not(score, cluster, all_stubs, lease):
         score.check(outcome(stubs.kv.DeleteRange, pb.DeleteRangeRequest(key=b"old%d" % n)) == "OK", "delete on " + name)
         score.check(outcome(stubs.kv.Range, pb.RangeRequest(key=b"k")) == "OK", "range on " + name)
         member = cluster.members[n]
+        score.check(gateway_put(member) == (429, 8, NO_SPACE[1]), "put through the gateway of " + name)
         score.check(http(member, "/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}\n'), "/health of " + name)
         score.check(http(member, "/health?exclude=NOSPACE")[0] == 200, "/health?exclude=NOSPACE of " + name)
         score.check(http(member, "/readyz")[0] == 200, "/readyz of " + name)

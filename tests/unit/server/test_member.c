@@ -697,14 +697,11 @@ static void a_full_quota_refuses_until_space_is_back(void **state)
     assert_int_equal(fill_up(f), puts - 1); /* and once more */
 }
 
-/* All of them fitted when they came: they are done and said to be. */
-static void a_burst_that_overruns_the_quota_raises_the_alarm(void **state)
+/* Puts of one moment: all of them fit when they come. */
+static void overrun(struct fixture *f)
 {
     struct call calls[2 * SMALL_QUOTA / BIG_VALUE];
-    struct fixture *f = *state;
 
-    f->config.quota_backend_bytes = SMALL_QUOTA;
-    start_ready(f);
     for (size_t i = 0; i < ARRAY_LEN(calls); i++)
         begin_big_put(f, &calls[i], "k");
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
@@ -712,6 +709,16 @@ static void a_burst_that_overruns_the_quota_raises_the_alarm(void **state)
         release(&calls[i]);
     }
     assert_true(machine_space(f->member->machine) > SMALL_QUOTA);
+}
+
+/* They are done, and said to be. */
+static void a_burst_that_overruns_the_quota_raises_the_alarm(void **state)
+{
+    struct fixture *f = *state;
+
+    f->config.quota_backend_bytes = SMALL_QUOTA;
+    start_ready(f);
+    overrun(f);
     await_alarms(f, 1);
     assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
     compact_now(f);
@@ -743,16 +750,35 @@ static void calls_that_wait_for_the_alarm_can_be_cancelled(void **state)
     assert_true(list_empty(&f->member->space.refused));
 }
 
+/* A txn of one delete that finds nothing. */
+static void delete_in_txn(struct fixture *f)
+{
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__RequestOp op = ETCDSERVERPB__REQUEST_OP__INIT, *ops[] = {&op};
+    Etcdserverpb__DeleteRangeRequest del = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
+
+    del.key = pb_of_slice(slice_str("none"));
+    op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    op.request_delete_range = &del;
+    txn.success = ops;
+    txn.n_success = 1;
+    etcdserverpb__txn_response__free_unpacked(
+        ask(f, "/etcdserverpb.KV/Txn", &txn.base, &etcdserverpb__txn_response__descriptor), NULL);
+}
+
 static void a_disarmed_alarm_comes_back_at_the_next_write(void **state)
 {
     struct fixture *f = *state;
 
     f->config.quota_backend_bytes = SMALL_QUOTA;
     start_ready(f);
-    (void)fill_up(f);
+    overrun(f);
+    await_alarms(f, 1);
     set_alarm(f, ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE);
-    for (int i = 0; i < 20; i++)
-        assert_int_equal(alarms(f), 0); /* not by itself */
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(alarms(f), 0); /* not by itself, nor by what needs no space */
+        delete_in_txn(f);
+    }
     assert_int_equal(big_put(f, "k"), GRPC_RESOURCE_EXHAUSTED);
     assert_int_equal(alarms(f), 1);
 }
