@@ -120,6 +120,16 @@ static int posix_truncate(void *ctx, struct disk_file *file, uint64_t size, stru
     return ftruncate(file->fd, (off_t)size) == 0 ? 0 : fail(err, "resizing", file->path);
 }
 
+static void posix_writeback(void *ctx, struct disk_file *file, uint64_t offset, uint64_t len)
+{
+    (void)ctx;
+    /* Advice, both: a failure shows in the sync that follows. */
+    (void)sync_file_range(file->fd, (off_t)offset, (off_t)len,
+                          SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                              SYNC_FILE_RANGE_WAIT_AFTER);
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED);
+}
+
 static int posix_rename(void *ctx, const char *from, const char *to, struct err *err)
 {
     (void)ctx;
@@ -203,6 +213,7 @@ struct disk disk_posix(void)
         .write = posix_write,
         .sync = posix_sync,
         .truncate = posix_truncate,
+        .writeback = posix_writeback,
         .rename = posix_rename,
         .unlink = posix_unlink,
         .mkdir = posix_mkdir,

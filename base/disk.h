@@ -33,6 +33,10 @@ struct disk_ops {
      * unknown and the caller must not retry. */
     int (*sync)(void *ctx, struct disk_file *file, struct err *err);
     int (*truncate)(void *ctx, struct disk_file *file, uint64_t size, struct err *err);
+    /* Sends written bytes on their way to the disk, waits for that, and lets the cache forget them:
+     * for a large file that nobody reads soon, so that others' syncs do not find all of it in their
+     * way. Promises nothing; sync is still needed. May be NULL. */
+    void (*writeback)(void *ctx, struct disk_file *file, uint64_t offset, uint64_t len);
     /* A rename, creation or unlink is durable only after sync_dir of the folder. */
     int (*rename)(void *ctx, const char *from, const char *to, struct err *err);
     int (*unlink)(void *ctx, const char *path, struct err *err);
