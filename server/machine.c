@@ -67,6 +67,14 @@ const struct machine_member *machine_member(const struct machine *machine, uint6
     return find_member(machine, id);
 }
 
+void machine__add_member(struct machine *machine, const struct machine_member *member)
+{
+    machine->members =
+        xrealloc(machine->members, (machine->member_count + 1) * sizeof *machine->members);
+    copy_member(&machine->members[machine->member_count++], member);
+    qsort(machine->members, machine->member_count, sizeof *machine->members, by_id);
+}
+
 /* A member says its name and where clients find it. */
 static int publish(struct machine *machine, const Kvdpb__Publish *request)
 {
@@ -106,7 +114,8 @@ struct machine *machine_new(uint64_t seed, const struct machine_member *members,
     machine->member_count = count;
     for (size_t i = 0; i < count; i++)
         copy_member(&machine->members[i], &members[i]);
-    qsort(machine->members, count, sizeof *machine->members, by_id);
+    if (count > 0)
+        qsort(machine->members, count, sizeof *machine->members, by_id);
     return machine;
 }
 

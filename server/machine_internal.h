@@ -18,6 +18,8 @@ static inline ProtobufCBinaryData pb_of_slice(struct slice bytes)
     return (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
 }
 
+/* For a state that is being loaded. The member is not there yet; it is copied. */
+void machine__add_member(struct machine *machine, const struct machine_member *member);
 /* One that is there belongs to a client from the moment a client activates it too. */
 void machine__raise_alarm(struct machine *machine, struct machine_alarm alarm);
 

@@ -1,0 +1,247 @@
+/* A machine saved to a checkpoint and loaded again is the same machine, and goes on alike. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/prng.h"
+#include "server/state.h"
+#include "tests/lib/machine_text.h"
+#include "tests/lib/memdisk.h"
+
+struct fixture {
+    struct memdisk *memdisk;
+    struct disk disk;
+    struct machine_text text;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = xcalloc(1, sizeof *f);
+
+    f->memdisk = memdisk_new(1);
+    f->disk = memdisk_disk(f->memdisk);
+    assert_int_equal(snapshot_prepare_dir(f->disk, "/snap", NULL), 0);
+    machine_text_init(&f->text);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    machine_text_release(&f->text);
+    memdisk_free(f->memdisk);
+    free(f);
+    return 0;
+}
+
+static struct snapshot_writer *begin(const struct fixture *f)
+{
+    struct snapshot_write_options options = {.disk = f->disk, .dir = "/snap"};
+    struct snapshot_meta meta = {
+        .index = 5, .term = 1, .configuration_index = 1, .configuration = slice_str("c")};
+    struct snapshot_writer *writer;
+
+    assert_int_equal(snapshot_writer_open(&options, &meta, &writer, NULL), 0);
+    return writer;
+}
+
+static void commit(struct snapshot_writer *writer)
+{
+    assert_int_equal(snapshot_writer_commit(writer, NULL), 0);
+    snapshot_writer_close(writer);
+}
+
+static void save(const struct fixture *f)
+{
+    struct snapshot_writer *writer = begin(f);
+
+    assert_int_equal(machine_save(f->text.machine, writer, NULL), 0);
+    commit(writer);
+}
+
+static int load(const struct fixture *f, struct machine **out, struct err *err)
+{
+    char *path = snapshot_path("/snap", 5, 1);
+    struct snapshot_reader *reader;
+    int rc;
+
+    assert_int_equal(snapshot_open(f->disk, path, &reader, NULL), 0);
+    rc = machine_load(reader, 77, out, err);
+    snapshot_close(reader);
+    free(path);
+    return rc;
+}
+
+/* Saved and loaded; from here on requests go to the copy. */
+static void restart(struct fixture *f)
+{
+    uint64_t digest = machine_digest(f->text.machine);
+    struct machine *copy;
+
+    save(f);
+    assert_int_equal(load(f, &copy, NULL), 0);
+    assert_int_equal(machine_digest(copy), digest);
+    assert_int_equal(mvcc_bytes_in_use(copy->mvcc), mvcc_bytes_in_use(f->text.machine->mvcc));
+    machine_free(f->text.machine);
+    f->text.machine = copy;
+}
+
+static void expect(struct fixture *f, const char *request, const char *answer)
+{
+    assert_string_equal(machine_text_run(&f->text, request), answer);
+}
+
+static void run(struct fixture *f, const char *request)
+{
+    (void)machine_text_run(&f->text, request);
+}
+
+static void an_empty_machine_is_the_same_again(void **state)
+{
+    struct fixture *f = *state;
+
+    restart(f);
+    expect(f, "range a", "revision 1 count 0");
+    expect(f, "put a 1", "revision 2");
+}
+
+static void keys_leases_alarms_and_members_are_the_same_again(void **state)
+{
+    struct fixture *f = *state;
+    char *before;
+
+    run(f, "grant 7 60");
+    run(f, "grant 8 10");
+    run(f, "put a 1 lease=7");
+    run(f, "put b 2 lease=8");
+    run(f, "put a 3");
+    run(f, "put c 4 lease=7");
+    run(f, "del b");
+    run(f, "put b 5 lease=7");
+    run(f, "txn [ then put x 1 then put y 2 then del a then put \\x00 zero ]");
+    run(f, "compact 5");
+    run(f, "alarm activate 1 nospace");
+    run(f, "alarm activate 2 corrupt");
+    run(f, "publish 2 second http://127.0.0.1:22");
+    before = xstrdup(machine_text_run(&f->text, "state"));
+    restart(f);
+    assert_string_equal(machine_text_run(&f->text, "state"), before);
+    free(before);
+    before = xstrdup(machine_text_run(&f->text, "leases"));
+    restart(f);
+    assert_string_equal(machine_text_run(&f->text, "leases"), before);
+    free(before);
+    run(f, "alarm deactivate 1 nospace");
+    run(f, "alarm deactivate 2 corrupt");
+    expect(f, "range b x rev=4", "etcdserver: mvcc: required revision has been compacted");
+    run(f, "revoke 7");
+    expect(f, "range a z", "revision 9 count 2\n  x=1 c8 m8 v1\n  y=2 c8 m8 v1");
+}
+
+/* Random writes; the machine and its copy stay equal through compactions and more writes. */
+static void random_machines_are_the_same_again(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seed = (uint64_t)time(NULL);
+    struct prng prng;
+    char line[200];
+
+    print_message("seed %llu\n", (unsigned long long)seed);
+    prng_seed(&prng, seed);
+    for (int i = 0; i < 3000; i++) {
+        unsigned n = (unsigned)prng_between(&prng, 0, 40);
+        int64_t now = mvcc_revision(f->text.machine->mvcc);
+        int what = (int)prng_between(&prng, 0, 99);
+
+        if (what < 60)
+            snprintf(line, sizeof line, "put k%02u v%d%s", n, i, n % 3 == 0 ? " lease=3" : "");
+        else if (what < 80)
+            snprintf(line, sizeof line, "del k%02u k%02u", n, n + 2);
+        else if (what < 90)
+            snprintf(line, sizeof line, "txn [ then put k%02u a then put k%02u b then del k%02u ]",
+                     n, n + 1, n + 2);
+        else if (what < 93)
+            snprintf(line, sizeof line, what == 92 ? "revoke 3" : "grant 3 60");
+        else if (what < 95)
+            snprintf(line, sizeof line, "compact %lld",
+                     (long long)prng_between(&prng, 1, (uint64_t)now));
+        else if (what < 97)
+            snprintf(line, sizeof line, "sweep");
+        else {
+            restart(f);
+            continue;
+        }
+        run(f, line);
+    }
+    restart(f);
+}
+
+static void large_values_and_many_leases_take_many_blocks(void **state)
+{
+    struct fixture *f = *state;
+    static char value[1500001], line[1500100];
+
+    memset(value, 'v', sizeof value - 1);
+    for (int i = 0; i < 5; i++) {
+        snprintf(line, sizeof line, "put big%d %s", i, value);
+        run(f, line);
+    }
+    for (int i = 1; i <= 20000; i++)
+        assert_int_equal(
+            leases_grant(f->text.machine->leases, i * INT64_C(1000003), 5 + i % 100, 0), 0);
+    restart(f);
+    assert_int_equal(leases_count(f->text.machine->leases), 20000);
+}
+
+/* A file whose checksums are all right and whose content is not: somebody made it. */
+static void refuse(void **state, const char *what, uint8_t kind, struct slice payload,
+                   uint32_t items)
+{
+    struct fixture *f = *state;
+    struct snapshot_writer *writer = begin(f);
+    struct err err = ERR_INIT;
+    struct machine *machine;
+
+    assert_int_equal(snapshot_writer_add(writer, kind, payload, items, NULL), 0);
+    commit(writer);
+    assert_true(load(f, &machine, &err) < 0);
+    assert_non_null(strstr(err.text, what));
+}
+
+static void content_that_makes_no_sense_is_refused(void **state)
+{
+    /* deletion at revision 2, sub 0, key "a"; then the same again */
+    static const uint8_t twice[] = {1, 2, 0, 1, 'a', 1, 0, 0, 1, 'a'};
+    static const uint8_t cut[] = {0, 2, 0, 200, 'a'};
+    static const uint8_t no_key[] = {1, 2, 0, 0};
+    static const uint8_t garbage[] = {0x0b, 0xff, 0xff};
+
+    refuse(state, "contradicts those before", STATE_CHANGES, slice_of(twice, sizeof twice), 2);
+    refuse(state, "can not be decoded", STATE_CHANGES, slice_of(cut, sizeof cut), 1);
+    refuse(state, "contradicts", STATE_CHANGES, slice_of(no_key, sizeof no_key), 1);
+    refuse(state, "left over", STATE_CHANGES, slice_of(twice, sizeof twice), 1);
+    refuse(state, "can not be decoded", STATE_SMALL, slice_of(garbage, sizeof garbage), 1);
+    refuse(state, "newer one", 9, slice_of(garbage, 0), 1);
+    refuse(state, "missing", STATE_CHANGES, slice_of(twice, 5), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        T(an_empty_machine_is_the_same_again),
+        T(keys_leases_alarms_and_members_are_the_same_again),
+        T(random_machines_are_the_same_again),
+        T(large_values_and_many_leases_take_many_blocks),
+        T(content_that_makes_no_sense_is_refused),
+#undef T
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
