@@ -60,41 +60,56 @@ static bool is_ascending(const struct mvcc *mvcc, const struct mvcc_change *chan
            (change->kv.mod_revision == last && mvcc->pass_sub > 0 && change->sub >= mvcc->pass_sub);
 }
 
-/* A put carries what follows from the key's puts before it, where they are still there. */
-static bool fits(const struct record *old, const struct mvcc_change *change)
+static bool is_possible(const struct mvcc_change *change)
 {
     const struct mvcc_kv *kv = &change->kv;
 
     if (kv->key.len == 0 || kv->key.len > UINT32_MAX || kv->value.len > RECORD_VALUE_MAX)
         return false;
-    if (change->is_tombstone)
-        return true;
-    if (kv->create_revision <= 0 || kv->create_revision > kv->mod_revision || kv->version <= 0)
-        return false;
-    if (old == NULL)
+    return change->is_tombstone ||
+           (kv->create_revision > 0 && kv->create_revision <= kv->mod_revision && kv->version > 0);
+}
+
+/* A put carries what follows from the key's change before it, where that is still there. */
+static bool follows(const struct record *old, const struct mvcc_change *change)
+{
+    const struct mvcc_kv *kv = &change->kv;
+
+    if (old == NULL || change->is_tombstone)
         return true;
     if (record__is_tombstone(old))
         return kv->version == 1 && kv->create_revision == kv->mod_revision;
     return kv->version == old->version + 1 && kv->create_revision == old->create;
 }
 
-int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change)
+static struct record *make_record(struct mvcc *mvcc, const struct mvcc_change *change)
 {
     const struct mvcc_kv *kv = &change->kv;
     struct record *record;
 
-    if (!is_ascending(mvcc, change) || !fits(keyindex__get(&mvcc->index, kv->key), change))
+    if (change->is_tombstone)
+        return record__tombstone(&mvcc->heap, kv->mod_revision, change->sub, kv->key);
+    record = record__put(&mvcc->heap, kv->mod_revision, change->sub, kv->key, kv->value, kv->lease);
+    record->create = kv->create_revision;
+    record->version = kv->version;
+    return record;
+}
+
+int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change)
+{
+    struct record *record, *old;
+
+    if (!is_ascending(mvcc, change) || !is_possible(change))
         return KV_ECORRUPT;
-    if (change->is_tombstone) {
-        record = record__tombstone(&mvcc->heap, kv->mod_revision, change->sub, kv->key);
-    } else {
-        record =
-            record__put(&mvcc->heap, kv->mod_revision, change->sub, kv->key, kv->value, kv->lease);
-        record->create = kv->create_revision;
-        record->version = kv->version;
+    record = make_record(mvcc, change);
+    old = keyindex__put(&mvcc->index, record); /* a search costs more than all the rest */
+    if (!follows(old, change)) {
+        (void)keyindex__put(&mvcc->index, old); /* as it was */
+        record__free(&mvcc->heap, record);
+        return KV_ECORRUPT;
     }
-    mvcc__chain(mvcc, record, keyindex__put(&mvcc->index, record));
-    mvcc->revision = kv->mod_revision;
+    mvcc__chain(mvcc, record, old);
+    mvcc->revision = change->kv.mod_revision;
     mvcc->pass_sub = change->sub + 1;
     return 0;
 }
