@@ -51,6 +51,17 @@ static int validate_vote(const struct peer *from, const struct raft_request_vote
     return 0;
 }
 
+static int validate_install(const struct wire_install *install, struct err *err)
+{
+    if (install->term == 0 || install->term > NUMBER_MAX || install->index == 0 ||
+        install->index_term == 0 ||
+        !position_ok(install->index, install->index_term, install->term))
+        return bad(err, "install: impossible position");
+    if (install->configuration_index == 0 || install->configuration_index > install->index)
+        return bad(err, "install: impossible configuration");
+    return 0;
+}
+
 static int validate_ours(const struct wire_message *message, struct err *err)
 {
     const struct wire_commit *commit = &message->commit;
@@ -98,6 +109,8 @@ int guard_validate(const struct replica *r, const struct peer *from,
         if (message->vote_result.term == 0 || message->vote_result.term > NUMBER_MAX)
             return bad(err, "vote result: impossible term");
         return 0;
+    case WIRE_INSTALL:
+        return validate_install(&message->install, err);
     case WIRE_TIMEOUT_NOW:
         if (now->term == 0 || now->term > NUMBER_MAX || now->last_log_index == 0 ||
             !position_ok(now->last_log_index, now->last_log_term, now->term))
@@ -192,24 +205,57 @@ static void skip_committed(const struct replica *r, struct wire_append *append)
     append->entries += skip; /* the frame's release goes by the original */
     append->count -= (unsigned)skip;
     append->prev_index = commit;
-    append->prev_term = wal_term(r->wal, commit);
+    append->prev_term = log_term(r, commit);
+}
+
+/* G3: libraft would treat our leader state as a follower's. Two leaders of one term can not be:
+ * somebody's hard state is damaged. */
+static bool second_leader(struct replica *r, uint64_t term)
+{
+    if (!guard_on(r, 3) || term != raft_current_term(&r->raft) ||
+        raft_state(&r->raft) != RAFT_LEADER)
+        return false;
+    replica__fatal(r, KV_ECORRUPT,
+                   "two leaders in term %" PRIu64
+                   ": a member has lost its vote; check the members' disks",
+                   term);
+    return true;
 }
 
 bool guard_append(struct replica *r, struct wire_append *append)
 {
-    /* G3: libraft would treat our leader state as a follower's. Two leaders of one term can not be:
-     * somebody's hard state is damaged. */
-    if (guard_on(r, 3) && append->term == raft_current_term(&r->raft) &&
-        raft_state(&r->raft) == RAFT_LEADER) {
-        replica__fatal(r, KV_ECORRUPT,
-                       "two leaders in term %" PRIu64
-                       ": a member has lost its vote; check the members' disks",
-                       append->term);
+    if (second_leader(r, append->term))
         return false;
-    }
     if (guard_on(r, 6))
         skip_committed(r, append);
     return true;
+}
+
+/* A second one during an install would leak; and what is not here can not be installed. What is
+ * committed here already is only to be acknowledged. */
+bool guard_install(struct replica *r, const struct wire_install *install)
+{
+    if (second_leader(r, install->term) || r->raft.snapshot.installing)
+        return false;
+    return install->term < raft_current_term(&r->raft) ||
+           install->index <= raft_commit_index(&r->raft) ||
+           (r->env.has_snapshot != NULL &&
+            r->env.has_snapshot(r->env.ctx, install->index, install->index_term));
+}
+
+/* An install may have overtaken it while it was written, or a newer one; libraft would break. */
+bool guard_snapshot(const struct replica *r, const struct replica_snapshot *snapshot)
+{
+    const struct raft *raft = &r->raft;
+
+    if (!guard_on(r, 10))
+        return true;
+    return !raft->snapshot.installing && snapshot->index > raft->trail.snapshot.index &&
+           snapshot->index > raft->trail.offset && snapshot->index <= raft->commit_index &&
+           snapshot->configuration_index <= raft->configuration_committed_index &&
+           (raft->configuration_uncommitted_index == 0 ||
+            raft->configuration_uncommitted_index > snapshot->index) &&
+           log_term(r, snapshot->index) == snapshot->term;
 }
 
 static void commit_configuration(struct replica *r)
@@ -237,8 +283,7 @@ unsigned guard_piece(struct replica *r, const struct wire_append *append)
         }
     }
     if (append->count > 0 && append->entries[0].type == RAFT_CHANGE && uncommitted != 0 &&
-        uncommitted <= append->prev_index &&
-        wal_term(r->wal, append->prev_index) == append->prev_term)
+        uncommitted <= append->prev_index && log_term(r, append->prev_index) == append->prev_term)
         commit_configuration(r);
     return count;
 }
@@ -317,8 +362,9 @@ void guard_reply(const struct replica *r, const struct raft_event *cause, struct
     if (cause->type != RAFT_RECEIVE)
         return;
     /* G1: "rejected" is the previous index, 0 perhaps, and last_log_index was never written. */
-    if (guard_on(r, 1) && out->type == WIRE_APPEND_RESULT && in->type == RAFT_APPEND_ENTRIES &&
-        in->append_entries.term < term)
+    if (guard_on(r, 1) && out->type == WIRE_APPEND_RESULT &&
+        ((in->type == RAFT_APPEND_ENTRIES && in->append_entries.term < term) ||
+         (in->type == RAFT_INSTALL_SNAPSHOT && in->install_snapshot.term < term)))
         out->append_result.last_log_index = 0;
     /* G12: it echoes the term asked for; the asker would never learn ours. */
     if (guard_on(r, 12) && out->type == WIRE_VOTE_RESULT && in->type == RAFT_REQUEST_VOTE &&

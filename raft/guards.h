@@ -12,14 +12,15 @@
  *   G7  a stale rejection at the match index
  *   G8  a configuration change is submitted alone, one at a time
  *   G9  a learner is promoted when its log is there, not by libraft's rounds
+ *   G10 a checkpoint that was overtaken while it was written
+ *   G11 a checkpoint is ordered again and again while it is on its way
  *   G12 a refused pre-vote hides our higher term
  *   G13 a late vote result reads another union member
  *   G14 a candidate that hears nothing raises its term for ever
  *   G15 a transfer to a member that is behind is lost
  *   G17 numbers in a peer's frame that make no sense
  *
- * G16 (frames of an older connection) is kept by raft/peers.h; G10 and G11 come with checkpoints:
- * no snapshot is taken, sent or accepted yet. */
+ * G16 (frames of an older connection) is kept by raft/peers.h. */
 #ifndef KVD_RAFT_GUARDS_H
 #define KVD_RAFT_GUARDS_H
 
@@ -44,6 +45,10 @@ void guard_timeout(struct replica *r);
 bool guard_append(struct replica *r, struct wire_append *append);
 /* G5: how many entries from *append on may go into one message; before the piece is delivered. */
 unsigned guard_piece(struct replica *r, const struct wire_append *append);
+/* G3: before InstallSnapshot is delivered. False: do not deliver. */
+bool guard_install(struct replica *r, const struct wire_install *install);
+/* G10: may our own checkpoint be told to libraft? */
+bool guard_snapshot(const struct replica *r, const struct replica_snapshot *snapshot);
 /* G1, G7, G13: before another message is delivered; may rewrite it. False: do not deliver. */
 bool guard_receive(const struct replica *r, const struct peer *from, struct raft_message *message);
 /* G4: around a RequestVote. */

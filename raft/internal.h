@@ -11,6 +11,7 @@
  *   read.c     read index rounds
  *   ask.c      questions to the leader that are not about the log
  *   transfer.c handing leadership over
+ *   snapshot.c checkpoints: taken, ordered, installed
  *   wire.c     frames to bytes and back */
 #ifndef KVD_RAFT_INTERNAL_H
 #define KVD_RAFT_INTERNAL_H
@@ -54,10 +55,11 @@ struct peer {
     uint64_t id;
     bool connected;
     /* Leader: */
-    uint64_t next, end;   /* entries [next, end) were ordered by libraft and are not sent yet */
-    uint64_t sent_high;   /* highest index sent in this term: no success can be beyond it (G1) */
-    uint64_t commit_sent; /* highest commit index told in this term */
-    uint64_t probe_acked; /* newest read round confirmed */
+    uint64_t next, end;    /* entries [next, end) were ordered by libraft and are not sent yet */
+    uint64_t sent_high;    /* highest index sent in this term: no success can be beyond it (G1) */
+    uint64_t commit_sent;  /* highest commit index told in this term */
+    bool snapshot_ordered; /* env.send_snapshot was called and has not ended (G11) */
+    uint64_t probe_acked;  /* newest read round confirmed */
     /* A follower asks for a read index with (session, seq). While one request is in the round
      * under way, a newer one waits for the next: its answer must come from a round that began
      * after it. */
@@ -120,9 +122,13 @@ struct replica {
     size_t append_bytes; /* sum over the ring */
     uint64_t stored;     /* entries up to here can be read back from the wal */
     uint64_t applied;
-    struct wal_hard_state hard_state; /* newest queued */
-    uint64_t hard_state_seq;          /* its record */
-    uint64_t queued_seq;              /* newest record */
+    /* The newest checkpoint, taken or installed; the wal may end or begin right behind it. */
+    uint64_t snapshot_index, snapshot_term;
+    uint64_t reserve_bytes;
+    struct raft_snapshot_metadata installing; /* in the step under way; index 0: none */
+    struct wal_hard_state hard_state;         /* newest queued */
+    uint64_t hard_state_seq;                  /* its record */
+    uint64_t queued_seq;                      /* newest record */
     uint64_t durable_seq;
     bool wal_dirty; /* records were queued since the last env.flush_wal */
 
@@ -217,6 +223,12 @@ typedef int (*log_visit)(void *ctx, const struct wal_entry *entry);
 int log_read(struct replica *r, uint64_t index, uint64_t last, size_t bytes_max, log_visit visit,
              void *ctx);
 void log_apply_slice(struct replica *r);
+/* Term of an entry that is in the log, or the last one in the newest checkpoint; 0: neither. */
+uint64_t log_term(const struct replica *r, uint64_t index);
+/* All entries are gone, the next one is index + 1. */
+void log_restart(struct replica *r, uint64_t index, uint64_t term);
+/* The newest checkpoint is one of entries that are in the log. */
+void log_checkpointed(struct replica *r, uint64_t index, uint64_t term);
 /* How long the oldest append has been waiting for the disk; 0: none is. */
 uint64_t log_waiting_ms(const struct replica *r);
 
@@ -255,6 +267,20 @@ void read_on_probe(struct replica *r, struct peer *from, const struct wire_round
 void read_on_probe_ack(struct replica *r, struct peer *from, const struct wire_round *ack);
 void read_on_ask(struct replica *r, struct peer *from, const struct wire_read *ask);
 void read_on_answer(struct replica *r, struct peer *from, const struct wire_read *answer);
+
+/* What was sent may have been applied in a range of the log that this member has skipped. */
+void propose_skipped(struct replica *r);
+
+/* ---- snapshot.c ---- */
+
+/* Executes UPDATE_SNAPSHOT, and what must follow it as a step of its own. */
+void snapshot_install(struct replica *r, const struct raft_update *update);
+void snapshot_installed_event(struct replica *r, struct raft_event *event);
+/* RAFT_INSTALL_SNAPSHOT out, and in. */
+void snapshot_order(struct replica *r, struct peer *peer, uint64_t index);
+void snapshot_receive(struct replica *r, struct peer *from, const struct wire_install *install);
+/* Decodes after checking; the memory is the caller's. KV_ECORRUPT with text. */
+int snapshot_configuration(struct slice bytes, struct raft_configuration *out, struct err *err);
 
 /* ---- ask.c ---- */
 

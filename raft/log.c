@@ -61,6 +61,30 @@ static void log_cut(struct replica *r, uint64_t index)
     r->append_key.last = 0;
 }
 
+uint64_t log_term(const struct replica *r, uint64_t index)
+{
+    if (index != 0 && index == r->snapshot_index)
+        return r->snapshot_term;
+    return wal_term(r->wal, index);
+}
+
+void log_restart(struct replica *r, uint64_t index, uint64_t term)
+{
+    log_cut(r, 1);
+    /* The old log may still be there after a crash: then the checkpoint, which is durable, says
+     * that it does not count. */
+    r->queued_seq = wal_reset(r->wal);
+    r->wal_dirty = true;
+    r->stored = r->applied = index;
+    log_checkpointed(r, index, term);
+}
+
+void log_checkpointed(struct replica *r, uint64_t index, uint64_t term)
+{
+    r->snapshot_index = index;
+    r->snapshot_term = term;
+}
+
 void log_append(struct replica *r, uint64_t index, const struct raft_entry *entries, unsigned n)
 {
     struct append append = {.first = index, .last = index + n - 1, .since_ms = r->now};

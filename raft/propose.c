@@ -20,6 +20,9 @@
  * command; or applied another log there, but then the leader of S lost that place to a later one,
  * and e' with it. Either way there are no two.
  *
+ * A member that installs a checkpoint skips entries, and with them the knowledge whether they held
+ * e: it gives up all that it has sent (propose_skipped), for their owners to find out.
+ *
  * So a command with term 0 has provably never left; any other may be in a log, whatever happens. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -89,6 +92,12 @@ void replica_forget(struct replica *r, struct replica_proposal *proposal)
     proposal->queued = false;
     list_remove(&proposal->link);
     r->pending--;
+}
+
+void propose_skipped(struct replica *r)
+{
+    LIST_EACH_SAFE (node, &r->sent)
+        replica_forget(r, proposal_of(node));
 }
 
 /* ---- what goes next ---- */

@@ -102,7 +102,7 @@ static void receive_commit(struct replica *r, const struct peer *from,
 
     if (commit->term != raft_current_term(&r->raft) || r->leader != from->id ||
         commit->index <= raft_commit_index(&r->raft) ||
-        wal_term(r->wal, commit->index) != commit->index_term)
+        log_term(r, commit->index) != commit->index_term)
         return;
     r->heard_ms = r->now;
     r->mute = true;
@@ -179,7 +179,8 @@ void replica__receive(struct replica *r, struct peer *from, const struct wire_me
         ask_on_answer(r, &in->ask);
         return;
     case WIRE_INSTALL:
-        return; /* does not decode */
+        snapshot_receive(r, from, &in->install);
+        return;
     }
     receive_message(r, from, &message);
 }

@@ -10,7 +10,12 @@
 #include "raft/guards.h"
 #include "raft/internal.h"
 
-enum { HEARTBEAT_MS = 100, ELECTION_MS = 1000, CACHE_BYTES = 4 << 20 };
+enum {
+    HEARTBEAT_MS = 100,
+    ELECTION_MS = 1000,
+    CACHE_BYTES = 4 << 20,
+    RESERVE_BYTES = 64 << 20,
+};
 
 /* ---- small questions ---- */
 
@@ -121,6 +126,7 @@ static void replica_init(struct replica *r, const struct replica_options *option
     r->heartbeat_ms = options->heartbeat_ms == 0 ? HEARTBEAT_MS : options->heartbeat_ms;
     r->election_ms = options->election_ms == 0 ? ELECTION_MS : options->election_ms;
     r->guards_off = options->guards_off;
+    r->reserve_bytes = options->reserve_bytes == 0 ? RESERVE_BYTES : options->reserve_bytes;
     prng_seed(&r->prng, options->seed);
     event_begin(r);
     /* Differs from earlier lives even if the seed does not. */
@@ -252,6 +258,8 @@ void replica_on_peer(struct replica *r, uint64_t id, bool up)
     peer = replica__add_peer(r, id);
     peer->connected = up;
     peer->next = peer->end = 0;
+    if (!up)
+        peer->snapshot_ordered = false; /* who carries it knows of that too */
     if (up && r->leader == id) {
         /* What was on its way may be lost. */
         propose_retry(r);
@@ -324,6 +332,8 @@ void replica_status(const struct replica *r, struct replica_status *out)
         .stored_index = r->stored,
         .commit_index = raft_commit_index(&r->raft),
         .applied_index = r->applied,
+        .snapshot_index = r->snapshot_index,
+        .first_index = wal_first_index(r->wal),
         .pending = r->pending,
         .cache_bytes = r->cache.bytes,
         .elections = r->elections,

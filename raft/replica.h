@@ -33,6 +33,13 @@ struct replica_entry {
                               raft's own (barrier, configuration) */
 };
 
+/* A state of the state machine and its place in the log. */
+struct replica_snapshot {
+    uint64_t index, term;
+    uint64_t configuration_index;
+    struct slice configuration; /* as the log has it; of checkpoints from disk or peers untrusted */
+};
+
 struct replica_env {
     void *ctx;
     /* Monotonic milliseconds, well above zero, never backwards. */
@@ -60,6 +67,14 @@ struct replica_env {
      */
     void (*on_ask)(void *ctx, uint64_t from, uint64_t session, struct slice questions);
     void (*on_answer)(void *ctx, struct slice answers);
+    /* Leader: that member needs entries that are dropped; send it a checkpoint at or above index,
+     * by another way than frames, and say replica_snapshot_held() when it has it there, verified
+     * and durable, or replica_snapshot_failed(). Once until then (guard G11). */
+    void (*send_snapshot)(void *ctx, uint64_t to, uint64_t index);
+    /* Follower: is that checkpoint here, durable, and ready to become the state machine's state? */
+    bool (*has_snapshot)(void *ctx, uint64_t index, uint64_t term);
+    /* It was, and now the state machine is that state; entries before it are never applied here. */
+    void (*install)(void *ctx, uint64_t index, uint64_t term);
     /* The member must stop now: its state may be wrong from here on. Called once; every later call
      * into the replica does nothing. */
     void (*fatal)(void *ctx, const struct err *err);
@@ -76,10 +91,16 @@ struct replica_options {
     uint32_t heartbeat_ms; /* 0: 100 */
     uint32_t election_ms;  /* 0: 1000 */
     size_t cache_bytes;    /* recent entries kept in memory; 0: 4 MiB */
-    unsigned guards_off;   /* tests only: bit n switches guard Gn off (raft/guards.h) */
+    /* What the state machine holds already; NULL: it is new. Durable, as everything else that the
+     * log does not have any more must be. */
+    const struct replica_snapshot *snapshot;
+    uint64_t reserve_bytes; /* log kept behind a checkpoint for members that lag; 0: 64 MiB */
+    unsigned guards_off;    /* tests only: bit n switches guard Gn off (raft/guards.h) */
 };
 
-/* Starts from the wal: a new one gets the first hard state and the configuration entry (and is
+/* Starts from the wal and the snapshot: entries behind it are applied once they are known to be
+ * committed. KV_ECORRUPT: they do not fit together, or one of them is damaged. A new wal without a
+ * snapshot gets the first hard state and the configuration entry (and is
  * flushed in place). Effects fire from inside. */
 int replica_open(const struct replica_options *options, struct replica **out, struct err *err);
 /* Accepts NULL. Proposals and reads not done are dropped without callback. */
@@ -162,6 +183,22 @@ void replica_answer(struct replica *replica, uint64_t to, uint64_t session, stru
  * Success is seen by env.on_role; given up after an election timeout. */
 int replica_transfer(struct replica *replica, uint64_t target);
 
+/* ---- checkpoints ---- */
+
+/* What a checkpoint of the state machine as it is now stands for. False: it can not be taken now,
+ * because our own disk has not all that is applied, or a configuration is committed that is not
+ * applied yet. The configuration is valid until the next call into the replica. */
+bool replica_checkpoint_begin(const struct replica *replica, struct replica_snapshot *out);
+/* It is durable. Entries before it are dropped, but for the reserve and for those from keep_from on
+ * (0: no wish). May come late or out of order; then it changes nothing (guard G10). */
+void replica_checkpoint_done(struct replica *replica, const struct replica_snapshot *snapshot,
+                             uint64_t keep_from);
+/* Leader: the member has that checkpoint now, and will be told to install it. */
+void replica_snapshot_held(struct replica *replica, uint64_t peer,
+                           const struct replica_snapshot *snapshot);
+/* It did not get there; it will be ordered again if still needed. */
+void replica_snapshot_failed(struct replica *replica, uint64_t peer);
+
 /* ---- questions ---- */
 
 struct replica_status {
@@ -173,9 +210,11 @@ struct replica_status {
     uint64_t stored_index;
     uint64_t commit_index;
     uint64_t applied_index;
-    uint64_t pending;     /* proposals under way here */
-    uint64_t cache_bytes; /* of entries in memory */
-    uint64_t elections;   /* leader changes seen */
+    uint64_t snapshot_index; /* newest checkpoint that the log starts from; 0: none */
+    uint64_t first_index;    /* oldest entry in the log; 0: it is empty */
+    uint64_t pending;        /* proposals under way here */
+    uint64_t cache_bytes;    /* of entries in memory */
+    uint64_t elections;      /* leader changes seen */
 };
 
 void replica_status(const struct replica *replica, struct replica_status *out);

@@ -118,7 +118,7 @@ static uint64_t fill_append(struct replica *r, uint64_t next, uint64_t end)
     uint64_t commit = raft_commit_index(&r->raft);
     struct wire_append append = {.term = raft_current_term(&r->raft),
                                  .prev_index = next - 1,
-                                 .prev_term = wal_term(r->wal, next - 1),
+                                 .prev_term = log_term(r, next - 1),
                                  .lead_index = r->lead_index};
     struct frame_fill fill = {.r = r, .left = APPEND_FRAME_SIZE};
     uint64_t last;
@@ -145,6 +145,9 @@ static uint64_t fill_append(struct replica *r, uint64_t next, uint64_t end)
 
 void send_stream(struct replica *r, struct peer *peer)
 {
+    /* Dropped while it waited: its next answer will make libraft think of something else. */
+    if (peer->next < peer->end && peer->next < wal_first_index(r->wal))
+        peer->next = peer->end = 0;
     while (!r->failed && peer->next < peer->end) {
         uint64_t last;
 
@@ -233,7 +236,7 @@ void send_message(struct replica *r, const struct raft_event *cause,
         out.timeout_now = message->timeout_now;
         break;
     case RAFT_INSTALL_SNAPSHOT:
-        replica__fatal(r, KV_EINVAL, "libraft wants to send a snapshot, and there are none");
+        snapshot_order(r, peer, message->install_snapshot.last_index);
         return;
     }
     guard_reply(r, cause, &out);
@@ -261,7 +264,7 @@ void send_commits(struct replica *r)
         peer->commit_sent = match;
         message.commit.term = raft_current_term(&r->raft);
         message.commit.index = match;
-        message.commit.index_term = wal_term(r->wal, match);
+        message.commit.index_term = log_term(r, match);
         send_frame(r, peer->id, &message);
     }
 }
@@ -274,6 +277,7 @@ void send_lead_changed(struct replica *r)
         peer->next = peer->end = 0;
         peer->sent_high = 0;
         peer->commit_sent = 0;
+        peer->snapshot_ordered = false;
     }
     r->append_key.last = 0;
 }

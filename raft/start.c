@@ -1,10 +1,9 @@
-/* Before the first step: what the wal holds becomes the START event. Everything read here comes
- * from disk and is checked as if it came from a stranger; a log that makes no sense is refused, not
- * asserted.
+/* Before the first step: what the wal holds, behind the checkpoint if there is one, becomes the
+ * START event. Everything read here comes from disk and is checked as if it came from a stranger; a
+ * log that makes no sense is refused, not asserted.
  *
- * There are no checkpoints yet, so a log begins at entry 1, the configuration every initial member
- * wrote by itself, identical on all. A checkpoint would add START's metadata here and a first index
- * above 1. */
+ * Without a checkpoint a log begins at entry 1, the configuration every initial member wrote by
+ * itself, identical on all. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -16,10 +15,13 @@ enum { READ_SLICE = 1 << 20 };
 
 struct loading {
     struct replica *r;
+    const struct replica_snapshot *snapshot; /* NULL: none */
+    uint64_t covered;                        /* its index: entries up to there are not looked at */
+    uint64_t first;                          /* index of entries[0] */
     struct raft_entry *entries; /* as START takes them; only configurations keep their payload */
     uint64_t count;
-    uint64_t last_change; /* position of the newest configuration in entries */
-    uint64_t term;        /* of the newest entry read */
+    const struct raft_entry *last_change; /* the newest configuration in entries; NULL: none */
+    uint64_t term;                        /* of the newest entry read */
     struct err *err;
 };
 
@@ -42,7 +44,7 @@ static int load_change(struct loading *loading, const struct wal_entry *from,
     ASSERT(entry->buf.base != NULL);
     memcpy(entry->buf.base, from->data.data, from->data.len);
     entry->batch = entry->buf.base;
-    loading->last_change = from->index - 1;
+    loading->last_change = entry;
     return 0;
 }
 
@@ -51,7 +53,7 @@ static int on_load_entry(void *ctx, const struct wal_entry *from)
     struct loading *loading = ctx;
     struct raft_entry *entry = &loading->entries[loading->count];
 
-    if (from->index != loading->count + 1)
+    if (from->index != loading->first + loading->count)
         return bad_log(loading->err, from->index, "is not where it belongs");
     if (from->type < RAFT_COMMAND || from->type > RAFT_CHANGE)
         return bad_log(loading->err, from->index, "has an unknown type");
@@ -66,19 +68,46 @@ static int on_load_entry(void *ctx, const struct wal_entry *from)
     return from->type == RAFT_CHANGE ? load_change(loading, from, entry) : 0;
 }
 
+/* Entries that the checkpoint covers count by their terms alone: they may be sent to members that
+ * lag, and what they did is in the state, their configurations too. */
+static int skip_covered(struct loading *loading)
+{
+    struct wal *wal = loading->r->wal;
+
+    for (uint64_t i = loading->first; i <= MIN(loading->covered, wal_last_index(wal)); i++) {
+        struct raft_entry *entry = &loading->entries[loading->count++];
+
+        entry->term = wal_term(wal, i);
+        entry->type = RAFT_COMMAND;
+        if (entry->term < loading->term || entry->term == 0)
+            return bad_log(loading->err, i, "has a lower term than the one before it");
+        loading->term = entry->term;
+    }
+    return 0;
+}
+
 static int load_entries(struct loading *loading)
 {
     struct wal *wal = loading->r->wal;
     uint64_t last = wal_last_index(wal);
-    int rc = 0;
+    int rc;
 
-    if (wal_first_index(wal) != 1)
-        return bad_log(loading->err, wal_first_index(wal), "is the first one there");
-    if (last > UINT32_MAX)
+    loading->first = last == 0 ? loading->covered + 1 : wal_first_index(wal);
+    if (loading->first > loading->covered + 1)
+        return err_set(loading->err, KV_ECORRUPT,
+                       "the log begins at entry %" PRIu64
+                       ", but the newest checkpoint that can be read ends at %" PRIu64
+                       ": entries between are missing; set the data directory aside and let the "
+                       "member rejoin from the others",
+                       loading->first, loading->covered);
+    if (last != 0 && last - loading->first >= UINT32_MAX)
         return err_set(loading->err, KV_ETOOBIG, "log of %" PRIu64 " entries", last);
-    loading->entries = xcalloc(last, sizeof(*loading->entries));
-    while (rc == 0 && loading->count < last)
-        rc = wal_read(wal, loading->count + 1, READ_SLICE, on_load_entry, loading, loading->err);
+    loading->entries =
+        xcalloc(last == 0 ? 1 : last - loading->first + 1, sizeof(*loading->entries));
+    rc = skip_covered(loading);
+    while (rc == 0 && loading->first + loading->count <= last)
+        rc = wal_read(wal, loading->first + loading->count, READ_SLICE, on_load_entry, loading,
+                      loading->err);
     if (rc == 0 && loading->term > wal_hard_state(wal).term)
         rc = bad_log(loading->err, last, "has a higher term than this member ever saw");
     return rc;
@@ -154,17 +183,61 @@ static int bootstrap(struct replica *r, const struct replica_options *options, s
     return flush(r, seq, err);
 }
 
+/* ---- the checkpoint ---- */
+
+/* A log that ends before the checkpoint, or has another entry where that ends, is one that the
+ * checkpoint has replaced: it was received, and the crash came before the log was emptied. What
+ * such a log has beyond is of a branch that lost. */
+static int drop_replaced_log(struct loading *loading)
+{
+    const struct replica_snapshot *snapshot = loading->snapshot;
+    struct replica *r = loading->r;
+    uint64_t first = wal_first_index(r->wal), last = wal_last_index(r->wal);
+
+    if (last == 0 || first > snapshot->index + 1)
+        return 0; /* nothing there, or a hole: see load_entries() */
+    if (last >= snapshot->index &&
+        (first == snapshot->index + 1 || wal_term(r->wal, snapshot->index) == snapshot->term))
+        return 0;
+    return flush(r, wal_reset(r->wal), loading->err);
+}
+
+static int check_snapshot(const struct replica_snapshot *snapshot, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    if (snapshot->index == 0 || snapshot->term == 0 || snapshot->configuration_index == 0 ||
+        snapshot->configuration_index > snapshot->index)
+        return err_set(err, KV_ECORRUPT, "checkpoint: index and term make no sense");
+    if (wire_check_configuration(snapshot->configuration, &why) != 0)
+        return err_set(err, KV_ECORRUPT, "checkpoint at entry %" PRIu64 ": %s", snapshot->index,
+                       why.text);
+    return 0;
+}
+
 /* ---- START ---- */
+
+static int newest_configuration(const struct loading *loading, struct raft_configuration *out)
+{
+    if (loading->last_change == NULL)
+        return snapshot_configuration(loading->snapshot->configuration, out, loading->err);
+    if (raft_configuration_decode(&loading->last_change->buf, out) != 0)
+        return err_set(loading->err, KV_ECORRUPT, "the newest configuration can not be decoded");
+    return 0;
+}
 
 static int decide_hard_state(struct replica *r, const struct loading *loading, struct err *err)
 {
-    const struct raft_entry *change = &loading->entries[loading->last_change];
-    struct wal_hard_state now = wal_hard_state(r->wal), state;
+    struct wal_hard_state now = wal_hard_state(r->wal), state = now;
     struct raft_configuration configuration;
+    int rc = newest_configuration(loading, &configuration);
 
-    if (raft_configuration_decode(&change->buf, &configuration) != 0)
-        return bad_log(err, loading->last_change + 1, "is no configuration");
-    state = guard_start(r, now, &configuration);
+    if (rc != 0)
+        return rc;
+    /* A checkpoint may have come before word of its term did. */
+    if (loading->snapshot != NULL && loading->snapshot->term > state.term)
+        state = (struct wal_hard_state){.term = loading->snapshot->term};
+    state = guard_start(r, state, &configuration);
     raft_configuration_close(&configuration);
     r->hard_state = state;
     if (state.term == now.term && state.voted_for == now.voted_for)
@@ -175,14 +248,28 @@ static int decide_hard_state(struct replica *r, const struct loading *loading, s
 
 static int start(struct replica *r, struct loading *loading, struct err *err)
 {
+    const struct replica_snapshot *snapshot = loading->snapshot;
+    struct raft_snapshot_metadata metadata = {0};
     struct raft_event event = {.type = RAFT_START,
                                .start = {.term = r->hard_state.term,
                                          .voted_for = r->hard_state.voted_for,
-                                         .start_index = 1,
+                                         .start_index = loading->first,
                                          .entries = loading->entries,
                                          .n_entries = (unsigned)loading->count}};
+    int rc;
 
-    r->stored = loading->count;
+    if (snapshot != NULL) {
+        metadata.index = snapshot->index;
+        metadata.term = snapshot->term;
+        metadata.configuration_index = snapshot->configuration_index;
+        rc = snapshot_configuration(snapshot->configuration, &metadata.configuration, err);
+        if (rc != 0)
+            return rc;
+        event.start.metadata = &metadata; /* its configuration's memory passes */
+        r->applied = snapshot->index;
+        log_checkpointed(r, snapshot->index, snapshot->term);
+    }
+    r->stored = MAX(loading->first + loading->count - 1, r->applied);
     if (replica__step(r, &event) != 0) {
         loading->count = 0; /* libraft has freed the payloads */
         return err_set(err, KV_ECORRUPT, "raft does not start from this log");
@@ -194,11 +281,17 @@ static int start(struct replica *r, struct loading *loading, struct err *err)
 
 int replica__load(struct replica *r, const struct replica_options *options, struct err *err)
 {
-    struct loading loading = {.r = r, .err = err};
+    struct loading loading = {.r = r, .snapshot = options->snapshot, .err = err};
     int rc = 0;
 
-    if (wal_last_index(r->wal) == 0)
+    if (loading.snapshot != NULL) {
+        loading.covered = loading.snapshot->index;
+        rc = check_snapshot(loading.snapshot, err);
+        if (rc == 0)
+            rc = drop_replaced_log(&loading);
+    } else if (wal_last_index(r->wal) == 0) {
         rc = bootstrap(r, options, err);
+    }
     if (rc == 0)
         rc = load_entries(&loading);
     if (rc == 0)

@@ -88,10 +88,8 @@ static void execute(struct replica *r, const struct raft_event *event,
 {
     if (update->flags & UPDATE_HARD_STATE)
         log_hard_state(r);
-    if (update->flags & UPDATE_SNAPSHOT) {
-        replica__fatal(r, KV_EINVAL, "libraft wants to install a snapshot, and there are none");
-        return;
-    }
+    if (update->flags & UPDATE_SNAPSHOT)
+        snapshot_install(r, update);
     if (update->flags & UPDATE_ENTRIES) {
         log_append(r, update->entries.index, update->entries.batch, update->entries.n);
         note_members(r);
@@ -111,6 +109,8 @@ static const char *event_name(const struct raft_event *event)
         [RAFT_RECEIVE] = "a message",
         [RAFT_PERSISTED_ENTRIES] = "a completed write",
         [RAFT_CONFIGURATION] = "a committed configuration",
+        [RAFT_PERSISTED_SNAPSHOT] = "an installed checkpoint",
+        [RAFT_SNAPSHOT] = "a checkpoint",
         [RAFT_TIMEOUT] = "a timeout",
         [RAFT_SUBMIT] = "a proposal",
         [RAFT_TRANSFER] = "a transfer",
@@ -166,6 +166,13 @@ int replica__step(struct replica *r, struct raft_event *event)
 {
     int rc = step_once(r, event);
 
+    if (!r->failed && r->installing.index != 0) {
+        struct raft_event installed;
+
+        snapshot_installed_event(r, &installed);
+        (void)step_once(r, &installed); /* only fails fatally */
+        note_members(r);
+    }
     /* At most one configuration is uncommitted, and it is the one in force. */
     while (!r->failed && r->raft.configuration_uncommitted_index != 0 &&
            r->raft.configuration_uncommitted_index <= raft_commit_index(&r->raft)) {

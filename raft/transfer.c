@@ -91,7 +91,7 @@ static void send_timeout_now(struct replica *r)
 
     message.timeout_now.term = raft_current_term(&r->raft);
     message.timeout_now.last_log_index = raft_last_index(&r->raft);
-    message.timeout_now.last_log_term = wal_term(r->wal, message.timeout_now.last_log_index);
+    message.timeout_now.last_log_term = log_term(r, message.timeout_now.last_log_index);
     send_frame(r, r->transfer_target, &message);
 }
 

@@ -14,6 +14,8 @@
  *   VOTE          flags u8 (1 disrupt leader, 2 pre-vote), term u64, candidate u64,
  *                 last_index u64, last_term u64
  *   VOTE_RESULT   flags u8 (1 granted, 2 pre-vote), term u64
+ *   INSTALL       term u64, index u64, index_term u64, configuration_index u64, configuration to
+ *                 the end
  *   TIMEOUT_NOW   term u64, last_index u64, last_term u64
  *   COMMIT        term u64, index u64, index_term u64
  *   PROBE(_ACK)   term u64, round u64
@@ -101,6 +103,18 @@ static void decode_append_result(struct reader *in, struct raft_append_entries_r
     out->last_log_index = read_le64(in);
 }
 
+static int decode_install(struct reader *in, struct wire_install *out, struct err *err)
+{
+    out->term = read_le64(in);
+    out->index = read_le64(in);
+    out->index_term = read_le64(in);
+    out->configuration_index = read_le64(in);
+    out->configuration = read_bytes(in, in->rest.len);
+    if (in->bad)
+        return err_set(err, KV_EPROTO, "install: cut short");
+    return wire_check_configuration(out->configuration, err);
+}
+
 static void decode_timeout_now(struct reader *in, struct raft_timeout_now *out)
 {
     out->term = read_le64(in);
@@ -134,7 +148,7 @@ static int decode_body(struct reader *in, struct wire_message *out, struct err *
         decode_vote_result(in, &out->vote_result);
         return 0;
     case WIRE_INSTALL:
-        return err_set(err, KV_EPROTO, "snapshots are not spoken by this version");
+        return decode_install(in, &out->install, err);
     case WIRE_TIMEOUT_NOW:
         decode_timeout_now(in, &out->timeout_now);
         return 0;
@@ -331,8 +345,14 @@ void wire_encode(struct buf *out, const struct wire_message *message)
         if (message->ask.bytes.len > 0)
             must(buf_append(out, message->ask.bytes.data, message->ask.bytes.len));
         return;
-    case WIRE_APPEND:
     case WIRE_INSTALL:
+        add_u64(out, message->install.term);
+        encode_three(out, message->install.index, message->install.index_term,
+                     message->install.configuration_index);
+        must(buf_append(out, message->install.configuration.data,
+                        message->install.configuration.len));
+        return;
+    case WIRE_APPEND:
         break;
     }
     ASSERT(!"a frame that is never sent");

@@ -26,7 +26,7 @@ enum wire_type {
     WIRE_APPEND_RESULT = 2,
     WIRE_VOTE = 3,
     WIRE_VOTE_RESULT = 4,
-    WIRE_INSTALL = 5, /* refused until there are checkpoints */
+    WIRE_INSTALL = 5, /* leader: go on from a checkpoint that you have */
     WIRE_TIMEOUT_NOW = 6,
     WIRE_COMMIT = 16,      /* leader: committed up to index, without waiting for a heartbeat */
     WIRE_PROBE = 17,       /* leader: is this still your term? */
@@ -52,6 +52,14 @@ struct wire_append {
     uint64_t lead_index; /* the leader's last entry when it was elected in this term */
     struct wire_entry *entries;
     unsigned count;
+};
+
+/* The checkpoint itself has come by another way. */
+struct wire_install {
+    uint64_t term;
+    uint64_t index, index_term;
+    uint64_t configuration_index;
+    struct slice configuration;
 };
 
 struct wire_commit {
@@ -89,6 +97,7 @@ struct wire_message {
         struct raft_request_vote vote;
         struct raft_request_vote_result vote_result;
         struct raft_timeout_now timeout_now;
+        struct wire_install install;
         struct wire_commit commit;
         struct wire_round round;
         struct wire_forward forward;

@@ -334,3 +334,25 @@ void wal_drop_before(struct wal *wal, uint64_t index)
     wal__index_drop_runs(&wal->index, wal->first);
     put_le64(append(wal, WAL__TRIM, 0, 8), oldest);
 }
+
+/* How far into all the segments' bytes a point lies. */
+static uint64_t place_of(const struct wal *wal, const struct wal__point *point)
+{
+    uint64_t ahead = point->segment - wal->index.segments.at[0].number;
+
+    return ahead * wal->side.segment_size + point->offset;
+}
+
+uint64_t wal_reserve_index(const struct wal *wal, uint64_t index, uint64_t bytes)
+{
+    const struct wal__points *points = &wal->index.points;
+    size_t at = wal__points_floor(points, index);
+    uint64_t end;
+
+    if (at == points->len)
+        return wal->first; /* not flushed yet: nothing to measure by */
+    end = place_of(wal, &points->at[at]);
+    while (at > 0 && end - place_of(wal, &points->at[at - 1]) <= bytes)
+        at--;
+    return points->at[at].index;
+}

@@ -101,6 +101,10 @@ uint64_t wal_term(const struct wal *wal, uint64_t index);
  * when something is dropped: it happens once that is flushed. */
 void wal_drop_before(struct wal *wal, uint64_t index);
 
+/* The lowest index from which on to `index` (which is there) the log takes no more than about that
+ * many bytes of disk. For wal_drop_before(). */
+uint64_t wal_reserve_index(const struct wal *wal, uint64_t index, uint64_t bytes);
+
 /* The log becomes empty: the next entry may have any index. The hard state stays. Returns the
  * sequence number of the record that says so. */
 uint64_t wal_reset(struct wal *wal);

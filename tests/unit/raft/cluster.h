@@ -24,6 +24,14 @@ enum { NODES_MAX = 5, VALUES_MAX = 4096, ELECTION = 1000, HEARTBEAT = 100, LARGE
 
 struct cluster;
 
+/* A state and what stands for it, as a file would hold it. */
+struct checkpoint {
+    struct replica_snapshot meta; /* index 0: none; its configuration is in conf */
+    uint8_t conf[1024];
+    uint64_t values[VALUES_MAX];
+    size_t value_count, large_count;
+};
+
 struct node {
     struct cluster *cluster;
     uint64_t id; /* 1 .. */
@@ -41,7 +49,12 @@ struct node {
     uint64_t applied;            /* entries, in this life */
     uint64_t values[VALUES_MAX]; /* commands in the order applied, in this life */
     size_t value_count;
-    size_t large_count; /* commands of more than LARGE bytes, not in values */
+    size_t large_count;                 /* commands of more than LARGE bytes, not in values */
+    struct checkpoint *durable;         /* what a restart begins with */
+    struct checkpoint *writing;         /* the one being written */
+    struct checkpoint *received;        /* has_snapshot says yes to it */
+    unsigned orders;                    /* calls of send_snapshot */
+    uint64_t ordered_to, ordered_index; /* the last one */
 };
 
 struct frame {
@@ -65,6 +78,7 @@ struct cluster {
     uint64_t seed;
     unsigned guards_off;
     size_t cache_bytes;
+    uint64_t reserve_bytes;
     struct list frames;                     /* sent, not yet delivered, oldest first */
     bool cut[NODES_MAX + 1][NODES_MAX + 1]; /* [from][to]: lost instead of delivered */
     /* True: this frame is lost. NULL: none is. */
@@ -188,6 +202,87 @@ static inline void on_fatal(void *ctx, const struct err *err)
     ((struct node *)ctx)->fatal = *err;
 }
 
+/* ---- checkpoints ---- */
+
+static inline void on_send_snapshot(void *ctx, uint64_t to, uint64_t index)
+{
+    struct node *node = ctx;
+
+    node->orders++;
+    node->ordered_to = to;
+    node->ordered_index = index;
+}
+
+static inline bool on_has_snapshot(void *ctx, uint64_t index, uint64_t term)
+{
+    const struct checkpoint *received = ((struct node *)ctx)->received;
+
+    return received->meta.index == index && received->meta.term == term;
+}
+
+static inline void load_checkpoint(struct node *node, const struct checkpoint *from)
+{
+    node->applied = from->meta.index;
+    node->value_count = from->value_count;
+    node->large_count = from->large_count;
+    memcpy(node->values, from->values, sizeof(node->values));
+}
+
+static inline void copy_checkpoint(struct checkpoint *to, const struct checkpoint *from)
+{
+    *to = *from;
+    to->meta.configuration.data = to->conf;
+}
+
+static inline void on_install(void *ctx, uint64_t index, uint64_t term)
+{
+    struct node *node = ctx;
+
+    assert_true(on_has_snapshot(node, index, term));
+    assert_true(index > node->applied);
+    load_checkpoint(node, node->received);
+}
+
+static inline bool checkpoint_begin(struct node *node)
+{
+    struct checkpoint *out = node->writing;
+    struct replica_snapshot meta;
+
+    if (!replica_checkpoint_begin(node->replica, &meta))
+        return false;
+    assert_int_equal(meta.index, node->applied);
+    assert_true(meta.configuration.len <= sizeof(out->conf));
+    out->meta = meta;
+    memcpy(out->conf, meta.configuration.data, meta.configuration.len);
+    out->meta.configuration.data = out->conf;
+    memcpy(out->values, node->values, sizeof(out->values));
+    out->value_count = node->value_count;
+    out->large_count = node->large_count;
+    return true;
+}
+
+static inline void checkpoint_end(struct node *node)
+{
+    if (node->writing->meta.index > node->durable->meta.index)
+        copy_checkpoint(node->durable, node->writing);
+    replica_checkpoint_done(node->replica, &node->writing->meta, 0);
+}
+
+static inline void take_checkpoint(struct node *node)
+{
+    assert_true(checkpoint_begin(node));
+    checkpoint_end(node);
+}
+
+/* The file has gone from one to the other, and is durable there. */
+static inline void carry_checkpoint(struct node *from, struct node *to)
+{
+    copy_checkpoint(to->received, from->durable);
+    if (to->received->meta.index > to->durable->meta.index)
+        copy_checkpoint(to->durable, to->received);
+    replica_snapshot_held(from->replica, to->id, &from->durable->meta);
+}
+
 /* ---- life ---- */
 
 static inline void node_open_wal(struct node *node)
@@ -220,12 +315,16 @@ static inline int node_try_open(struct node *node, struct err *err)
                 .send_queued = on_queued,
                 .apply = on_apply,
                 .on_role = on_role,
+                .send_snapshot = on_send_snapshot,
+                .has_snapshot = on_has_snapshot,
+                .install = on_install,
                 .fatal = on_fatal},
         .seed = cluster->seed * 100 + node->id,
         .heartbeat_ms = HEARTBEAT,
         .election_ms = ELECTION,
         .cache_bytes = cluster->cache_bytes,
         .guards_off = cluster->guards_off,
+        .reserve_bytes = cluster->reserve_bytes,
     };
 
     if (node->wal == NULL)
@@ -235,6 +334,11 @@ static inline int node_try_open(struct node *node, struct err *err)
     node->term = node->leader = 0;
     node->applied = 0;
     node->value_count = node->large_count = 0;
+    memset(node->received, 0, sizeof(*node->received));
+    if (node->durable->meta.index != 0) {
+        options.snapshot = &node->durable->meta;
+        load_checkpoint(node, node->durable);
+    }
     node->timer_ms = 0;
     node->woken = node->flush_wanted = node->disk_hangs = false;
     memset(&node->fatal, 0, sizeof(node->fatal));
@@ -321,6 +425,9 @@ static inline struct cluster *cluster_new(size_t count, uint64_t seed)
         cluster->nodes[i].cluster = cluster;
         cluster->nodes[i].id = i + 1;
         cluster->nodes[i].disk = memdisk_new(seed + i);
+        cluster->nodes[i].durable = xcalloc(1, sizeof(struct checkpoint));
+        cluster->nodes[i].writing = xcalloc(1, sizeof(struct checkpoint));
+        cluster->nodes[i].received = xcalloc(1, sizeof(struct checkpoint));
     }
     return cluster;
 }
@@ -342,6 +449,9 @@ static inline void cluster_free(struct cluster *cluster)
         replica_close(node->replica);
         wal_close(node->wal);
         memdisk_free(node->disk);
+        free(node->durable);
+        free(node->writing);
+        free(node->received);
     }
     drop_frames(cluster, 0, 0);
     free(cluster);

@@ -56,6 +56,30 @@ static void what_was_flushed_is_there_after_opening_again(void **state)
     assert_int_equal(wal_term(f->wal, 4), 0);
 }
 
+/* Entries of 1000 bytes: a reserve of so many bytes reaches back over about so many of them. */
+static void a_reserve_reaches_back_as_far_as_its_bytes(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t data[4000] = {0};
+    uint64_t before = UINT64_MAX;
+
+    f->options.segment_size = 1 << 20;
+    open_log(f);
+    for (uint64_t i = 1; i <= 1000; i++)
+        append_bytes(f, i, 1, data, sizeof data);
+    flush_log(f);
+    assert_int_equal(wal_reserve_index(f->wal, 1000, UINT64_MAX / 2), 1);
+    for (uint64_t bytes = 0; bytes <= 4 << 20; bytes += 500000) {
+        uint64_t first = wal_reserve_index(f->wal, 1000, bytes);
+
+        assert_true(first <= before);
+        assert_true((1000 - first) * sizeof data <= bytes + 2 * WAL__POINT_EVERY);
+        assert_true((1000 - first) * sizeof data + 3 * WAL__POINT_EVERY + bytes / 50 >= bytes ||
+                    first == 1);
+        before = first;
+    }
+}
+
 static int check_type(void *ctx, const struct wal_entry *entry)
 {
     (*(unsigned *)ctx)++;
@@ -524,6 +548,7 @@ int main(void)
         TEST(a_missing_folder_becomes_a_new_empty_log),
         TEST(a_log_into_which_nothing_was_stored_is_still_new),
         TEST(what_was_flushed_is_there_after_opening_again),
+        TEST(a_reserve_reaches_back_as_far_as_its_bytes),
         TEST(a_visit_that_returns_non_zero_ends_the_read),
         TEST(a_read_stops_before_it_exceeds_its_bytes_but_gives_one_entry),
         TEST(an_entry_at_or_below_the_last_replaces_it_and_all_after),
