@@ -143,10 +143,16 @@ static uint64_t fill_append(struct replica *r, uint64_t next, uint64_t end)
     return last;
 }
 
+/* The entry is there, and the term of the one before it is known. */
+static bool can_send_from(const struct replica *r, uint64_t index)
+{
+    return index >= wal_first_index(r->wal) && (index == 1 || log_term(r, index - 1) != 0);
+}
+
 void send_stream(struct replica *r, struct peer *peer)
 {
     /* Dropped while it waited: its next answer will make libraft think of something else. */
-    if (peer->next < peer->end && peer->next < wal_first_index(r->wal))
+    if (peer->next < peer->end && !can_send_from(r, peer->next))
         peer->next = peer->end = 0;
     while (!r->failed && peer->next < peer->end) {
         uint64_t last;
@@ -259,12 +265,13 @@ void send_commits(struct replica *r)
         if (!peer->connected || raft_match_index(&r->raft, peer->id, &match) != 0)
             continue;
         match = MIN(match, commit);
-        if (match <= peer->commit_sent)
+        message.commit.index_term = log_term(r, match);
+        /* Term 0: it is so far behind that it will get a checkpoint. */
+        if (match <= peer->commit_sent || message.commit.index_term == 0)
             continue;
         peer->commit_sent = match;
         message.commit.term = raft_current_term(&r->raft);
         message.commit.index = match;
-        message.commit.index_term = log_term(r, match);
         send_frame(r, peer->id, &message);
     }
 }

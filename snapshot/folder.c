@@ -135,8 +135,11 @@ struct snapshot_incoming {
     char *dir;
     char *path;
     uint64_t size;
+    uint64_t given_back; /* before here the disk has it already, most likely */
     bool committed;
 };
+
+enum { WRITEBACK_SIZE = 4 << 20 };
 
 static int create(struct snapshot_incoming *incoming, struct err *err)
 {
@@ -175,9 +178,15 @@ int snapshot_incoming_write(struct snapshot_incoming *incoming, struct slice byt
     int rc =
         ops->write(incoming->disk.ctx, incoming->file, incoming->size, bytes.data, bytes.len, err);
 
-    if (rc == 0)
-        incoming->size += bytes.len;
-    return rc;
+    if (rc != 0)
+        return rc;
+    incoming->size += bytes.len;
+    if (ops->writeback != NULL && incoming->size - incoming->given_back >= WRITEBACK_SIZE) {
+        ops->writeback(incoming->disk.ctx, incoming->file, incoming->given_back,
+                       incoming->size - incoming->given_back);
+        incoming->given_back = incoming->size;
+    }
+    return 0;
 }
 
 uint64_t snapshot_incoming_size(const struct snapshot_incoming *incoming)

@@ -1,11 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/pace.h"
 #include "snapshot/internal.h"
 
 enum {
@@ -24,20 +24,11 @@ struct snapshot_writer {
     uint64_t written;    /* bytes of the file before out */
     uint64_t given_back; /* before here the disk has it already, most likely */
     struct snapshot__totals totals;
-    uint64_t bytes_per_second;
-    uint64_t started_ns;
+    struct pace pace;
     int failed;
     struct err failure;
     bool committed;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* always there */
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int fail(struct snapshot_writer *writer, int rc, const struct err *local, struct err *err)
 {
@@ -51,23 +42,6 @@ static int fail(struct snapshot_writer *writer, int rc, const struct err *local,
 }
 
 /* ---- pace ---- */
-
-/* Ahead of the pace asked for: waits. */
-static void keep_pace(const struct snapshot_writer *writer)
-{
-    uint64_t due_ns, passed_ns;
-    struct timespec pause;
-
-    if (writer->bytes_per_second == 0)
-        return;
-    passed_ns = now_ns() - writer->started_ns;
-    due_ns = writer->written * 1000 / MAX(writer->bytes_per_second / 1000000, (uint64_t)1);
-    if (due_ns <= passed_ns)
-        return;
-    pause = (struct timespec){.tv_sec = (time_t)((due_ns - passed_ns) / 1000000000u),
-                              .tv_nsec = (long)((due_ns - passed_ns) % 1000000000u)};
-    (void)nanosleep(&pause, NULL); /* cut short: then it is a little faster */
-}
 
 /* Small pieces, one after the other: a sync of the log never finds much of ours in its way, and the
  * page cache keeps what others need. */
@@ -94,9 +68,9 @@ static int write_out(struct snapshot_writer *writer, struct err *err)
     if (rc != 0)
         return rc;
     writer->written += writer->out.len;
-    buf_reset(&writer->out);
     give_back(writer, false);
-    keep_pace(writer);
+    pace_wait(&writer->pace, writer->out.len);
+    buf_reset(&writer->out);
     return 0;
 }
 
@@ -220,8 +194,7 @@ int snapshot_writer_open(const struct snapshot_write_options *options,
     writer->path = xasprintf("%s/%s", options->dir, SNAPSHOT__TMP_NAME);
     writer->index = meta->index;
     writer->term = meta->term;
-    writer->bytes_per_second = options->bytes_per_second;
-    writer->started_ns = now_ns();
+    pace_init(&writer->pace, options->bytes_per_second);
     buf_init(&writer->out, 2 * (size_t)SNAPSHOT_BLOCK_SIZE_MAX);
     rc = create(writer, err);
     if (rc != 0) {

@@ -356,3 +356,14 @@ uint64_t wal_reserve_index(const struct wal *wal, uint64_t index, uint64_t bytes
         at--;
     return points->at[at].index;
 }
+
+uint64_t wal_bytes_behind(const struct wal *wal, uint64_t index)
+{
+    const struct wal__points *points = &wal->index.points;
+    size_t at = wal__points_floor(points, index + 1);
+
+    if (points->len == 0 || index >= wal->last)
+        return 0;
+    return place_of(wal, &points->at[points->len - 1]) -
+           place_of(wal, &points->at[at == points->len ? 0 : at]);
+}

@@ -105,6 +105,10 @@ void wal_drop_before(struct wal *wal, uint64_t index);
  * many bytes of disk. For wal_drop_before(). */
 uint64_t wal_reserve_index(const struct wal *wal, uint64_t index, uint64_t bytes);
 
+/* About how many bytes of disk the entries behind index take; all of the log if index is before it.
+ */
+uint64_t wal_bytes_behind(const struct wal *wal, uint64_t index);
+
 /* The log becomes empty: the next entry may have any index. The hard state stays. Returns the
  * sequence number of the record that says so. */
 uint64_t wal_reset(struct wal *wal);

@@ -15,12 +15,13 @@ static const char usage[] =
     "kvsim --seed N [--verbose]          replay one seed\n"
     "  --members 3|5                     instead of drawing it from the seed\n"
     "  --bug NAME                        plant a bug: skip-sync stale-read double-apply "
-    "forget-vote\n"
+    "forget-vote early-drop ahead unnamed-file\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "kvsim --bites                       each planted bug must be found\n";
 
-static const char *const bug_names[SIM_BUGS] = {"none", "skip-sync", "stale-read", "double-apply",
-                                                "forget-vote"};
+static const char *const bug_names[SIM_BUGS] = {"none",         "skip-sync",   "stale-read",
+                                                "double-apply", "forget-vote", "early-drop",
+                                                "ahead",        "unnamed-file"};
 
 enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
 
@@ -97,6 +98,8 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.crashes += result.crashes;
         tally->sum.cuts += result.cuts;
         tally->sum.applied += result.applied;
+        tally->sum.checkpoints += result.checkpoints;
+        tally->sum.installs += result.installs;
     }
     if (ok && result.violation[0] == 0)
         return true;
@@ -144,13 +147,14 @@ static void print_tally(const struct tally *t, double took)
 {
     printf("%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
            "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
-           "elections %llu, crashes %llu, cuts %llu\n",
+           "elections %llu, crashes %llu, cuts %llu, checkpoints %llu, installed %llu\n",
            (unsigned long long)t->seeds, (unsigned long long)t->failed,
            (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
            (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
            (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
            (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
-           (unsigned long long)t->sum.cuts);
+           (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.checkpoints,
+           (unsigned long long)t->sum.installs);
 }
 
 static int replay(const struct sim_options *options)

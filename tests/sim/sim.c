@@ -126,6 +126,12 @@ static struct sim_member *leader_of(struct sim *sim)
     return NULL;
 }
 
+/* Now and then long enough for the others' logs to leave it behind. */
+static uint64_t outage_us(struct sim *sim)
+{
+    return prng_between(&sim->prng, 1000, prng_chance(&sim->prng, 200000) ? 12000000 : 3000000);
+}
+
 static void crash_some(struct sim *sim)
 {
     struct sim_member *victim = &sim->members[prng_between(&sim->prng, 1, sim->size)];
@@ -140,8 +146,7 @@ static void crash_some(struct sim *sim)
         if (!member->up || (!all && member != victim))
             continue;
         sim_member_crash(member, all ? "power cut for all" : "crash");
-        sim_at(sim, sim->now_us + prng_between(&sim->prng, 1000, 3000000), restart, member,
-               member->life, NULL);
+        sim_at(sim, sim->now_us + outage_us(sim), restart, member, member->life, NULL);
     }
 }
 
@@ -271,6 +276,7 @@ static bool converged(struct sim *sim)
 static void draw_mix(struct sim *sim)
 {
     static const uint32_t losses[] = {0, 0, 5000, 20000, 100000};
+    static const uint64_t intervals[] = {0, 1024, 4096, 16384, 65536};
     static const uint32_t slows[] = {0, 5000, 20000, 200000};
     struct prng *prng = &sim->prng;
 
@@ -280,6 +286,9 @@ static void draw_mix(struct sim *sim)
     sim->loss_ppm = losses[prng_between(prng, 0, ARRAY_LEN(losses) - 1)];
     sim->slow_ppm = slows[prng_between(prng, 0, ARRAY_LEN(slows) - 1)];
     sim->stall_ppm = prng_chance(prng, 300000) ? 20000 : 1000;
+    sim->checkpoint_bytes = intervals[prng_between(prng, 0, ARRAY_LEN(intervals) - 1)];
+    sim->checkpoints_kept = prng_chance(prng, 500000) ? 2 : 1;
+    sim->reserve_bytes = prng_between(prng, 1, 20000);
     sim->crash_share = (uint32_t)prng_between(prng, 0, 50);
     sim->cut_share = (uint32_t)prng_between(prng, 0, 35);
     if (sim->options.fault_ms == 0)

@@ -16,7 +16,9 @@
 #include "base/list.h"
 #include "base/prng.h"
 #include "raft/replica.h"
+#include "server/checkpoint.h"
 #include "server/machine.h"
+#include "server/transfer.h"
 #include "tests/lib/memdisk.h"
 #include "wal/wal.h"
 
@@ -33,6 +35,9 @@ enum sim_bug {
     SIM_BUG_STALE_READ,   /* reads skip the read index */
     SIM_BUG_DOUBLE_APPLY, /* an entry's commands are applied twice now and then */
     SIM_BUG_FORGET_VOTE,  /* hard state comes back empty after a restart */
+    SIM_BUG_EARLY_DROP,   /* the log is dropped before the checkpoint is durable */
+    SIM_BUG_AHEAD,        /* a checkpoint says one entry more than it holds */
+    SIM_BUG_UNNAMED_FILE, /* the names of checkpoints are not made durable */
     SIM_BUGS
 };
 
@@ -52,7 +57,7 @@ struct sim_result {
     char violation[SIM_VIOLATION_SIZE]; /* "" if all held */
     uint64_t trace;                     /* hash of everything that happened */
     uint64_t virtual_ms;
-    uint64_t acked, unknown, reads, elections, crashes, cuts, applied;
+    uint64_t acked, unknown, reads, elections, crashes, cuts, applied, checkpoints, installs;
 };
 
 void sim_run(const struct sim_options *options, struct sim_result *out);
@@ -79,6 +84,13 @@ struct sim_member {
     uint64_t ticket_next;
     struct idmap waiting; /* ticket -> struct sim_op of writes */
     struct arena arena;
+    /* Checkpoints (sim_snapshot.c). */
+    struct checkpoints *checkpoints;
+    struct transfer *transfer;
+    struct list jobs;            /* handed over, not run yet */
+    uint64_t log_begun;          /* wal_appended_bytes() when the last checkpoint began */
+    struct machine *old_machine; /* replaced by an install; a checkpoint may still read it */
+    struct disk_ops hasty_ops;
 };
 
 /* One client request. */
@@ -118,6 +130,15 @@ struct sim {
         uint64_t epoch;   /* grows when the connection breaks: what is on its way is lost */
         uint64_t queued;
     } links[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1];
+    /* bulk[a][b]: the connection that a opened to b, for checkpoints. */
+    struct {
+        bool wanted, up;
+        uint64_t epoch;
+        uint64_t last_us[2]; /* per direction */
+    } bulk[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1];
+    uint64_t checkpoint_bytes; /* of log between two; 0: none are written */
+    uint64_t reserve_bytes;
+    size_t checkpoints_kept;
     bool healed;
     bool written_after_heal; /* a write called after healing was acknowledged */
     /* Swarm: each seed draws its own mix. */
@@ -158,7 +179,22 @@ void sim_client_lost(struct sim_member *member);
 /* No request is under way, and a write after healing has succeeded. */
 bool sim_client_quiet(const struct sim *sim);
 
+/* sim_snapshot.c */
+int sim_snapshot_open(struct sim_member *member, struct err *err);
+void sim_snapshot_close(struct sim_member *member);
+/* The power goes: what jobs are about to do happens up to some step. */
+void sim_snapshot_crash(struct sim_member *member);
+void sim_snapshot_turn(struct sim_member *member);
+void sim_bulk_broken(struct sim *sim, unsigned a, unsigned b);
+void sim_snapshot_send(void *ctx, uint64_t to, uint64_t index);
+bool sim_snapshot_has(void *ctx, uint64_t index, uint64_t term);
+void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term);
+
 /* sim_check.c */
+/* The member stands at index; all that ever do have the same state. */
+void sim_check_state(struct sim_member *member, uint64_t index);
+/* It does without having applied what is before. */
+void sim_check_resumed(struct sim_member *member, uint64_t index);
 struct sim_check *sim_check_new(struct sim *sim);
 void sim_check_free(struct sim_check *check);
 void sim_check_leader(struct sim_member *member, uint64_t term);

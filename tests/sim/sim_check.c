@@ -98,14 +98,32 @@ void sim_check_entry(struct sim_member *m, const struct replica_entry *entry)
     } else if (o->digest != m->digest) {
         sim_violation(m->sim, "I6: m%u has another result at %llu", m->n, index);
     }
-    if (entry->index % STATE_EVERY != 0)
-        return;
+    if (entry->index % STATE_EVERY == 0)
+        sim_check_state(m, entry->index);
+}
+
+void sim_check_state(struct sim_member *m, uint64_t index)
+{
+    struct oracle *o = oracle_at(m->sim->check, index);
+
     if (!o->state_known) {
         o->state = machine_digest(m->machine);
         o->state_known = true;
     } else if (o->state != machine_digest(m->machine)) {
-        sim_violation(m->sim, "I6: m%u has another state at %llu", m->n, index);
+        sim_violation(m->sim, "I6: m%u has another state at %llu", m->n, (unsigned long long)index);
     }
+}
+
+void sim_check_resumed(struct sim_member *m, uint64_t index)
+{
+    struct oracle *o = oracle_at(m->sim->check, index);
+
+    m->applied = index;
+    m->digest = o->digest;
+    if (!o->known)
+        sim_violation(m->sim, "I7: m%u has a checkpoint of %llu, which nobody has applied", m->n,
+                      (unsigned long long)index);
+    sim_check_state(m, index);
 }
 
 /* Exactly once: a command stands at one index only (replica.h, "Proposals"). */

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "tests/sim/sim.h"
 
-enum { SEGMENT_SIZE = 64 << 10 };
+enum { SEGMENT_SIZE = 16 << 10 };
 
 static uint64_t env_now_ms(void *ctx)
 {
@@ -44,6 +44,7 @@ static void on_turn(struct sim *sim, void *data, uint64_t token)
         return;
     m->turn_queued = false;
     replica_turn(m->replica);
+    sim_snapshot_turn(m);
     sim_member_settle(m);
 }
 
@@ -121,6 +122,8 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
 {
     struct sim_member *m = ctx;
 
+    if (role != REPLICA_LEADER)
+        transfer_stop_sending(m->transfer);
     sim_say(m->sim, "m%u is %s, term %llu, leader m%llu", m->n,
             role == REPLICA_LEADER      ? "leader"
             : role == REPLICA_CANDIDATE ? "candidate"
@@ -188,10 +191,14 @@ void sim_member_start(struct sim_member *m)
                 .send_queued = env_send_queued,
                 .apply = env_apply,
                 .on_role = env_on_role,
+                .send_snapshot = sim_snapshot_send,
+                .has_snapshot = sim_snapshot_has,
+                .install = sim_snapshot_install,
                 .fatal = env_fatal},
         .seed = prng_next(&sim->prng),
         .cache_bytes = 16 << 10, /* small, so that old entries come from the log */
         .guards_off = sim->options.guards_off,
+        .reserve_bytes = sim->reserve_bytes,
     };
     struct err err = ERR_INIT;
 
@@ -200,10 +207,16 @@ void sim_member_start(struct sim_member *m)
     m->wrecked = m->turn_queued = m->flush_wanted = false;
     m->applied = m->digest = 0;
     m->ticket_next = m->life << 32;
-    m->machine = new_machine(sim);
     idmap_init(&m->waiting);
     arena_init(&m->arena);
     memdisk_lie(m->memdisk, sim->options.bug == SIM_BUG_SKIP_SYNC);
+    if (sim_snapshot_open(m, &err) != 0) {
+        sim_violation(sim, "m%u can not load its checkpoint: %s", m->n, err.text);
+        return;
+    }
+    options.snapshot = checkpoints_base(m->checkpoints);
+    if (m->machine == NULL)
+        m->machine = new_machine(sim);
     if (open_wal(m, &err) != 0) {
         sim_violation(sim, "m%u can not open its log: %s", m->n, err.text);
         return;
@@ -291,13 +304,16 @@ void sim_member_crash(struct sim_member *m, const char *why)
         (void)wal_flush_run(m->flush, NULL);
         m->flush = NULL;
     }
+    sim_snapshot_crash(m);
     replica_close(m->replica);
     m->replica = NULL;
     wal_close(m->wal);
     m->wal = NULL;
+    sim_snapshot_close(m);
     memdisk_crash(m->memdisk);
     machine_free(m->machine);
-    m->machine = NULL;
+    machine_free(m->old_machine);
+    m->machine = m->old_machine = NULL;
     idmap_release(&m->waiting);
     arena_release(&m->arena);
     for (unsigned other = 1; other <= sim->size; other++) {
@@ -305,6 +321,7 @@ void sim_member_crash(struct sim_member *m, const char *why)
             continue;
         sim->links[other][m->n].epoch++;
         sim->links[m->n][other].epoch++;
+        sim_bulk_broken(sim, m->n, other);
         /* Its kernel closes the sockets, unless the link is cut: then nobody hears of it. */
         if (!sim->links[m->n][other].cut)
             sim_peer_changed(sim, other, m->n, false, prng_between(&sim->prng, 100, 3000));
@@ -317,7 +334,9 @@ void sim_member_free(struct sim_member *m)
         sim_client_lost(m);
         replica_close(m->replica);
         wal_close(m->wal);
+        sim_snapshot_close(m);
         machine_free(m->machine);
+        machine_free(m->old_machine);
         idmap_release(&m->waiting);
         arena_release(&m->arena);
     }

@@ -85,6 +85,8 @@ void sim_link_set(struct sim *sim, unsigned from, unsigned to, bool cut)
         return;
     sim->links[from][to].cut = cut;
     if (cut)
+        sim_bulk_broken(sim, from, to);
+    if (cut)
         return; /* nobody notices at once: packets just vanish */
     /* A healed link is a new connection. */
     sim->links[from][to].epoch++;

@@ -342,6 +342,37 @@ static void a_stream_whose_entries_are_dropped_ends(void **state)
     release_bulk(&bulk);
 }
 
+/* A new leader learns that member 3 has entries which it has dropped itself: there is nothing to say
+ * about their commit. (deliver() fails on a frame that is refused.) */
+static void no_commit_is_told_of_entries_that_are_dropped(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    struct bulk bulk = {.count = 0};
+    struct wire_message answer = {.type = WIRE_APPEND_RESULT};
+
+    (void)state;
+    (void)leave_behind(c, &bulk);
+    isolate(c, 3, true);
+    advance(c, HEARTBEAT);
+    take_checkpoint(node_of(c, 2));
+    replica_on_peer(node_of(c, 2)->replica, 3, false);
+    assert_int_equal(replica_transfer(node_of(c, 1)->replica, 2), 0);
+    advance(c, HEARTBEAT);
+    assert_int_equal(leader(c), 2);
+    answer.append_result.term = node_of(c, 2)->term;
+    answer.append_result.last_log_index = 1;
+    assert_int_equal(give(c, 3, 2, &answer), 0);
+    isolate(c, 3, false);
+    replica_on_peer(node_of(c, 2)->replica, 3, true);
+    settle(c);
+    advance(c, 2 * HEARTBEAT);
+    carry_checkpoint(node_of(c, 2), node_of(c, 3));
+    advance(c, 2 * HEARTBEAT);
+    all_equal(c);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
 /* ---- guards ---- */
 
 /* G10: member 3 writes a checkpoint of its own while one from the leader overtakes it. */
@@ -507,6 +538,7 @@ int main(void)
         cmocka_unit_test(an_install_ends_a_branch_that_lost),
         cmocka_unit_test(a_command_in_the_skipped_part_is_not_proposed_again),
         cmocka_unit_test(a_stream_whose_entries_are_dropped_ends),
+        cmocka_unit_test(no_commit_is_told_of_entries_that_are_dropped),
         cmocka_unit_test(g10_a_checkpoint_that_was_overtaken_changes_nothing),
         cmocka_unit_test(g11_a_checkpoint_is_ordered_once_while_it_is_on_its_way),
         cmocka_unit_test(g6_entries_below_a_compacted_log_are_not_appended),
