@@ -3,7 +3,7 @@
  *     hello and answer, 56 bytes           frame
  *      0  magic "kvd-peer"                  0  le32: kind in the upper 2 bits, length below
  *      8  le32 protocol version             4  that many bytes
- *     12  le32 verdict (0 in a hello)
+ *     12  le32 verdict; in a hello the lane: 0 raft's messages, 1 bulk
  *     16  le64 cluster id
  *     24  le64 from, le64 to: member ids
  *     40  le64 incarnation: random, of the connecting process
@@ -17,7 +17,7 @@
 
 #include "base/slice.h"
 
-enum { HELLO_SIZE = 56, HELLO_VERSION = 1, FRAME_HEADER_SIZE = 4 };
+enum { HELLO_SIZE = 56, HELLO_VERSION = 2, FRAME_HEADER_SIZE = 4 };
 
 /* The answer to a hello. */
 #define HELLO_VERDICT_MAP(X)                                                                       \
@@ -37,7 +37,10 @@ enum hello_verdict {
 
 struct hello {
     uint32_t version;
-    uint32_t verdict;
+    union {
+        uint32_t verdict; /* of an answer */
+        uint32_t lane;    /* of a hello */
+    };
     uint64_t cluster_id;
     uint64_t from, to;
     uint64_t incarnation;

@@ -1,4 +1,6 @@
 /* A connection of ours to each other member carries frames out, and one of theirs brings frames in.
+ * There may be a second pair, the bulk lane: opened when peers_bulk_open() asks for it, and used in
+ * both directions, so that what is said about a transfer ends with it.
  *
  *   outgoing   DIALING ──▶ GREETING ──▶ UP        incoming   GREETING ──▶ UP
  *              TCP         hello sent   welcomed             no hello yet  belongs to a peer
@@ -29,6 +31,7 @@ enum {
 };
 
 enum conn_state { DIALING, GREETING, UP };
+enum lane_kind { LANE_RAFT, LANE_BULK, LANES };
 
 struct conn {
     struct list link; /* in peers->nameless until it belongs to a peer */
@@ -36,6 +39,7 @@ struct conn {
     struct peer *peer;     /* NULL: nameless */
     struct net_sock *sock; /* NULL: dropped; memory goes with the socket */
     bool outgoing;
+    enum lane_kind kind; /* incoming: once it belongs to a peer */
     enum conn_state state;
     uint64_t born_ms;
     uint64_t heard_ms;     /* when bytes last came in */
@@ -53,17 +57,25 @@ struct trouble {
     uint64_t at_ms;
 };
 
+struct lane {
+    struct peer *peer;
+    enum lane_kind kind;
+    struct conn *out; /* NULL: waiting for retry, or not wanted */
+    struct conn *in;  /* the newest; NULL: none */
+    uv_timer_t retry;
+    uint64_t retry_ms;             /* pause before the next attempt but jitter */
+    struct buf queue;              /* frames for the next flush */
+    uint64_t incarnation, attempt; /* of its newest connection to us: older ones are refused */
+};
+
 struct peer {
     struct peers *peers;
     struct peer_config config;
-    struct conn *out; /* NULL: waiting for retry */
-    struct conn *in;  /* the newest; NULL: none */
-    bool up;          /* as on_peer was told */
-    uv_timer_t retry;
-    uint64_t retry_ms; /* pause before the next attempt but jitter */
-    struct buf queue;  /* frames for the next flush */
+    struct lane lanes[LANES];
+    bool bulk_wanted;
+    bool up;      /* as on_peer was told */
+    bool bulk_up; /* as on_bulk_up was told */
     struct peer_stats stats;
-    uint64_t incarnation, attempt; /* of its newest connection to us: older ones are refused */
     struct trouble trouble;
 };
 
@@ -85,7 +97,7 @@ struct peers {
     void *close_ctx;
 };
 
-static void dial(struct peer *peer);
+static void dial(struct lane *lane);
 static void conn_drop(struct conn *conn, const char *why);
 
 static uint64_t now_ms(const struct peers *peers)
@@ -113,7 +125,8 @@ static void tell_trouble(struct peers *peers, struct peer *peer, const char *tex
 static void peer_changed(struct peer *peer)
 {
     const struct peers_options *options = &peer->peers->options;
-    bool up = peer->in != NULL || (peer->out != NULL && peer->out->state == UP);
+    const struct lane *raft = &peer->lanes[LANE_RAFT];
+    bool up = raft->in != NULL || (raft->out != NULL && raft->out->state == UP);
 
     if (up == peer->up || peer->peers->closed)
         return;
@@ -122,6 +135,28 @@ static void peer_changed(struct peer *peer)
         peer->trouble.text[0] = '\0';
     if (options->on_peer != NULL)
         options->on_peer(options->ctx, peer->config.id, up);
+}
+
+/* The connection of ours, for which alone anybody waits. */
+static void bulk_changed(struct peer *peer)
+{
+    const struct peers_options *options = &peer->peers->options;
+    const struct conn *out = peer->lanes[LANE_BULK].out;
+    bool up = out != NULL && out->state == UP;
+
+    if (up == peer->bulk_up || peer->peers->closed)
+        return;
+    peer->bulk_up = up;
+    if (peer->bulk_wanted && options->on_bulk_up != NULL)
+        options->on_bulk_up(options->ctx, peer->config.id, up);
+}
+
+static void lane_changed(struct peer *peer, enum lane_kind kind)
+{
+    if (kind == LANE_RAFT)
+        peer_changed(peer);
+    else
+        bulk_changed(peer);
 }
 
 /* ---- connections ---- */
@@ -162,20 +197,22 @@ static void nameless_remove(struct conn *conn)
 
 static void on_retry(uv_timer_t *timer)
 {
-    dial(CONTAINER_OF(timer, struct peer, retry));
+    dial(CONTAINER_OF(timer, struct lane, retry));
 }
 
 /* Pause, doubled up to the maximum, half of it at random; from the start again after a connection
  * that has held for a while. */
-static void retry_later(struct peer *peer, uint64_t lived_ms)
+static void retry_later(struct lane *lane, uint64_t lived_ms)
 {
     uint64_t pause;
 
-    if (lived_ms >= RETRY_MAX_MS || peer->retry_ms == 0)
-        peer->retry_ms = RETRY_MIN_MS;
-    pause = prng_between(&peer->peers->prng, peer->retry_ms / 2, peer->retry_ms);
-    peer->retry_ms = MIN(peer->retry_ms * 2, (uint64_t)RETRY_MAX_MS);
-    (void)uv_timer_start(&peer->retry, on_retry, pause, 0); /* cannot fail */
+    if (lane->kind == LANE_BULK && !lane->peer->bulk_wanted)
+        return;
+    if (lived_ms >= RETRY_MAX_MS || lane->retry_ms == 0)
+        lane->retry_ms = RETRY_MIN_MS;
+    pause = prng_between(&lane->peer->peers->prng, lane->retry_ms / 2, lane->retry_ms);
+    lane->retry_ms = MIN(lane->retry_ms * 2, (uint64_t)RETRY_MAX_MS);
+    (void)uv_timer_start(&lane->retry, on_retry, pause, 0); /* cannot fail */
 }
 
 /* The end of a connection, whatever brought it. why NULL: nothing to tell. */
@@ -183,6 +220,7 @@ static void conn_drop(struct conn *conn, const char *why)
 {
     struct peers *peers = conn->peers;
     struct peer *peer = conn->peer;
+    struct lane *lane = peer != NULL ? &peer->lanes[conn->kind] : NULL;
     struct net_sock *sock = conn->sock;
 
     if (sock == NULL)
@@ -190,18 +228,18 @@ static void conn_drop(struct conn *conn, const char *why)
     conn->sock = NULL;
     nameless_remove(conn);
     net_sock_close(sock, on_sock_closed, conn);
-    if (peer != NULL && peer->out == conn) {
-        peer->out = NULL;
-        buf_release(&peer->queue);
+    if (lane != NULL && lane->out == conn) {
+        lane->out = NULL;
+        buf_release(&lane->queue);
         if (!peers->closed)
-            retry_later(peer, conn->state == UP ? now_ms(peers) - conn->born_ms : 0);
+            retry_later(lane, conn->state == UP ? now_ms(peers) - conn->born_ms : 0);
     }
-    if (peer != NULL && peer->in == conn)
-        peer->in = NULL;
+    if (lane != NULL && lane->in == conn)
+        lane->in = NULL;
     if (why != NULL)
         tell_trouble(peers, peer, why);
     if (peer != NULL)
-        peer_changed(peer);
+        lane_changed(peer, conn->kind);
 }
 
 static int write_hello(struct conn *conn, const struct hello *hello)
@@ -251,7 +289,9 @@ static struct peer *peer_find(const struct peers *peers, uint64_t id)
  * hellos come through (guard G16). A life that we do not know is a newer one. */
 static bool is_stale(const struct peer *peer, const struct hello *hello)
 {
-    return hello->incarnation == peer->incarnation && hello->attempt <= peer->attempt;
+    const struct lane *lane = &peer->lanes[hello->lane];
+
+    return hello->incarnation == lane->incarnation && hello->attempt <= lane->attempt;
 }
 
 static bool comes_from_its_host(const struct conn *conn, const struct peer *peer)
@@ -270,7 +310,7 @@ static enum hello_verdict judge(const struct conn *conn, const struct hello *hel
 {
     const struct peers *peers = conn->peers;
 
-    if (hello->version != HELLO_VERSION)
+    if (hello->version != HELLO_VERSION || hello->lane >= LANES)
         return HELLO_VERSION_DIFFERS;
     if (hello->cluster_id != peers->options.cluster_id)
         return HELLO_OTHER_CLUSTER;
@@ -294,6 +334,7 @@ static void on_hello(struct conn *conn, const struct hello *hello)
                            .cluster_id = peers->options.cluster_id,
                            .from = peers->options.self,
                            .to = hello->from};
+    struct lane *lane;
     struct conn *older;
     char text[200];
 
@@ -307,17 +348,19 @@ static void on_hello(struct conn *conn, const struct hello *hello)
     }
     nameless_remove(conn);
     conn->peer = peer;
+    conn->kind = (enum lane_kind)hello->lane;
     conn->state = UP;
-    peer->incarnation = hello->incarnation;
-    peer->attempt = hello->attempt;
-    older = peer->in;
-    peer->in = conn;
+    lane = &peer->lanes[conn->kind];
+    lane->incarnation = hello->incarnation;
+    lane->attempt = hello->attempt;
+    older = lane->in;
+    lane->in = conn;
     if (older != NULL)
         conn_drop(older, NULL);
-    peer_changed(peer);
+    lane_changed(peer, conn->kind);
     /* It has just come up: no need to wait with ours. */
-    if (!peers->closed && peer->out == NULL)
-        dial(peer);
+    if (!peers->closed && conn->kind == LANE_RAFT && lane->out == NULL)
+        dial(lane);
 }
 
 /* The answer to our hello. */
@@ -337,9 +380,10 @@ static void on_answer(struct conn *conn, const struct hello *answer)
                        (unsigned long long)answer->from, (unsigned long long)answer->cluster_id);
     } else {
         conn->state = UP;
-        peer->stats.round_trip_us = 0;
+        if (conn->kind == LANE_RAFT)
+            peer->stats.round_trip_us = 0;
         ping(conn);
-        peer_changed(peer);
+        lane_changed(peer, conn->kind);
         return;
     }
     conn_drop(conn, text);
@@ -368,7 +412,7 @@ static const char *frame_trouble(const struct conn *conn, enum frame_kind kind, 
 {
     switch (kind) {
     case FRAME_RAFT:
-        if (conn->outgoing)
+        if (conn->outgoing && conn->kind == LANE_RAFT)
             return "sent a frame on the connection that is for ours";
         if (len == 0)
             return "sent an empty frame";
@@ -393,7 +437,12 @@ static void on_raft_frame(struct conn *conn, struct slice frame)
     struct err err = ERR_INIT;
     int rc;
 
-    rc = options->on_frame(options->ctx, conn->peer->config.id, frame, &err);
+    if (conn->kind == LANE_RAFT)
+        rc = options->on_frame(options->ctx, conn->peer->config.id, frame, &err);
+    else if (options->on_bulk == NULL)
+        rc = err_set(&err, KV_EPROTO, "bulk transfers are not spoken here");
+    else
+        rc = options->on_bulk(options->ctx, conn->peer->config.id, conn->outgoing, frame, &err);
     if (rc == 0)
         return;
     if (err.code == 0)
@@ -416,6 +465,8 @@ static void on_frame(struct conn *conn, enum frame_kind kind, struct slice paylo
         if (!conn->pinging || get_le64(payload.data) != conn->token)
             break; /* nothing that we wait for, and no harm */
         conn->pinging = false;
+        if (conn->kind == LANE_BULK)
+            break; /* waits behind what is being sent */
         /* Never 0, which means not measured. */
         conn->peer->stats.round_trip_us = (uv_hrtime() - conn->ping_sent_ns) / 1000 + 1;
         break;
@@ -527,6 +578,7 @@ static void on_connect(void *ctx, int status, const struct err *err)
                           .cluster_id = peers->options.cluster_id,
                           .from = peers->options.self,
                           .to = conn->peer->config.id,
+                          .lane = conn->kind,
                           .incarnation = peers->incarnation,
                           .attempt = ++peers->attempts};
 
@@ -541,27 +593,29 @@ static void on_connect(void *ctx, int status, const struct err *err)
 static const struct net_sock_events sock_events = {
     .on_connect = on_connect, .on_read = on_read, .on_end = on_end};
 
-static void dial(struct peer *peer)
+static void dial(struct lane *lane)
 {
+    struct peer *peer = lane->peer;
     struct peers *peers = peer->peers;
     struct err err = ERR_INIT;
     struct conn *conn;
 
-    ASSERT(peer->out == NULL);
-    (void)uv_timer_stop(&peer->retry); /* cannot fail */
+    ASSERT(lane->out == NULL);
+    (void)uv_timer_stop(&lane->retry); /* cannot fail */
     conn = conn_new(peers, true);
     conn->peer = peer;
+    conn->kind = lane->kind;
     if (net_sock_connect(peers->options.loop, &peer->config.addr, peers->options.tls_connect,
                          &sock_events, conn, &conn->sock, &err) != 0) {
         free(conn);
         peers->closing--;
         tell_trouble(peers, peer, err.text);
         if (!peers->closed)
-            retry_later(peer, 0);
+            retry_later(lane, 0);
         return;
     }
     net_sock_set_pending_max(conn->sock, 2 * peers->options.queue_max); /* we bound it below that */
-    peer->out = conn;
+    lane->out = conn;
 }
 
 static void on_accept(void *ctx, struct net_sock *sock)
@@ -604,6 +658,20 @@ static void check_incoming(struct conn *conn, uint64_t silent_ms)
     conn->heard = conn->ponged = false;
 }
 
+static void check_lane(struct lane *lane, uint64_t now, bool overslept)
+{
+    const struct peers *peers = lane->peer->peers;
+
+    if (overslept && lane->out != NULL)
+        lane->out->heard_ms = now;
+    if (overslept && lane->in != NULL)
+        lane->in->heard_ms = now;
+    if (lane->out != NULL)
+        check_outgoing(lane->out, now - lane->out->heard_ms);
+    if (lane->in != NULL && !peers->closed)
+        check_incoming(lane->in, now - lane->in->heard_ms);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct peers *peers = CONTAINER_OF(timer, struct peers, tick);
@@ -612,18 +680,9 @@ static void on_tick(uv_timer_t *timer)
     bool overslept = now - peers->ticked_ms > 3 * (uint64_t)peers->options.ping_interval_ms;
 
     peers->ticked_ms = now;
-    for (size_t i = 0; i < peers->options.peer_count && !peers->closed; i++) {
-        struct peer *peer = &peers->peer[i];
-
-        if (overslept && peer->out != NULL)
-            peer->out->heard_ms = now;
-        if (overslept && peer->in != NULL)
-            peer->in->heard_ms = now;
-        if (peer->out != NULL)
-            check_outgoing(peer->out, now - peer->out->heard_ms);
-        if (peer->in != NULL && !peers->closed)
-            check_incoming(peer->in, now - peer->in->heard_ms);
-    }
+    for (size_t i = 0; i < peers->options.peer_count; i++)
+        for (int kind = 0; kind < LANES && !peers->closed; kind++)
+            check_lane(&peers->peer[i].lanes[kind], now, overslept);
     /* Dropping one tells nobody but on_trouble, which may close everything; then the list is
      * empty. Oldest first. */
     while (!list_empty(&peers->nameless)) {
@@ -637,51 +696,111 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- sending ---- */
 
-void peers_send(struct peers *peers, uint64_t to, struct slice frame)
+static size_t lane_queued(const struct lane *lane)
 {
-    struct peer *peer = peer_find(peers, to);
+    return lane->out == NULL ? 0 : lane->queue.len + net_sock_pending(lane->out->sock);
+}
+
+static void lane_send(struct lane *lane, struct slice frame)
+{
+    struct peer *peer = lane->peer;
     uint8_t header[FRAME_HEADER_SIZE];
     size_t size = FRAME_HEADER_SIZE + frame.len;
 
     ASSERT(frame.len > 0);
     ASSERT(frame.len <= PEER_FRAME_MAX);
-    if (peer == NULL)
-        return; /* not one of us any more */
-    if (peer->out == NULL || peer->out->state != UP ||
-        peers_queued(peers, to) + size > peers->options.queue_max) {
+    if (lane->out == NULL || lane->out->state != UP ||
+        lane_queued(lane) + size > peer->peers->options.queue_max) {
         peer->stats.sent_failures++;
         return;
     }
     frame_header_encode(FRAME_RAFT, frame.len, header);
-    (void)buf_append(&peer->queue, header, sizeof header); /* within its bound, see above */
-    (void)buf_append(&peer->queue, frame.data, frame.len);
+    (void)buf_append(&lane->queue, header, sizeof header); /* within its bound, see above */
+    (void)buf_append(&lane->queue, frame.data, frame.len);
+}
+
+void peers_send(struct peers *peers, uint64_t to, struct slice frame)
+{
+    struct peer *peer = peer_find(peers, to);
+
+    if (peer != NULL) /* else: not one of us any more */
+        lane_send(&peer->lanes[LANE_RAFT], frame);
+}
+
+void peers_bulk_open(struct peers *peers, uint64_t to)
+{
+    struct peer *peer = peer_find(peers, to);
+
+    if (peer == NULL || peer->bulk_wanted || peers->closed)
+        return;
+    peer->bulk_wanted = true;
+    if (peer->lanes[LANE_BULK].out == NULL)
+        dial(&peer->lanes[LANE_BULK]);
+}
+
+void peers_bulk_close(struct peers *peers, uint64_t to)
+{
+    struct peer *peer = peer_find(peers, to);
+
+    if (peer == NULL || !peer->bulk_wanted)
+        return;
+    peer->bulk_wanted = false;
+    (void)uv_timer_stop(&peer->lanes[LANE_BULK].retry); /* cannot fail */
+    if (peer->lanes[LANE_BULK].out != NULL)
+        conn_drop(peer->lanes[LANE_BULK].out, NULL);
+}
+
+void peers_bulk_send(struct peers *peers, uint64_t to, struct slice frame)
+{
+    struct peer *peer = peer_find(peers, to);
+
+    if (peer != NULL)
+        lane_send(&peer->lanes[LANE_BULK], frame);
+}
+
+/* Answers are small and few: they need no queue. */
+void peers_bulk_answer(struct peers *peers, uint64_t to, struct slice frame)
+{
+    struct peer *peer = peer_find(peers, to);
+    struct conn *in = peer != NULL ? peer->lanes[LANE_BULK].in : NULL;
+    uint8_t bytes[FRAME_HEADER_SIZE + PEER_ANSWER_MAX];
+
+    ASSERT(frame.len > 0 && frame.len <= PEER_ANSWER_MAX);
+    if (in == NULL)
+        return;
+    frame_header_encode(FRAME_RAFT, frame.len, bytes);
+    memcpy(bytes + FRAME_HEADER_SIZE, frame.data, frame.len);
+    (void)net_sock_write(in->sock, slice_of(bytes, FRAME_HEADER_SIZE + frame.len)); /* as control */
+}
+
+static void lane_flush(struct lane *lane)
+{
+    struct peer_stats *stats = &lane->peer->stats;
+
+    if (lane->queue.len == 0)
+        return;
+    ASSERT(lane->out != NULL);
+    if (net_sock_write(lane->out->sock, buf_slice(&lane->queue)) == 0)
+        stats->sent_bytes += lane->queue.len;
+    else
+        stats->sent_failures++; /* broken: on_end follows */
+    if (lane->queue.cap > BUFFER_KEEP)
+        buf_release(&lane->queue);
+    buf_reset(&lane->queue);
 }
 
 void peers_flush(struct peers *peers)
 {
-    for (size_t i = 0; i < peers->options.peer_count; i++) {
-        struct peer *peer = &peers->peer[i];
-
-        if (peer->queue.len == 0)
-            continue;
-        ASSERT(peer->out != NULL);
-        if (net_sock_write(peer->out->sock, buf_slice(&peer->queue)) == 0)
-            peer->stats.sent_bytes += peer->queue.len;
-        else
-            peer->stats.sent_failures++; /* broken: on_end follows */
-        if (peer->queue.cap > BUFFER_KEEP)
-            buf_release(&peer->queue);
-        buf_reset(&peer->queue);
-    }
+    for (size_t i = 0; i < peers->options.peer_count; i++)
+        for (int kind = 0; kind < LANES; kind++)
+            lane_flush(&peers->peer[i].lanes[kind]);
 }
 
 size_t peers_queued(const struct peers *peers, uint64_t to)
 {
     const struct peer *peer = peer_find(peers, to);
 
-    if (peer == NULL || peer->out == NULL)
-        return 0;
-    return peer->queue.len + net_sock_pending(peer->out->sock);
+    return peer == NULL ? 0 : lane_queued(&peer->lanes[LANE_RAFT]);
 }
 
 bool peers_stats(const struct peers *peers, uint64_t id, struct peer_stats *out)
@@ -706,7 +825,8 @@ uint16_t peers_port(const struct peers *peers, size_t n)
 static void peers_free(struct peers *peers)
 {
     for (size_t i = 0; i < peers->options.peer_count; i++)
-        buf_release(&peers->peer[i].queue);
+        for (int kind = 0; kind < LANES; kind++)
+            buf_release(&peers->peer[i].lanes[kind].queue);
     free(peers->peer);
     free(peers->listeners);
     net_tls_unref(peers->options.tls_accept);
@@ -809,8 +929,14 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
 
         peer->peers = peers;
         peer->config = options->peers[i];
-        buf_init(&peer->queue, peers->options.queue_max);
-        init_timer(peers, &peer->retry);
+        for (int kind = 0; kind < LANES; kind++) {
+            struct lane *lane = &peer->lanes[kind];
+
+            lane->peer = peer;
+            lane->kind = (enum lane_kind)kind;
+            buf_init(&lane->queue, peers->options.queue_max);
+            init_timer(peers, &lane->retry);
+        }
     }
     init_timer(peers, &peers->tick);
 
@@ -828,7 +954,7 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
     (void)uv_timer_start(&peers->tick, on_tick, peers->options.ping_interval_ms,
                          peers->options.ping_interval_ms); /* cannot fail */
     for (size_t i = 0; i < options->peer_count; i++)
-        dial(&peers->peer[i]);
+        dial(&peers->peer[i].lanes[LANE_RAFT]);
     *out = peers;
     return 0;
 }
@@ -842,11 +968,15 @@ void peers_close(struct peers *peers, void (*cb)(void *ctx), void *ctx)
     for (size_t i = 0; i < peers->options.peer_count; i++) {
         struct peer *peer = &peers->peer[i];
 
-        if (peer->out != NULL)
-            conn_drop(peer->out, NULL);
-        if (peer->in != NULL)
-            conn_drop(peer->in, NULL);
-        uv_close((uv_handle_t *)&peer->retry, on_timer_closed);
+        for (int kind = 0; kind < LANES; kind++) {
+            struct lane *lane = &peer->lanes[kind];
+
+            if (lane->out != NULL)
+                conn_drop(lane->out, NULL);
+            if (lane->in != NULL)
+                conn_drop(lane->in, NULL);
+            uv_close((uv_handle_t *)&lane->retry, on_timer_closed);
+        }
     }
     while (!list_empty(&peers->nameless))
         conn_drop(LIST_FIRST(&peers->nameless, struct conn, link), NULL);

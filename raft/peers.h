@@ -1,7 +1,8 @@
 /* Connections between members: for every other member one outgoing connection for raft frames, and
  * the incoming ones that they open. Length-prefixed frames after a versioned hello with cluster id,
  * member id and protocol version; anything else is dropped with a reason. Reconnects by itself with
- * back-off. Loop thread only. */
+ * back-off. A second connection carries what is long, on demand, so that frames never wait behind
+ * it. Loop thread only. */
 #ifndef KVD_RAFT_PEERS_H
 #define KVD_RAFT_PEERS_H
 
@@ -16,7 +17,7 @@
 
 struct peers;
 
-enum { PEER_FRAME_MAX = 24 * 1024 * 1024 };
+enum { PEER_FRAME_MAX = 24 * 1024 * 1024, PEER_ANSWER_MAX = 256 };
 
 struct peer_config {
     uint64_t id;
@@ -45,6 +46,10 @@ struct peers_options {
     /* A frame; non-zero return drops that connection. Frames of an older connection of the same
      * peer are never delivered after frames of a newer one (guard G16). */
     int (*on_frame)(void *ctx, uint64_t from, struct slice frame, struct err *err);
+    /* Bulk: a frame, on a connection that we opened (then it is an answer) or they; as on_frame.
+     * The one we opened came up, or went down and is tried again. Either may be NULL. */
+    int (*on_bulk)(void *ctx, uint64_t from, bool ours, struct slice frame, struct err *err);
+    void (*on_bulk_up)(void *ctx, uint64_t id, bool up);
     /* First connection to or from the peer came up; last one went down. */
     void (*on_peer)(void *ctx, uint64_t id, bool up);
     /* For the log: not reachable, wrong cluster, version, unknown member (id 0 if it did not say
@@ -67,6 +72,15 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
  * Sent by peers_flush(), one write per peer. */
 void peers_send(struct peers *peers, uint64_t to, struct slice frame);
 void peers_flush(struct peers *peers);
+
+/* The bulk connection to that peer is wanted, until closed; it is opened again when it breaks. */
+void peers_bulk_open(struct peers *peers, uint64_t to);
+void peers_bulk_close(struct peers *peers, uint64_t to);
+/* As peers_send(), on the connection that we opened; on theirs, at once, PEER_ANSWER_MAX at most.
+ * Lost if it is not up. */
+void peers_bulk_send(struct peers *peers, uint64_t to, struct slice frame);
+void peers_bulk_answer(struct peers *peers, uint64_t to, struct slice frame);
+
 size_t peers_queued(const struct peers *peers, uint64_t to);
 bool peers_stats(const struct peers *peers, uint64_t id, struct peer_stats *out);
 /* Port of the nth listener. */

@@ -41,6 +41,10 @@ struct node {
     int refuse_frames; /* the next frames are answered with an error */
     bool close_on_frame, close_on_up;
     bool count_only;
+    int bulk_ups, bulk_downs;
+    struct buf bulk; /* bulk frames that a peer sent, joined; each is answered with its length */
+    struct buf bulk_answers;
+    bool refuse_bulk;
 };
 
 /* A raw socket: a stranger that connects, or one that a raw listener accepted. */
@@ -105,6 +109,32 @@ static int on_frame(void *ctx, uint64_t from, struct slice frame, struct err *er
         return err_set(err, KV_EPROTO, "bad term");
     }
     return 0;
+}
+
+static int on_bulk(void *ctx, uint64_t from, bool ours, struct slice frame, struct err *err)
+{
+    struct node *node = ctx;
+    uint8_t len[8];
+
+    happened(node->f);
+    if (node->refuse_bulk)
+        return err_set(err, KV_EPROTO, "not this");
+    assert_int_equal(buf_append(ours ? &node->bulk_answers : &node->bulk, frame.data, frame.len),
+                     0);
+    put_le64(len, frame.len);
+    if (!ours)
+        peers_bulk_answer(node->peers, from, slice_of(len, sizeof len));
+    return 0;
+}
+
+static void on_bulk_up(void *ctx, uint64_t id, bool up)
+{
+    struct node *node = ctx;
+
+    (void)id;
+    node->bulk_ups += up;
+    node->bulk_downs += !up;
+    happened(node->f);
 }
 
 static void on_peer(void *ctx, uint64_t id, bool up)
@@ -240,6 +270,8 @@ static int setup(void **state)
         strcpy(node->addr.host, "127.0.0.1");
         node->reserved_fd = reserve_port(&node->addr.port);
         buf_init(&node->got, 256 << 20);
+        buf_init(&node->bulk, 256 << 20);
+        buf_init(&node->bulk_answers, 1 << 20);
     }
     for (int i = 0; i < RAWS_MAX; i++) {
         f->raws[i].f = f;
@@ -273,6 +305,8 @@ static int teardown(void **state)
     assert_int_equal(uv_loop_close(&f->loop), 0); /* nothing was left behind */
     for (int i = 0; i < NODES_MAX; i++) {
         buf_release(&f->nodes[i].got);
+        buf_release(&f->nodes[i].bulk);
+        buf_release(&f->nodes[i].bulk_answers);
         close(f->nodes[i].reserved_fd);
     }
     for (int i = 0; i < RAWS_MAX; i++)
@@ -298,6 +332,8 @@ static struct node *start(struct fixture *f, int i, int count)
     options.seed = (uint64_t)i;
     options.ctx = node;
     options.on_frame = on_frame;
+    options.on_bulk = on_bulk;
+    options.on_bulk_up = on_bulk_up;
     options.on_peer = on_peer;
     options.on_trouble = on_trouble;
     for (int j = 0; j < count; j++)
@@ -634,18 +670,27 @@ static void a_hello_is_judged_by_every_field(void **state)
         enum hello_verdict verdict;
         const char *text;
     } cases[] = {
-        {{.version = 2, .cluster_id = CLUSTER, .from = 2, .to = 1},
+        {{.version = HELLO_VERSION + 1, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
-        {{.version = 0, .cluster_id = CLUSTER, .from = 2, .to = 1},
+        {{.version = HELLO_VERSION - 1, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
-        {{.version = 1, .cluster_id = 7, .from = 2, .to = 1}, HELLO_OTHER_CLUSTER, "cluster"},
-        {{.version = 1, .cluster_id = CLUSTER, .from = 2, .to = 2},
+        {{.version = HELLO_VERSION, .lane = 2, .cluster_id = CLUSTER, .from = 2, .to = 1},
+         HELLO_VERSION_DIFFERS,
+         "version"},
+        {{.version = HELLO_VERSION, .cluster_id = 7, .from = 2, .to = 1},
+         HELLO_OTHER_CLUSTER,
+         "cluster"},
+        {{.version = HELLO_VERSION, .cluster_id = CLUSTER, .from = 2, .to = 2},
          HELLO_OTHER_MEMBER,
          "meant for another"},
-        {{.version = 1, .cluster_id = CLUSTER, .from = 9, .to = 1}, HELLO_UNKNOWN, "no member"},
-        {{.version = 1, .cluster_id = CLUSTER, .from = 1, .to = 1}, HELLO_UNKNOWN, "no member"},
+        {{.version = HELLO_VERSION, .cluster_id = CLUSTER, .from = 9, .to = 1},
+         HELLO_UNKNOWN,
+         "no member"},
+        {{.version = HELLO_VERSION, .cluster_id = CLUSTER, .from = 1, .to = 1},
+         HELLO_UNKNOWN,
+         "no member"},
     };
     struct fixture *f = *state;
     struct node *a = start(f, 0, 2);
@@ -1003,6 +1048,72 @@ static void a_listener_tells_its_port(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- bulk ---- */
+
+static void send_bulk(struct node *from, struct node *to, size_t len)
+{
+    uint8_t *bytes = xcalloc(1, len);
+
+    peers_bulk_send(from->peers, to->id, slice_of(bytes, len));
+    peers_flush(from->peers);
+    free(bytes);
+}
+
+static void bulk_goes_its_own_way_and_is_answered_there(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 2), *b = start(f, 1, 2);
+
+    AWAIT(f, a->up[2] && b->up[1]);
+    send_bulk(a, b, 10); /* not open: lost */
+    peers_bulk_open(a->peers, 2);
+    AWAIT(f, a->bulk_ups == 1);
+    send_bulk(a, b, 300000);
+    AWAIT(f, b->bulk.len == 300000 && a->bulk_answers.len == 8);
+    assert_int_equal(get_le64(a->bulk_answers.data), 300000);
+    assert_int_equal(b->got.len, 0);
+    assert_int_equal(b->bulk_ups, 0);
+
+    /* Both at once, each on its own connection. */
+    peers_bulk_open(b->peers, 1);
+    AWAIT(f, b->bulk_ups == 1);
+    send_bulk(b, a, 7);
+    AWAIT(f, a->bulk.len == 7 && b->bulk_answers.len == 8);
+
+    peers_bulk_close(a->peers, 2);
+    peers_bulk_close(b->peers, 1);
+    peers_bulk_open(a->peers, 2);
+    AWAIT(f, a->bulk_ups == 2);
+    assert_int_equal(a->bulk_downs, 0); /* who closes is not told */
+    assert_int_equal(a->downs[2], 0);
+    assert_int_equal(b->downs[1], 0);
+}
+
+/* The receiver drops it; raft's connections do not notice, and it comes up again. */
+static void a_broken_bulk_connection_comes_back_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 2), *b = start(f, 1, 2);
+
+    AWAIT(f, a->up[2] && b->up[1]);
+    peers_bulk_open(a->peers, 2);
+    AWAIT(f, a->bulk_ups == 1);
+    b->refuse_bulk = true;
+    send_bulk(a, b, 100);
+    AWAIT(f, a->bulk_downs == 1);
+    b->refuse_bulk = false;
+    AWAIT(f, a->bulk_ups == 2);
+    send_bulk(a, b, 100);
+    AWAIT(f, b->bulk.len == 100);
+    assert_int_equal(a->downs[2], 0);
+    assert_non_null(strstr(b->trouble, "not this"));
+
+    stop(b);
+    AWAIT(f, a->bulk_downs == 2);
+    b = start(f, 1, 2);
+    AWAIT(f, a->bulk_ups == 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1033,6 +1144,8 @@ int main(void)
         TEST(a_port_in_use_is_an_error),
         TEST(closing_inside_callbacks_is_allowed),
         TEST(a_listener_tells_its_port),
+        TEST(bulk_goes_its_own_way_and_is_answered_there),
+        TEST(a_broken_bulk_connection_comes_back_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
