@@ -83,6 +83,25 @@ bool watch_hub_is_current(const struct watch_hub *hub)
     return hub->done == mvcc_revision(hub->mvcc) || hub->stats.watchers == 0;
 }
 
+/* What it has not been told between the hub's revision and the new one's, it reads. One that starts
+ * in the future may find that future behind it. */
+static void fall_behind(void *ctx, struct watcher *watcher)
+{
+    struct watch_hub *hub = ctx;
+    int64_t next = MAX(watcher->next, hub->done + 1);
+
+    if (watcher->state == WATCHER_SYNCED && next <= mvcc_revision(hub->mvcc))
+        watch__set_lagging(hub, watcher, next);
+}
+
+void watch_hub_switch(struct watch_hub *hub, const struct mvcc *mvcc)
+{
+    ASSERT(mvcc_revision(mvcc) >= hub->done);
+    hub->mvcc = hub->options.mvcc = mvcc;
+    watch_index__each(&hub->index, fall_behind, hub);
+    hub->done = mvcc_revision(mvcc);
+}
+
 void watch_hub_stats(const struct watch_hub *hub, struct watch_stats *out)
 {
     *out = hub->stats;

@@ -85,6 +85,12 @@ int64_t watch_hub_revision(const struct watch_hub *hub);
  * to be delivered live. Lagging watchers hold up nothing. */
 bool watch_hub_is_current(const struct watch_hub *hub);
 
+/* The keyspace has been replaced by a later state of the same one, whose history in between was not
+ * seen: a member that was behind got a checkpoint. It is not at a lower revision than the old one,
+ * which may go after the call. Nobody is told anything twice, or from before what it has: who was
+ * synced reads on from there like anybody who lags, and ends if that is compacted. */
+void watch_hub_switch(struct watch_hub *hub, const struct mvcc *mvcc);
+
 struct watch_stats {
     size_t streams;
     size_t watchers; /* without ended ones */

@@ -239,3 +239,19 @@ void watch_index__match(const struct watch_index *index, struct slice key, watch
     match_points(index, key, visit, ctx);
     match_ranges(index->root, key, visit, ctx);
 }
+
+static void each_range(struct watcher *tree, watch_index_visit visit, void *ctx)
+{
+    for (; tree != NULL; tree = tree->node.right) {
+        each_range(tree->node.left, visit, ctx);
+        visit(ctx, tree);
+    }
+}
+
+void watch_index__each(const struct watch_index *index, watch_index_visit visit, void *ctx)
+{
+    for (size_t i = 0; i < index->chain_count; i++)
+        for (struct watcher *w = index->chains[i]; w != NULL; w = w->chain.next)
+            visit(ctx, w);
+    each_range(index->root, visit, ctx);
+}

@@ -69,6 +69,9 @@ typedef void (*watch_index_visit)(void *ctx, struct watcher *watcher);
 void watch_index__match(const struct watch_index *index, struct slice key, watch_index_visit visit,
                         void *ctx);
 
+/* All of them, in no order. */
+void watch_index__each(const struct watch_index *index, watch_index_visit visit, void *ctx);
+
 bool watch__span_holds(struct mvcc_span span, struct slice key);
 
 /* ---- the hub ---- */
