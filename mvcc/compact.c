@@ -33,6 +33,11 @@ void mvcc_unpin(struct mvcc *mvcc)
     mvcc->pins--;
 }
 
+bool mvcc_is_pinned(const struct mvcc *mvcc)
+{
+    return mvcc->pins > 0;
+}
+
 bool mvcc_compact_pending(const struct mvcc *mvcc)
 {
     return mvcc->compacted < mvcc->compact_revision || heap__evacuation_pending(&mvcc->heap);

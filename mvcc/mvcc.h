@@ -133,6 +133,7 @@ bool mvcc_compact_pending(const struct mvcc *mvcc);
  * looks after mvcc_compact_pending() and copies what it still needs. */
 void mvcc_pin(struct mvcc *mvcc);
 void mvcc_unpin(struct mvcc *mvcc);
+bool mvcc_is_pinned(const struct mvcc *mvcc);
 
 /* HashKV exactly as etcd computes it (etcd-api.md section 9), in slices: begin, step until it says
  * done, end (always, also to give up). Writes may go on meanwhile; compaction's removal waits. */

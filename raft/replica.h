@@ -196,7 +196,8 @@ void replica_checkpoint_done(struct replica *replica, const struct replica_snaps
 /* Leader: the member has that checkpoint now, and will be told to install it. */
 void replica_snapshot_held(struct replica *replica, uint64_t peer,
                            const struct replica_snapshot *snapshot);
-/* It did not get there; it will be ordered again if still needed. */
+/* It did not get there; it will be ordered again if still needed. May be called from
+ * env.send_snapshot. */
 void replica_snapshot_failed(struct replica *replica, uint64_t peer);
 
 /* ---- questions ---- */

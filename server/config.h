@@ -53,7 +53,8 @@ struct config {
     uint32_t max_concurrent_streams;
     uint64_t watch_progress_notify_ms; /* 0: the default */
     uint64_t keepalive_min_ms, keepalive_interval_ms, keepalive_timeout_ms;
-    int64_t quota_backend_bytes; /* as given: 0 default, negative off */
+    uint64_t checkpoint_log_bytes; /* of log between two checkpoints, at least */
+    int64_t quota_backend_bytes;   /* as given: 0 default, negative off */
     enum autocompact_mode auto_compaction_mode;
     uint64_t auto_compaction_retention; /* milliseconds or revisions; 0: off */
     enum config_log_level log_level;

@@ -15,6 +15,7 @@
 
 enum {
     ELECTION_MS_MAX = 50000,
+    CHECKPOINT_BYTES_MIN = 64 << 10,
     REQUEST_BYTES_RECOMMENDED = 10 << 20,
     /* A command travels in one log entry together with a header of its own. */
     REQUEST_BYTES_MAX = WAL_ENTRY_SIZE_MAX - (1 << 20),
@@ -373,6 +374,11 @@ static int check_limits(const struct draft *draft, struct err *err)
     if (bytes > REQUEST_BYTES_RECOMMENDED)
         config__warn(draft, "--max-request-bytes=%llu exceeds the maximum recommended size of %d",
                      (unsigned long long)bytes, REQUEST_BYTES_RECOMMENDED);
+    if (draft->config.checkpoint_log_bytes < CHECKPOINT_BYTES_MIN ||
+        draft->config.checkpoint_log_bytes > INT64_MAX)
+        return err_set(err, KV_EINVAL, "--checkpoint-log-bytes=%llu must be at least %d",
+                       (unsigned long long)draft->config.checkpoint_log_bytes,
+                       CHECKPOINT_BYTES_MIN);
     if (draft->config.max_txn_ops == 0)
         return err_set(err, KV_EINVAL, "--max-txn-ops must be >0");
     if (draft->config.max_concurrent_streams == 0)

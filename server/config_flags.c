@@ -46,6 +46,10 @@ const struct flag config__flags[] = {
      "What --auto-compaction-retention counts: periodic (time) or revision (revisions)."},
     {GROUP_LIMITS, "auto-compaction-retention", FLAG_STRING, FLAG_SET, DRAFT(compaction_retention),
      "0", "How much history is kept: hours, a duration like 30m, or revisions (0: all of it)."},
+    {GROUP_LIMITS, "checkpoint-log-bytes", FLAG_U64, FLAG_SET, FIELD(checkpoint_log_bytes),
+     "67108864",
+     "Log bytes after which a checkpoint is written, and which are kept behind it for members that "
+     "lag; no less than the checkpoint's own size (at least 65536)."},
     {GROUP_LIMITS, "max-txn-ops", FLAG_U32, FLAG_SET, FIELD(max_txn_ops), "128",
      "Operations permitted in a transaction."},
     {GROUP_LIMITS, "max-request-bytes", FLAG_U64, FLAG_SET, FIELD(max_request_bytes), "1572864",

@@ -22,7 +22,7 @@ enum {
 
 /* ---- start ---- */
 
-static uint64_t random_seed(void)
+uint64_t member__random(void)
 {
     uint64_t seed;
     ssize_t len = getrandom(&seed, sizeof seed, 0);
@@ -164,9 +164,11 @@ static int open_peers(struct member *member, struct err *err)
                                     .check_peer_host = checks_peer_host(member->config),
                                     .peers = member->boot.peers,
                                     .peer_count = member->boot.peer_count,
-                                    .seed = random_seed(),
+                                    .seed = member__random(),
                                     .ctx = member,
                                     .on_frame = member__on_frame,
+                                    .on_bulk = member__on_bulk,
+                                    .on_bulk_up = member__on_bulk_up,
                                     .on_peer = member__on_peer,
                                     .on_trouble = on_peer_trouble};
     int rc = peers_new(&options, &member->peers, err);
@@ -190,13 +192,16 @@ static int open_consensus(struct member *member, struct err *err)
                                       .voters = member->boot.voters,
                                       .voter_count = member->boot.member_count,
                                       .wal = member->wal,
-                                      .seed = random_seed(),
+                                      .snapshot = checkpoints_base(member->snapshots.checkpoints),
+                                      .reserve_bytes = member->config->checkpoint_log_bytes,
+                                      .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
                                       .election_ms = member->config->election_ms};
     int rc;
 
     uv_update_time(member->loop); /* reading the log has taken its time */
     member__env(member, &options.env);
+    member__start_snapshots(member);
     rc = replica_open(&options, &member->replica, err);
     if (rc != 0)
         return rc;
@@ -340,9 +345,11 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->expiry_timer);
     (void)uv_timer_init(loop, &member->stop_timer);
     (void)uv_timer_init(loop, &member->watch_timer);
-    lessor__init(&member->lessor, member, random_seed());
+    lessor__init(&member->lessor, member, member__random());
     member__compactor_init(member);
-    member->handles = 8;
+    (void)uv_timer_init(loop, &member->snapshots.timer);
+    member->handles = 9;
+    member->snapshots.worker = worker_new(loop);
 }
 
 static struct member *new_member(const struct member_options *options)
@@ -357,7 +364,7 @@ static struct member *new_member(const struct member_options *options)
     member->disk = disk_posix();
     member->lock_fd = -1;
     member->timeout_ms = 5000 + 2 * member->config->election_ms;
-    member->next_ticket = random_seed();
+    member->next_ticket = member__random();
     idmap_init(&member->pending);
     list_init(&member->writes);
     list_init(&member->pool);
@@ -367,6 +374,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->compact_waits);
     list_init(&member->leader_moves);
     list_init(&member->streams);
+    list_init(&member->snapshots.retired);
     list_init(&member->ready_read.link);
     member__space_init(member);
     arena_init(&member->scratch);
@@ -386,13 +394,15 @@ static int start(struct member *member, struct err *err)
     if (rc != 0)
         return rc;
     member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
-    member->machine = machine_new(random_seed(), member->boot.members, member->boot.member_count);
-    member->watches = watches_new(member, random_seed());
     rc = open_log(member, err);
     if (rc == 0)
         rc = tls_set_open(member->config, member->log, &member->tls, err);
     if (rc == 0)
-        rc = open_peers(member, err);
+        rc = member__open_snapshots(member, err);
+    if (rc != 0)
+        return rc;
+    member->watches = watches_new(member, member__random());
+    rc = open_peers(member, err);
     if (rc == 0)
         rc = open_consensus(member, err);
     if (rc == 0)
@@ -435,6 +445,7 @@ static void finish(struct member *member)
 
     replica_close(member->replica);
     wal_close(member->wal);
+    member__free_snapshots(member);
     watches_free(member->watches);
     lessor__release(&member->lessor);
     member__compactor_release(member);
@@ -477,17 +488,25 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->lessor.timer);
     close_handle(member, (uv_handle_t *)&member->watch_timer);
     close_handle(member, (uv_handle_t *)&member->compactor.timer);
+    close_handle(member, (uv_handle_t *)&member->snapshots.timer);
 }
 
 static void close_writer(void *ctx)
 {
     struct member *member = ctx;
 
-    member->peers = NULL;
     if (member->writer != NULL)
         wal_writer_close(member->writer, close_handles, member);
     else
         close_handles(member);
+}
+
+static void close_worker(void *ctx)
+{
+    struct member *member = ctx;
+
+    member->peers = NULL;
+    worker_close(member->snapshots.worker, close_writer, member);
 }
 
 static void close_peers(void *ctx)
@@ -498,9 +517,9 @@ static void close_peers(void *ctx)
         http_free(member->http);
     member->http = NULL;
     if (member->peers != NULL)
-        peers_close(member->peers, close_writer, member);
+        peers_close(member->peers, close_worker, member);
     else
-        close_writer(member);
+        close_worker(member);
 }
 
 static void close_metrics_server(void *ctx)

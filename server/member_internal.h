@@ -1,6 +1,6 @@
 /* The inside of a member, shared by member.c (start, stop), member_turn.c (the loop turn and
- * consensus' effects), member_write.c, member_read.c, member_job.c, member_space.c,
- * member_compact.c and the services. Loop thread only.
+ * consensus' effects), member_write.c, member_read.c, member_job.c, member_snapshot.c,
+ * member_space.c, member_compact.c and the services. Loop thread only.
  *
  *   client ── call ──▶ service ──▶ member__write() ──▶ replica ──▶ log, peers
  *                         │                              │ committed
@@ -20,6 +20,7 @@
 #include "server/lessor.h"
 #include "server/machine.h"
 #include "server/member.h"
+#include "server/member_snapshot.h"
 #include "server/metrics.h"
 #include "server/space.h"
 #include "server/status.h"
@@ -222,6 +223,7 @@ struct member {
     uv_timer_t stop_timer;
     uv_timer_t watch_timer;
     struct lessor lessor;
+    struct snapshots snapshots;
     unsigned handles; /* initialised and not yet closed */
 
     enum member_state state;
@@ -260,6 +262,9 @@ struct member {
     struct auto_compactor compactor;
     struct arena scratch; /* of commands that nobody here waits for */
 };
+
+/* For seeds. */
+uint64_t member__random(void);
 
 /* The turn (member_turn.c). */
 void member__env(struct member *member, struct replica_env *out);

@@ -95,6 +95,7 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     member->term = term;
     member->leader = leader;
     lessor__role_changed(&member->lessor);
+    member__snapshots_role_changed(member);
     watches_on_leader(member->watches);
     member__check_moves(member);
 }
@@ -127,6 +128,9 @@ void member__env(struct member *member, struct replica_env *out)
         .on_role = env_on_role,
         .on_ask = lessor__on_ask,
         .on_answer = lessor__on_answer,
+        .send_snapshot = member__send_snapshot,
+        .has_snapshot = member__has_snapshot,
+        .install = member__install,
         .fatal = env_fatal,
     };
 }
@@ -325,6 +329,7 @@ void member__on_turn(uv_prepare_t *handle)
     }
     again = watches_run(member->watches);
     again = member__run_jobs(member) || again;
+    again = member__snapshots_turn(member) || again;
     tell_fatal(member);
     peers_flush(member->peers);
     net_server_flush(member->server);

@@ -1,5 +1,6 @@
 #include "server/metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -38,6 +39,11 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
     /* etcd's bucket bounds, so that its dashboards and alert rules fit. */
     histogram_init(&metrics->wal_fsync, 0.001, 14);
     histogram_init(&metrics->apply, 0.0001, 20);
+    histogram_init(&metrics->snapshot_save, 0.001, 14);
+    for (size_t i = 0; i < METRICS_PEERS_MAX; i++) {
+        histogram_init(&metrics->snapshots[i].send, 0.1, 10);
+        histogram_init(&metrics->snapshots[i].receive, 0.1, 10);
+    }
 }
 
 void metrics_release(struct metrics *metrics)
@@ -93,21 +99,34 @@ void metrics__double(struct buf *out, const char *name, const char *type, const 
     (void)buf_printf(out, "%s %.15g\n", name, value);
 }
 
-static void print_histogram(struct buf *out, const char *name, const char *help,
-                            const struct metrics_histogram *histogram)
+/* label: NULL, or what stands in braces before the bound. */
+static void print_samples(struct buf *out, const char *name, const char *label,
+                          const struct metrics_histogram *histogram)
 {
+    const char *braced = label == NULL ? "" : label;
     double end = histogram->first;
     uint64_t sum = 0;
 
-    metrics__head(out, name, "histogram", help);
     for (size_t n = 0; n < histogram->buckets; n++) {
         sum += histogram->count[n];
-        (void)buf_printf(out, "%s_bucket{le=\"%.10g\"} %llu\n", name, end, (unsigned long long)sum);
+        (void)buf_printf(out, "%s_bucket{%s%sle=\"%.10g\"} %llu\n", name, braced,
+                         label == NULL ? "" : ",", end, (unsigned long long)sum);
         end *= 2;
     }
     sum += histogram->count[METRICS_BUCKETS_MAX];
-    (void)buf_printf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.15g\n%s_count %llu\n", name,
-                     (unsigned long long)sum, name, histogram->sum, name, (unsigned long long)sum);
+    (void)buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, braced,
+                     label == NULL ? "" : ",", (unsigned long long)sum);
+    (void)buf_printf(out, label == NULL ? "%s_sum%s %.15g\n" : "%s_sum{%s} %.15g\n", name, braced,
+                     histogram->sum);
+    (void)buf_printf(out, label == NULL ? "%s_count%s %llu\n" : "%s_count{%s} %llu\n", name, braced,
+                     (unsigned long long)sum);
+}
+
+static void print_histogram(struct buf *out, const char *name, const char *help,
+                            const struct metrics_histogram *histogram)
+{
+    metrics__head(out, name, "histogram", help);
+    print_samples(out, name, NULL, histogram);
 }
 
 static void print_counters(const struct metrics *metrics, struct buf *out)
@@ -153,6 +172,13 @@ static void print_counters(const struct metrics *metrics, struct buf *out)
     /* etcd's own apply metric has labels for operation and outcome that we do not keep. */
     print_histogram(out, "kvd_server_apply_duration_seconds",
                     "The latency distribution of applying committed entries.", &metrics->apply);
+    print_histogram(out, "etcd_debugging_snap_save_total_duration_seconds",
+                    "The total latency distributions of save called by snapshot.",
+                    &metrics->snapshot_save);
+    print_histogram(out, "etcd_snap_db_save_total_duration_seconds",
+                    "The total latency distributions of v3 snapshot save", &metrics->snapshot_save);
+    metrics__uint(out, "kvd_snap_written_bytes_total", "counter",
+                  "Total number of bytes written in checkpoints.", metrics->snapshot_written_bytes);
 }
 
 static void print_versions(struct buf *out)
@@ -430,6 +456,94 @@ static void print_peers(const struct member *member, uint64_t self, struct buf *
     }
 }
 
+/* ---- checkpoints between members ---- */
+
+enum snapshot_metric {
+    SNAPSHOT_SENDING,
+    SNAPSHOT_SENT,
+    SNAPSHOT_SEND_FAILURES,
+    SNAPSHOT_RECEIVING,
+    SNAPSHOT_RECEIVED,
+    SNAPSHOT_RECEIVE_FAILURES,
+    SNAPSHOT_METRIC_COUNT,
+};
+
+static uint64_t snapshot_value(const struct metrics_snapshots *s, enum snapshot_metric metric)
+{
+    switch (metric) {
+    case SNAPSHOT_SENDING:
+        return s->sending;
+    case SNAPSHOT_SENT:
+        return s->send_success;
+    case SNAPSHOT_SEND_FAILURES:
+        return s->send_failures;
+    case SNAPSHOT_RECEIVING:
+        return s->receiving;
+    case SNAPSHOT_RECEIVED:
+        return s->receive_success;
+    default:
+        return s->receive_failures;
+    }
+}
+
+/* Both directions of one histogram. */
+static void print_snapshot_times(const struct metrics *metrics, const struct member *member,
+                                 struct buf *out, bool sent)
+{
+    const char *name = sent ? "etcd_network_snapshot_send_total_duration_seconds"
+                            : "etcd_network_snapshot_receive_total_duration_seconds";
+    struct peer_stats stats;
+    char label[40];
+    uint64_t id;
+
+    metrics__head(out, name, "histogram",
+                  sent ? "Total latency distributions of v3 snapshot sends"
+                       : "Total latency distributions of v3 snapshot receives");
+    for (size_t n = 0; n < METRICS_PEERS_MAX && member_peer(member, n, &id, &stats); n++) {
+        (void)snprintf(label, sizeof label, "%s=\"%llx\"", sent ? "To" : "From",
+                       (unsigned long long)id); /* 16 digits fit */
+        print_samples(out, name, label,
+                      sent ? &metrics->snapshots[n].send : &metrics->snapshots[n].receive);
+    }
+}
+
+static void print_snapshots(const struct metrics *metrics, const struct member *member,
+                            struct buf *out)
+{
+    static const struct {
+        const char *name, *type, *label, *help;
+    } rows[SNAPSHOT_METRIC_COUNT] = {
+        {"etcd_network_snapshot_send_inflights_total", "gauge", "To",
+         "Total number of inflight snapshot sends"},
+        {"etcd_network_snapshot_send_success", "counter", "To",
+         "Total number of successful snapshot sends"},
+        {"etcd_network_snapshot_send_failures", "counter", "To",
+         "Total number of snapshot send failures"},
+        {"etcd_network_snapshot_receive_inflights_total", "gauge", "From",
+         "Total number of inflight snapshot receives"},
+        {"etcd_network_snapshot_receive_success", "counter", "From",
+         "Total number of successful snapshot receives"},
+        {"etcd_network_snapshot_receive_failures", "counter", "From",
+         "Total number of snapshot receive failures"},
+    };
+    uint64_t id, applying = 0;
+    struct peer_stats stats;
+
+    for (int metric = 0; metric < SNAPSHOT_METRIC_COUNT; metric++) {
+        metrics__head(out, rows[metric].name, rows[metric].type, rows[metric].help);
+        for (size_t n = 0; n < METRICS_PEERS_MAX && member_peer(member, n, &id, &stats); n++)
+            (void)buf_printf(out, "%s{%s=\"%llx\"} %llu\n", rows[metric].name, rows[metric].label,
+                             (unsigned long long)id,
+                             (unsigned long long)snapshot_value(&metrics->snapshots[n], metric));
+    }
+    print_snapshot_times(metrics, member, out, true);
+    print_snapshot_times(metrics, member, out, false);
+    for (size_t n = 0; n < METRICS_PEERS_MAX; n++)
+        applying += metrics->snapshots[n].receiving;
+    metrics__uint(out, "etcd_server_snapshot_apply_in_progress_total", "gauge",
+                  "1 if the server is applying the incoming snapshot. 0 if none.", applying != 0);
+}
+
 void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out)
 {
     print_versions(out);
@@ -440,6 +554,7 @@ void metrics_print(const struct metrics *metrics, const struct member *member, s
         print_member(&info, out);
         print_alarms(member, out);
         print_peers(member, info.member_id, out);
+        print_snapshots(metrics, member, out);
     }
     print_counters(metrics, out);
     print_checks(metrics, out);

@@ -42,6 +42,15 @@ struct metrics_check {
 const char *metrics_check_type(enum metrics_check_name check);
 const char *metrics_check_text(enum metrics_check_name check);
 
+enum { METRICS_PEERS_MAX = 16 };
+
+/* Checkpoints to and from another member. */
+struct metrics_snapshots {
+    uint64_t sending, receiving; /* 1: one is on its way */
+    uint64_t send_success, send_failures, receive_success, receive_failures;
+    struct metrics_histogram send, receive;
+};
+
 struct metrics {
     uint64_t leader_changes;
     uint64_t proposals_failed;
@@ -53,6 +62,9 @@ struct metrics {
     uint64_t health_success, health_failures;
     struct metrics_check checks[METRICS_CHECK_COUNT];
     struct metrics_histogram wal_fsync, apply;
+    struct metrics_histogram snapshot_save; /* checkpoints written */
+    uint64_t snapshot_written_bytes;
+    struct metrics_snapshots snapshots[METRICS_PEERS_MAX]; /* in the order of member_peer() */
     /* By method (index in the table given to metrics_init) and status. */
     const struct grpc_method *methods;
     size_t method_count;

@@ -383,6 +383,7 @@ static void contradictions_are_refused_in_etcds_words(void **state)
          "error setting up initial cluster: unexpected empty host (http://:1)"},
         {"--max-request-bytes 999999999",
          "--max-request-bytes=999999999 must be between 1 and 15728640"},
+        {"--checkpoint-log-bytes 1", "--checkpoint-log-bytes=1 must be at least 65536"},
         {"--max-txn-ops 0", "--max-txn-ops must be >0"},
         {"--name=a,b", "--name=a,b must not contain '=' or ','"},
     };
