@@ -190,7 +190,9 @@ int replica_transfer(struct replica *replica, uint64_t target);
  * applied yet. The configuration is valid until the next call into the replica. */
 bool replica_checkpoint_begin(const struct replica *replica, struct replica_snapshot *out);
 /* It is durable. Entries before it are dropped, but for the reserve and for those from keep_from on
- * (0: no wish). May come late or out of order; then it changes nothing (guard G10). */
+ * (0: no wish; the index of another checkpoint: who has that can go on from there, for which its
+ * last entry must still be known). May come late or out of order; then it changes nothing (guard
+ * G10). */
 void replica_checkpoint_done(struct replica *replica, const struct replica_snapshot *snapshot,
                              uint64_t keep_from);
 /* Leader: the member has that checkpoint now, and will be told to install it. */

@@ -132,8 +132,7 @@ static void on_done(void *ctx, const struct checkpoint_done *done)
     }
     if (member->failed || member->state == MEMBER_CLOSING)
         return;
-    replica_checkpoint_done(member->replica, &done->snapshot,
-                            checkpoints_oldest(s->checkpoints) + 1);
+    replica_checkpoint_done(member->replica, &done->snapshot, checkpoints_oldest(s->checkpoints));
 }
 
 /* ---- a machine that was replaced ---- */

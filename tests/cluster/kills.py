@@ -25,9 +25,10 @@ KEYS_PER_CLIENT = 5
 class Client(threading.Thread):
     """Writes to its own keys only, so that the last acknowledged value of a key is known."""
 
-    def __init__(self, number, cluster, seed):
+    def __init__(self, number, cluster, seed, padding=0):
         super().__init__(daemon=True)
         self.number = number
+        self.padding = b"." * padding  # of each value, so that few writes make much log
         self.rng = random.Random(seed)
         self.channels = [m.channel() for m in cluster.members]
         self.stubs = [pb.KVStub(c) for c in self.channels]
@@ -44,7 +45,7 @@ class Client(threading.Thread):
         while not self.stop.is_set():
             count += 1
             key = b"c%d/%d" % (self.number, self.rng.randrange(KEYS_PER_CLIENT))
-            value = b"%d" % count
+            value = b"%d" % count + self.padding
             stub = self.rng.choice(self.stubs)
             try:
                 answer = stub.Put(pb.PutRequest(key=key, value=value), timeout=2)

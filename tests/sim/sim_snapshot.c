@@ -245,8 +245,7 @@ static void on_done(void *ctx, const struct checkpoint_done *done)
         return;
     m->sim->result->checkpoints++;
     if (m->sim->options.bug != SIM_BUG_EARLY_DROP)
-        replica_checkpoint_done(m->replica, &done->snapshot,
-                                checkpoints_oldest(m->checkpoints) + 1);
+        replica_checkpoint_done(m->replica, &done->snapshot, checkpoints_oldest(m->checkpoints));
 }
 
 static void on_damage(void *ctx, const char *text)

@@ -342,8 +342,32 @@ static void a_stream_whose_entries_are_dropped_ends(void **state)
     release_bulk(&bulk);
 }
 
-/* A new leader learns that member 3 has entries which it has dropped itself: there is nothing to say
- * about their commit. (deliver() fails on a frame that is refused.) */
+/* While member 3 gets one checkpoint the leader takes the next. Told to keep the log behind the
+ * older one, it lets the member go on from there, and sends no second. */
+static void who_gets_the_older_checkpoint_goes_on_by_the_log(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    struct bulk bulk = {.count = 0};
+    struct node *lead = node_of(c, 1);
+    uint64_t older = leave_behind(c, &bulk);
+
+    (void)state;
+    advance(c, HEARTBEAT);
+    write_bulk(c, 1, &bulk, 4);
+    assert_true(checkpoint_begin(lead));
+    replica_checkpoint_done(lead->replica, &lead->writing->meta, older);
+    settle(c);
+    assert_int_equal(status_of(c, 1).snapshot_index, lead->writing->meta.index);
+    carry_checkpoint(lead, node_of(c, 3));
+    advance(c, 2 * ELECTION);
+    all_equal(c);
+    assert_int_equal(lead->orders, 1);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
+/* A new leader learns that member 3 has entries which it has dropped itself: there is nothing to
+ * say about their commit. (deliver() fails on a frame that is refused.) */
 static void no_commit_is_told_of_entries_that_are_dropped(void **state)
 {
     struct cluster *c = small_reserve(3, 0);
@@ -538,6 +562,7 @@ int main(void)
         cmocka_unit_test(an_install_ends_a_branch_that_lost),
         cmocka_unit_test(a_command_in_the_skipped_part_is_not_proposed_again),
         cmocka_unit_test(a_stream_whose_entries_are_dropped_ends),
+        cmocka_unit_test(who_gets_the_older_checkpoint_goes_on_by_the_log),
         cmocka_unit_test(no_commit_is_told_of_entries_that_are_dropped),
         cmocka_unit_test(g10_a_checkpoint_that_was_overtaken_changes_nothing),
         cmocka_unit_test(g11_a_checkpoint_is_ordered_once_while_it_is_on_its_way),
