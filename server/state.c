@@ -70,7 +70,10 @@ static int save_first(const struct machine *machine, const struct saving *saving
         kvdpb__state_alarm__init(state.alarms[i]);
         state.alarms[i]->member_id = machine->alarms[i].member;
         state.alarms[i]->type = machine->alarms[i].type;
+        state.alarms[i]->by_quota = machine->alarms[i].by_quota;
     }
+    if (machine->downgrade_target != NULL)
+        state.downgrade_target = machine->downgrade_target;
     rc = emit_state(saving, &state, 1);
     arena_release(&arena);
     return rc;
@@ -250,6 +253,8 @@ static int load_small(struct loading *loading, struct slice payload)
     if (!loading->has_small) {
         loading->revision = state->revision;
         loading->compact_revision = state->compact_revision;
+        if (state->downgrade_target[0] != '\0')
+            machine->downgrade_target = xstrdup(state->downgrade_target);
         loading->has_small = true;
     }
     for (size_t i = 0; i < state->n_members; i++) {
@@ -258,8 +263,10 @@ static int load_small(struct loading *loading, struct slice payload)
         load_member(machine, state->members[i]);
     }
     for (size_t i = 0; i < state->n_alarms; i++)
-        machine__raise_alarm(machine, (struct machine_alarm){.member = state->alarms[i]->member_id,
-                                                             .type = state->alarms[i]->type});
+        machine__raise_alarm(machine,
+                             (struct machine_alarm){.member = state->alarms[i]->member_id,
+                                                    .type = state->alarms[i]->type,
+                                                    .by_quota = state->alarms[i]->by_quota});
     for (size_t i = 0; i < state->n_leases; i++)
         if (leases_grant(machine->leases, state->leases[i]->id, state->leases[i]->ttl, 0) != 0)
             return bad(loading, "a lease twice, or one that can not be");

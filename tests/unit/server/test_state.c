@@ -128,6 +128,8 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
     run(f, "compact 5");
     run(f, "alarm activate 1 nospace");
     run(f, "alarm activate 2 corrupt");
+    run(f, "space raise 2");
+    run(f, "downgrade 3.5.0");
     run(f, "publish 2 second http://127.0.0.1:22");
     before = xstrdup(machine_text_run(&f->text, "state"));
     restart(f);
@@ -138,6 +140,7 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
     assert_string_equal(machine_text_run(&f->text, "leases"), before);
     free(before);
     run(f, "alarm deactivate 1 nospace");
+    run(f, "space clear 2");
     run(f, "alarm deactivate 2 corrupt");
     expect(f, "range b x rev=4", "etcdserver: mvcc: required revision has been compacted");
     run(f, "revoke 7");
