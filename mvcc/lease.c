@@ -4,31 +4,10 @@
 
 #include "base/crc32c.h"
 #include "base/err.h"
-#include "base/idmap.h"
 #include "base/mem.h"
-#include "mvcc/lease_keys.h"
+#include "mvcc/lease_internal.h"
 
-#define NOT_QUEUED SIZE_MAX
-
-enum { LEASE_SHARE = 48 }; /* a lease's share of map and queue */
-
-struct lease {
-    int64_t id;
-    int64_t ttl;
-    struct lease_keys keys;
-    /* Leading: */
-    uint64_t end_ms;   /* its time is over */
-    uint64_t queue_ms; /* what it is queued by: end_ms, or later if revoking it has failed */
-    size_t place;      /* in the queue, or NOT_QUEUED: handed out */
-};
-
-struct leases {
-    struct idmap by_id;
-    struct prng prng;
-    bool leading;
-    struct lease **queue; /* binary heap, the earliest first; leading: everything not handed out */
-    size_t queue_len, queue_cap;
-};
+enum { LEASE_SHARE = 48 }; /* a lease's share of map and queues */
 
 struct leases *leases_new(uint64_t seed)
 {
@@ -36,6 +15,7 @@ struct leases *leases_new(uint64_t seed)
 
     idmap_init(&leases->by_id);
     prng_seed(&leases->prng, seed);
+    list_init(&leases->unwanted);
     return leases;
 }
 
@@ -55,79 +35,19 @@ void leases_free(struct leases *leases)
     while ((lease = idmap_next(&leases->by_id, &cursor)) != NULL)
         free_lease(lease);
     idmap_release(&leases->by_id);
-    free(leases->queue);
+    leases__clock_release(leases);
     free(leases);
 }
 
-static struct lease *find(const struct leases *leases, int64_t id)
+struct lease *leases__find(const struct leases *leases, int64_t id)
 {
     return idmap_get(&leases->by_id, (uint64_t)id);
 }
 
-/* ---- the queue ---- */
-
-static void place(struct leases *leases, struct lease *lease, size_t at)
+static uint64_t ttl_ms(const struct lease *lease)
 {
-    leases->queue[at] = lease;
-    lease->place = at;
+    return (uint64_t)lease->ttl * 1000; /* ttl <= LEASE_TTL_MAX: fits 43 bits */
 }
-
-/* To where it belongs, from a place that is free. */
-static void sift(struct leases *leases, struct lease *lease, size_t at)
-{
-    struct lease **queue = leases->queue;
-
-    while (at > 0 && queue[(at - 1) / 2]->queue_ms > lease->queue_ms) {
-        place(leases, queue[(at - 1) / 2], at);
-        at = (at - 1) / 2;
-    }
-    for (;;) {
-        size_t child = 2 * at + 1;
-
-        if (child + 1 < leases->queue_len && queue[child + 1]->queue_ms < queue[child]->queue_ms)
-            child++;
-        if (child >= leases->queue_len || queue[child]->queue_ms >= lease->queue_ms)
-            break;
-        place(leases, queue[child], at);
-        at = child;
-    }
-    place(leases, lease, at);
-}
-
-static void enqueue(struct leases *leases, struct lease *lease, uint64_t at_ms)
-{
-    lease->queue_ms = at_ms;
-    if (lease->place != NOT_QUEUED) {
-        sift(leases, lease, lease->place);
-        return;
-    }
-    if (leases->queue_len == leases->queue_cap) {
-        leases->queue_cap = leases->queue_cap == 0 ? 64 : 2 * leases->queue_cap;
-        leases->queue = xrealloc(leases->queue, leases->queue_cap * sizeof(struct lease *));
-    }
-    leases->queue_len++;
-    sift(leases, lease, leases->queue_len - 1);
-}
-
-static void dequeue(struct leases *leases, struct lease *lease)
-{
-    size_t at = lease->place;
-    struct lease *last;
-
-    if (at == NOT_QUEUED)
-        return;
-    lease->place = NOT_QUEUED;
-    last = leases->queue[--leases->queue_len];
-    if (last != lease)
-        sift(leases, last, at);
-}
-
-static uint64_t end_of(const struct lease *lease, uint64_t now_ms)
-{
-    return now_ms + (uint64_t)lease->ttl * 1000; /* ttl <= LEASE_TTL_MAX: fits 43 bits */
-}
-
-/* ---- replicated ---- */
 
 int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms)
 {
@@ -135,17 +55,14 @@ int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms
 
     if (id == LEASE_NONE || ttl < 1 || ttl > LEASE_TTL_MAX)
         return KV_EINVAL;
-    if (find(leases, id) != NULL)
+    if (leases__find(leases, id) != NULL)
         return KV_EEXIST;
     lease = xcalloc(1, sizeof *lease);
     lease->id = id;
     lease->ttl = ttl;
-    lease->place = NOT_QUEUED;
+    lease->grant = ++leases->grants;
     (void)idmap_put(&leases->by_id, (uint64_t)id, lease); /* it was not there */
-    if (leases->leading) {
-        lease->end_ms = end_of(lease, now_ms);
-        enqueue(leases, lease, lease->end_ms);
-    }
+    leases__clock_granted(leases, lease, now_ms);
     return 0;
 }
 
@@ -155,14 +72,21 @@ bool leases_revoke(struct leases *leases, int64_t id)
 
     if (lease == NULL)
         return false;
-    dequeue(leases, lease);
+    leases__clock_gone(leases, lease);
     free_lease(lease);
     return true;
 }
 
 bool leases_known(const struct leases *leases, int64_t id)
 {
-    return find(leases, id) != NULL;
+    return leases__find(leases, id) != NULL;
+}
+
+uint64_t leases_grant_number(const struct leases *leases, int64_t id)
+{
+    const struct lease *lease = leases__find(leases, id);
+
+    return lease != NULL ? lease->grant : 0;
 }
 
 size_t leases_count(const struct leases *leases)
@@ -183,13 +107,13 @@ void leases_move(struct leases *leases, struct slice key, int64_t from, int64_t 
     if (from == to)
         return;
     if (from != LEASE_NONE) {
-        lease = find(leases, from);
+        lease = leases__find(leases, from);
         ASSERT(lease != NULL);
         changed = lease_keys__remove(&lease->keys, key);
         ASSERT(changed);
     }
     if (to != LEASE_NONE) {
-        lease = find(leases, to);
+        lease = leases__find(leases, to);
         ASSERT(lease != NULL);
         changed = lease_keys__add(&lease->keys, &leases->prng, key);
         ASSERT(changed);
@@ -198,17 +122,28 @@ void leases_move(struct leases *leases, struct slice key, int64_t from, int64_t 
 
 size_t leases_key_count(const struct leases *leases, int64_t id)
 {
-    const struct lease *lease = find(leases, id);
+    const struct lease *lease = leases__find(leases, id);
 
     return lease != NULL ? lease->keys.count : 0;
 }
 
 void leases_each_key(const struct leases *leases, int64_t id, leases_visit_key visit, void *ctx)
 {
-    const struct lease *lease = find(leases, id);
+    const struct lease *lease = leases__find(leases, id);
 
     if (lease != NULL)
         lease_keys__each(&lease->keys, visit, ctx);
+}
+
+bool leases_checkpoint(struct leases *leases, const struct lease_checkpoint *checkpoint)
+{
+    struct lease *lease = leases__find(leases, checkpoint->id);
+
+    if (lease == NULL || lease->grant != checkpoint->grant)
+        return false;
+    lease->remaining_ms = checkpoint->remaining_ms < ttl_ms(lease) ? checkpoint->remaining_ms : 0;
+    leases__clock_checkpoint(leases, lease);
+    return true;
 }
 
 /* The finaliser of splitmix64 over the running value. */
@@ -231,100 +166,19 @@ uint64_t leases_digest(const struct leases *leases)
 {
     const struct lease *lease;
     size_t cursor = 0;
-    uint64_t sum = leases->by_id.count;
+    uint64_t sum = mix(leases->by_id.count, leases->grants);
 
     while ((lease = idmap_next(&leases->by_id, &cursor)) != NULL) {
         uint64_t hash = mix(mix(0, (uint64_t)lease->id), (uint64_t)lease->ttl);
 
+        hash = mix(mix(hash, lease->grant), lease->remaining_ms);
         lease_keys__each(&lease->keys, mix_key, &hash);
         sum += hash; /* the map has no order, so neither has the sum */
     }
     return sum;
 }
 
-/* ---- time ---- */
-
-void leases_lead(struct leases *leases, uint64_t now_ms, uint64_t extra_ms)
-{
-    struct lease *lease;
-    size_t cursor = 0;
-
-    leases_follow(leases);
-    leases->leading = true;
-    while ((lease = idmap_next(&leases->by_id, &cursor)) != NULL) {
-        lease->end_ms = end_of(lease, now_ms) + extra_ms;
-        enqueue(leases, lease, lease->end_ms);
-    }
-}
-
-void leases_follow(struct leases *leases)
-{
-    struct lease *lease;
-    size_t cursor = 0;
-
-    leases->leading = false;
-    leases->queue_len = 0;
-    while ((lease = idmap_next(&leases->by_id, &cursor)) != NULL)
-        lease->place = NOT_QUEUED;
-}
-
-bool leases_leading(const struct leases *leases)
-{
-    return leases->leading;
-}
-
-static void tell_time(const struct leases *leases, const struct lease *lease, uint64_t now_ms,
-                      struct lease_time *out)
-{
-    *out = (struct lease_time){.state = LEASE_UNKNOWN};
-    if (lease == NULL)
-        return;
-    out->ttl = lease->ttl;
-    out->state = leases->leading && lease->end_ms <= now_ms ? LEASE_DUE : LEASE_LIVE;
-    if (!leases->leading)
-        out->remaining_ms = lease->ttl * 1000;
-    else if (out->state == LEASE_LIVE)
-        out->remaining_ms = (int64_t)(lease->end_ms - now_ms);
-}
-
-void leases_time(const struct leases *leases, int64_t id, uint64_t now_ms, struct lease_time *out)
-{
-    tell_time(leases, find(leases, id), now_ms, out);
-}
-
-void leases_renew(struct leases *leases, int64_t id, uint64_t now_ms, struct lease_time *out)
-{
-    struct lease *lease = find(leases, id);
-
-    tell_time(leases, lease, now_ms, out);
-    if (out->state != LEASE_LIVE || !leases->leading)
-        return;
-    lease->end_ms = end_of(lease, now_ms);
-    enqueue(leases, lease, lease->end_ms);
-    out->remaining_ms = lease->ttl * 1000;
-}
-
-uint64_t leases_next_due(const struct leases *leases)
-{
-    return leases->queue_len > 0 ? leases->queue[0]->queue_ms : UINT64_MAX;
-}
-
-bool leases_take_due(struct leases *leases, uint64_t now_ms, int64_t *id)
-{
-    if (leases->queue_len == 0 || leases->queue[0]->queue_ms > now_ms)
-        return false;
-    *id = leases->queue[0]->id;
-    dequeue(leases, leases->queue[0]);
-    return true;
-}
-
-void leases_put_back(struct leases *leases, int64_t id, uint64_t at_ms)
-{
-    struct lease *lease = find(leases, id);
-
-    if (leases->leading && lease != NULL && lease->place == NOT_QUEUED)
-        enqueue(leases, lease, at_ms);
-}
+/* ---- the list ---- */
 
 struct listed {
     uint64_t end_ms;

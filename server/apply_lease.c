@@ -1,4 +1,6 @@
-/* Leases as commands (etcd-api.md section 7): granted, and ended by their owner or by time. */
+/* Leases as commands (etcd-api.md section 7): granted, ended by their owner or by time, and what is
+ * left of them. What a leader decides by its clock (the end, what is left) carries its term and the
+ * number of the grant, and counts only for both. */
 #include "server/machine_internal.h"
 
 void machine__apply_lease_grant(struct machine *machine,
@@ -66,9 +68,29 @@ void machine__apply_lease_revoke(struct machine *machine,
 /* A leader that was paused may find its leases over that its successor has renewed since. Commands
  * of its own term can no longer get into the log then; the replica may hand this one to the
  * successor, and there it is void (faults.md R12). Within its term the leader that proposed it has
- * not renewed the lease since, and a successor renews nothing before it has applied this. */
+ * not renewed the lease since, and a successor renews nothing before it has applied this. A lease
+ * that was revoked and granted again while this was under way is another one. */
 void machine__apply_lease_expire(struct machine *machine, const Kvdpb__LeaseExpire *request,
                                  uint64_t term, struct arena *arena, struct machine_result *out)
 {
-    out->code = request->term == term ? end_lease(machine, request->id, arena) : KV_ENOTLEADER;
+    if (request->term != term)
+        out->code = KV_ENOTLEADER;
+    else if (leases_grant_number(machine->leases, request->id) != request->grant)
+        out->code = KV_ELEASENOTFOUND;
+    else
+        out->code = end_lease(machine, request->id, arena);
+}
+
+/* Those that have ended since are left out. */
+void machine__apply_lease_checkpoint(struct machine *machine, const Kvdpb__LeaseCheckpoint *request,
+                                     uint64_t term, struct machine_result *out)
+{
+    out->code = request->term == term ? 0 : KV_ENOTLEADER;
+    for (size_t i = 0; i < request->n_leases && out->code == 0; i++) {
+        const Kvdpb__LeaseRemaining *each = request->leases[i];
+        struct lease_checkpoint checkpoint = {
+            .id = each->id, .grant = each->grant, .remaining_ms = each->remaining_ms};
+
+        (void)leases_checkpoint(machine->leases, &checkpoint);
+    }
 }

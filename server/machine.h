@@ -17,17 +17,18 @@
 /* A command as it stands in the log: varint length of the rest, then origin member (le64), ticket
  * (le64), kind, and the bytes of a protobuf message. Entries hold commands back to back. */
 enum command_kind {
-    COMMAND_PUT = 1,          /* etcdserverpb.PutRequest, as the client sent it */
-    COMMAND_DELETE = 2,       /* DeleteRangeRequest */
-    COMMAND_TXN = 3,          /* TxnRequest */
-    COMMAND_COMPACT = 4,      /* CompactionRequest */
-    COMMAND_ALARM = 5,        /* AlarmRequest with ACTIVATE or DEACTIVATE */
-    COMMAND_PUBLISH = 6,      /* kvdpb.Publish */
-    COMMAND_LEASE_GRANT = 7,  /* LeaseGrantRequest; id and TTL are final */
-    COMMAND_LEASE_REVOKE = 8, /* LeaseRevokeRequest */
-    COMMAND_LEASE_EXPIRE = 9, /* kvdpb.LeaseExpire, proposed by the leader only */
-    COMMAND_SPACE = 20,       /* kvdpb.SpaceAlarm, proposed by a member's own quota */
-    COMMAND_DOWNGRADE = 21,   /* kvdpb.Downgrade */
+    COMMAND_PUT = 1,               /* etcdserverpb.PutRequest, as the client sent it */
+    COMMAND_DELETE = 2,            /* DeleteRangeRequest */
+    COMMAND_TXN = 3,               /* TxnRequest */
+    COMMAND_COMPACT = 4,           /* CompactionRequest */
+    COMMAND_ALARM = 5,             /* AlarmRequest with ACTIVATE or DEACTIVATE */
+    COMMAND_PUBLISH = 6,           /* kvdpb.Publish */
+    COMMAND_LEASE_GRANT = 7,       /* LeaseGrantRequest; id and TTL are final */
+    COMMAND_LEASE_REVOKE = 8,      /* LeaseRevokeRequest */
+    COMMAND_LEASE_EXPIRE = 9,      /* kvdpb.LeaseExpire, proposed by the leader only */
+    COMMAND_LEASE_CHECKPOINT = 10, /* kvdpb.LeaseCheckpoint, the same */
+    COMMAND_SPACE = 20,            /* kvdpb.SpaceAlarm, proposed by a member's own quota */
+    COMMAND_DOWNGRADE = 21,        /* kvdpb.Downgrade */
 };
 
 struct command {

@@ -63,6 +63,8 @@ void machine__apply_lease_revoke(struct machine *machine,
                                  struct arena *arena, struct machine_result *out);
 void machine__apply_lease_expire(struct machine *machine, const Kvdpb__LeaseExpire *request,
                                  uint64_t term, struct arena *arena, struct machine_result *out);
+void machine__apply_lease_checkpoint(struct machine *machine, const Kvdpb__LeaseCheckpoint *request,
+                                     uint64_t term, struct machine_result *out);
 
 void machine__apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequest *request,
                           bool want, struct arena *arena, struct machine_result *out);

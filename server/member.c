@@ -205,6 +205,7 @@ static int open_consensus(struct member *member, struct err *err)
     rc = replica_open(&options, &member->replica, err);
     if (rc != 0)
         return rc;
+    member->lessor.replica = member->replica;
     if (member->failed) {
         *err = member->fatal_err;
         return err->code;
@@ -345,7 +346,7 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->expiry_timer);
     (void)uv_timer_init(loop, &member->stop_timer);
     (void)uv_timer_init(loop, &member->watch_timer);
-    lessor__init(&member->lessor, member, member__random());
+    (void)uv_timer_init(loop, &member->lease_timer);
     member__compactor_init(member);
     (void)uv_timer_init(loop, &member->snapshots.timer);
     member->handles = 9;
@@ -375,10 +376,12 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->leader_moves);
     list_init(&member->streams);
     list_init(&member->snapshots.retired);
+    list_init(&member->keep_alives);
     list_init(&member->ready_read.link);
     member__space_init(member);
     arena_init(&member->scratch);
     init_handles(member);
+    member__init_lessor(member, member__random());
     if (member->config->unsafe_no_fsync)
         make_disk_lazy(member);
     return member;
@@ -401,6 +404,7 @@ static int start(struct member *member, struct err *err)
         rc = member__open_snapshots(member, err);
     if (rc != 0)
         return rc;
+    member->lessor.leases = member->machine->leases;
     member->watches = watches_new(member, member__random());
     rc = open_peers(member, err);
     if (rc == 0)
@@ -485,7 +489,7 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->raft_timer);
     close_handle(member, (uv_handle_t *)&member->expiry_timer);
     close_handle(member, (uv_handle_t *)&member->stop_timer);
-    close_handle(member, (uv_handle_t *)&member->lessor.timer);
+    close_handle(member, (uv_handle_t *)&member->lease_timer);
     close_handle(member, (uv_handle_t *)&member->watch_timer);
     close_handle(member, (uv_handle_t *)&member->compactor.timer);
     close_handle(member, (uv_handle_t *)&member->snapshots.timer);
@@ -569,7 +573,7 @@ static void drain(struct member *member)
 
     member->state = MEMBER_DRAINING;
     end_streams(member);
-    lessor__end_streams(&member->lessor, LESSOR_ALL_STREAMS, STATUS_STOPPED);
+    member__end_keep_alives(member, KEEP_ALIVE_ALL, STATUS_STOPPED);
     watches_end(member->watches, STATUS_STOPPED);
     net_server_drain(member->server);
     rc = uv_timer_start(&member->stop_timer, on_drain_timeout, DRAIN_MS, 0);

@@ -171,6 +171,15 @@ void member__compactor_init(struct member *member);
 /* Goes on until its timer is closed. */
 void member__compactor_start(struct member *member);
 void member__compactor_release(struct member *member);
+/* ---- leases ---- */
+
+/* What the lessor needs of the member (member_lease.c). */
+void member__init_lessor(struct member *member, uint64_t seed);
+
+/* Ends open keep-alive streams (service_lease.c). */
+enum keep_alive_streams { KEEP_ALIVE_ALL, KEEP_ALIVE_WITH_LEADER };
+void member__end_keep_alives(struct member *member, enum keep_alive_streams which,
+                             enum status status);
 
 /* ---- the member ---- */
 
@@ -222,7 +231,9 @@ struct member {
     uv_timer_t expiry_timer;
     uv_timer_t stop_timer;
     uv_timer_t watch_timer;
+    uv_timer_t lease_timer;
     struct lessor lessor;
+    struct list keep_alives; /* open keep-alive streams (service_lease.c) */
     struct snapshots snapshots;
     unsigned handles; /* initialised and not yet closed */
 

@@ -94,10 +94,24 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     member->role = role;
     member->term = term;
     member->leader = leader;
-    lessor__role_changed(&member->lessor);
+    lessor__role_changed(&member->lessor, role, term, leader);
     member__snapshots_role_changed(member);
     watches_on_leader(member->watches);
     member__check_moves(member);
+}
+
+static void env_on_ask(void *ctx, uint64_t from, uint64_t session, struct slice questions)
+{
+    struct member *member = ctx;
+
+    lessor__on_ask(&member->lessor, from, session, questions);
+}
+
+static void env_on_answer(void *ctx, struct slice answers)
+{
+    struct member *member = ctx;
+
+    lessor__on_answer(&member->lessor, answers);
 }
 
 void member__fatal(struct member *member, const struct err *err)
@@ -126,8 +140,8 @@ void member__env(struct member *member, struct replica_env *out)
         .send_queued = env_send_queued,
         .apply = member__apply,
         .on_role = env_on_role,
-        .on_ask = lessor__on_ask,
-        .on_answer = lessor__on_answer,
+        .on_ask = env_on_ask,
+        .on_answer = env_on_answer,
         .send_snapshot = member__send_snapshot,
         .has_snapshot = member__has_snapshot,
         .install = member__install,

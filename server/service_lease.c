@@ -172,8 +172,8 @@ enum { RENEWALS_MAX = 65536 }; /* of one stream, unanswered: etcd reads one at a
 /* One stream; lives in the call's arena. */
 struct keep_alive {
     struct waiter waiter;
-    struct list link; /* in lessor->streams */
-    struct lessor *lessor;
+    struct list link; /* in member->keep_alives */
+    struct member *member;
     struct grpc_call *call;
     struct list renewals; /* in the order of the requests */
     size_t count;
@@ -204,7 +204,7 @@ static void cancel_keep_alive(struct waiter *waiter)
     while (!list_empty(&stream->renewals)) {
         struct renewal *renewal = LIST_FIRST(&stream->renewals, struct renewal, link);
 
-        lessor__cancel(stream->lessor, &renewal->question);
+        lessor__cancel(&stream->member->lessor, &renewal->question);
         forget_renewal(renewal);
     }
     list_remove(&stream->link);
@@ -228,7 +228,7 @@ static void send_renewal(struct keep_alive *stream, const struct renewal *renewa
     Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
     uint8_t *out;
 
-    service_fill_header(stream->lessor->member, &header);
+    service_fill_header(stream->member, &header);
     header.revision = renewal->revision;
     response.header = &header;
     response.id = renewal->question.lease;
@@ -271,8 +271,8 @@ static enum status renew(struct keep_alive *stream, int64_t lease)
     renewal->question =
         (struct lease_question){.kind = LEASE_RENEW, .lease = lease, .cb = on_renewed};
     renewal->stream = stream;
-    renewal->revision = mvcc_revision(stream->lessor->member->machine->mvcc);
-    if (!lessor__ask(stream->lessor, &renewal->question)) {
+    renewal->revision = mvcc_revision(stream->member->machine->mvcc);
+    if (!lessor__ask(&stream->member->lessor, &renewal->question)) {
         free(renewal);
         return STATUS_TOO_MANY_REQUESTS;
     }
@@ -283,17 +283,17 @@ static enum status renew(struct keep_alive *stream, int64_t lease)
 
 static struct keep_alive *open_stream(struct grpc_call *call)
 {
-    struct lessor *lessor = &service_member(call)->lessor;
+    struct member *member = service_member(call);
     struct keep_alive *stream = arena_alloc(grpc_call_arena(call), sizeof *stream);
 
     *stream = (struct keep_alive){
         .waiter.cancel = cancel_keep_alive,
-        .lessor = lessor,
+        .member = member,
         .call = call,
         .has_leader = slice_eq(grpc_call_header(call, "hasleader"), slice_str("true")),
     };
     list_init(&stream->renewals);
-    list_push_back(&lessor->streams, &stream->link);
+    list_push_back(&member->keep_alives, &stream->link);
     grpc_call_set_data(call, &stream->waiter);
     return stream;
 }
@@ -342,12 +342,13 @@ void service_lease_keep_alive_end(struct grpc_call *call)
         end_stream(stream, STATUS_OK);
 }
 
-void lessor__end_streams(struct lessor *lessor, enum lessor_streams which, enum status status)
+void member__end_keep_alives(struct member *member, enum keep_alive_streams which,
+                             enum status status)
 {
-    LIST_EACH_SAFE (node, &lessor->streams) {
+    LIST_EACH_SAFE (node, &member->keep_alives) {
         struct keep_alive *stream = LIST_ENTRY(node, struct keep_alive, link);
 
-        if (which == LESSOR_ALL_STREAMS || stream->has_leader)
+        if (which == KEEP_ALIVE_ALL || stream->has_leader)
             end_stream(stream, status);
     }
 }

@@ -16,7 +16,8 @@
  *   downgrade VERSION|off
  *   publish MEMBER NAME [URL]
  *   grant ID TTL        revoke ID        leases (id, TTL, keys of each, by id)
- *   expire ID TERM      as the leader of that term proposes it, in an entry of term 1
+ *   expire ID TERM [GRANT]                   as the leader of that term proposes it, in an entry
+ *   checkpoint ID REMAINING_MS TERM [GRANT]  of term 1; without GRANT: of the lease as it is
  *   state        revision, compact revision, keys, downgrade, alarms (and who raised them), members
  *   sweep        runs pending compaction work to its end
  *
@@ -712,7 +713,27 @@ static void mt__run_expire(struct machine_text *t)
 
     request.id = mt__number(t);
     request.term = (uint64_t)mt__number(t);
+    request.grant = t->next < t->word_count ? (uint64_t)mt__number(t)
+                                            : leases_grant_number(t->machine->leases, request.id);
     mt__apply(t, COMMAND_LEASE_EXPIRE, &request.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
+}
+
+static void mt__run_checkpoint(struct machine_text *t)
+{
+    Kvdpb__LeaseCheckpoint request = KVDPB__LEASE_CHECKPOINT__INIT;
+    Kvdpb__LeaseRemaining each = KVDPB__LEASE_REMAINING__INIT, *leases = &each;
+    struct machine_result result;
+
+    each.id = mt__number(t);
+    each.remaining_ms = (uint64_t)mt__number(t);
+    request.term = (uint64_t)mt__number(t);
+    each.grant = t->next < t->word_count ? (uint64_t)mt__number(t)
+                                         : leases_grant_number(t->machine->leases, each.id);
+    request.leases = &leases;
+    request.n_leases = 1;
+    mt__apply(t, COMMAND_LEASE_CHECKPOINT, &request.base, &result);
     if (result.code == 0)
         (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
 }
@@ -774,6 +795,8 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_revoke(t);
     else if (mt__take(t, "expire"))
         mt__run_expire(t);
+    else if (mt__take(t, "checkpoint"))
+        mt__run_checkpoint(t);
     else if (mt__take(t, "leases"))
         mt__print_leases(t);
     else if (mt__take(t, "state"))

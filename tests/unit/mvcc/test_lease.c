@@ -41,6 +41,37 @@ static enum lease_state renew(struct leases *leases, int64_t id, uint64_t now_ms
     return time.state;
 }
 
+static bool take_due(struct leases *leases, uint64_t now_ms, int64_t *id)
+{
+    struct lease_checkpoint out;
+
+    if (!leases_take_due(leases, now_ms, &out))
+        return false;
+    assert_int_equal(out.grant, leases_grant_number(leases, out.id));
+    *id = out.id;
+    return true;
+}
+
+static bool checkpoint(struct leases *leases, int64_t id, uint64_t remaining_ms)
+{
+    struct lease_checkpoint made = {
+        .id = id, .grant = leases_grant_number(leases, id), .remaining_ms = remaining_ms};
+
+    return leases_checkpoint(leases, &made);
+}
+
+/* The next checkpoint that is due: its time must be the one given. */
+static struct lease_checkpoint take_checkpoint_at(struct leases *leases, uint64_t at_ms)
+{
+    struct lease_checkpoint out;
+
+    assert_int_equal(leases_next_checkpoint(leases), at_ms);
+    assert_false(leases_take_checkpoint(leases, at_ms - 1, &out));
+    assert_true(leases_take_checkpoint(leases, at_ms, &out));
+    assert_int_equal(out.grant, leases_grant_number(leases, out.id));
+    return out;
+}
+
 static void append_key(void *ctx, struct slice key)
 {
     strncat(ctx, (const char *)key.data, key.len);
@@ -114,15 +145,18 @@ static void digest_tells_states_apart_and_not_the_way_to_them(void **state)
     assert_int_equal(leases_digest(a), leases_digest(b));
     assert_int_equal(leases_grant(a, 1, 10, 0), 0);
     assert_int_equal(leases_grant(a, 2, 10, 0), 0);
-    assert_int_equal(leases_grant(b, 2, 10, 5), 0);
-    assert_int_not_equal(leases_digest(a), leases_digest(b));
     assert_int_equal(leases_grant(b, 1, 10, 5), 0);
+    assert_int_not_equal(leases_digest(a), leases_digest(b));
+    assert_int_equal(leases_grant(b, 2, 10, 5), 0);
     assert_int_equal(leases_digest(a), leases_digest(b));
     move(a, "k", LEASE_NONE, 1);
     assert_int_not_equal(leases_digest(a), leases_digest(b));
     move(b, "k", LEASE_NONE, 2);
     assert_int_not_equal(leases_digest(a), leases_digest(b));
     move(b, "k", 2, 1);
+    assert_true(checkpoint(a, 2, 700));
+    assert_int_not_equal(leases_digest(a), leases_digest(b));
+    assert_true(checkpoint(b, 2, 700));
     leases_lead(b, 1000, 0); /* the clock is nobody else's affair */
     assert_int_equal(leases_digest(a), leases_digest(b));
     leases_free(b);
@@ -138,7 +172,7 @@ static void leases_never_end_on_a_member_that_does_not_lead(void **state)
     assert_int_equal(leases_grant(leases, 1, 2, 0), 0);
     assert_int_equal(time_of(leases, 1, UINT64_MAX / 2).state, LEASE_LIVE);
     assert_int_equal(time_of(leases, 1, UINT64_MAX / 2).remaining_ms, 2000);
-    assert_false(leases_take_due(leases, UINT64_MAX / 2, &id));
+    assert_false(take_due(leases, UINT64_MAX / 2, &id));
     assert_true(leases_next_due(leases) == UINT64_MAX);
 }
 
@@ -151,9 +185,9 @@ static void a_new_leader_gives_the_whole_ttl_and_more(void **state)
     leases_lead(leases, 100000, 1000);
     assert_int_equal(time_of(leases, 1, 100000).remaining_ms, 3000);
     assert_int_equal(time_of(leases, 1, 102999).state, LEASE_LIVE);
-    assert_false(leases_take_due(leases, 102999, &id));
+    assert_false(take_due(leases, 102999, &id));
     assert_int_equal(time_of(leases, 1, 103000).state, LEASE_DUE);
-    assert_true(leases_take_due(leases, 103000, &id));
+    assert_true(take_due(leases, 103000, &id));
     assert_int_equal(id, 1);
 
     /* It leads no longer, then again: the count starts anew. */
@@ -184,15 +218,15 @@ static void a_lease_that_is_due_is_there_but_not_renewed(void **state)
     leases_lead(leases, 0, 0);
     assert_int_equal(leases_grant(leases, 1, 10, 0), 0);
     assert_int_equal(renew(leases, 1, 10000), LEASE_DUE);
-    assert_true(leases_take_due(leases, 10000, &id));
-    assert_false(leases_take_due(leases, 10000, &id)); /* handed out once */
+    assert_true(take_due(leases, 10000, &id));
+    assert_false(take_due(leases, 10000, &id)); /* handed out once */
     assert_int_equal(renew(leases, 1, 10001), LEASE_DUE);
     assert_true(leases_known(leases, 1));
 
     leases_put_back(leases, 1, 13000);
     assert_int_equal(renew(leases, 1, 12000), LEASE_DUE);
-    assert_false(leases_take_due(leases, 12999, &id));
-    assert_true(leases_take_due(leases, 13000, &id));
+    assert_false(take_due(leases, 12999, &id));
+    assert_true(take_due(leases, 13000, &id));
     assert_true(leases_revoke(leases, 1));
     leases_put_back(leases, 1, 14000); /* gone: harmless */
     assert_true(leases_next_due(leases) == UINT64_MAX);
@@ -222,6 +256,175 @@ static void the_list_is_by_remaining_time_then_id(void **state)
     leases_lead(leases, 0, 0);
     leases_list(leases, ids);
     assert_true(ids[0] == 3 && ids[1] == -2 && ids[2] == 1);
+}
+
+/* ---- checkpoints ---- */
+
+static void grants_are_numbered_and_numbers_do_not_come_back(void **state)
+{
+    struct leases *leases = *state;
+
+    assert_int_equal(leases_grant_number(leases, 7), 0);
+    assert_int_equal(leases_grant(leases, 7, 10, 0), 0);
+    assert_int_equal(leases_grant_number(leases, 7), 1);
+    assert_int_equal(leases_grant(leases, 7, 10, 0), KV_EEXIST);
+    assert_true(leases_revoke(leases, 7));
+    assert_int_equal(leases_grant(leases, 7, 10, 0), 0);
+    assert_int_equal(leases_grant_number(leases, 7), 2);
+}
+
+/* The way to the same ids matters here: what is under way about an old grant must not look right.
+ */
+static void digest_tells_grants_apart(void **state)
+{
+    struct leases *leases = *state, *other = leases_new(1);
+
+    assert_int_equal(leases_grant(leases, 1, 10, 0), 0);
+    assert_int_equal(leases_grant(other, 1, 10, 0), 0);
+    assert_int_equal(leases_digest(leases), leases_digest(other));
+    assert_true(leases_revoke(other, 1));
+    assert_int_equal(leases_grant(other, 1, 10, 0), 0);
+    assert_int_not_equal(leases_digest(leases), leases_digest(other));
+    leases_free(other);
+}
+
+static void a_new_leader_goes_on_from_the_checkpoint(void **state)
+{
+    struct leases *leases = *state;
+
+    assert_int_equal(leases_grant(leases, 1, 100, 0), 0);
+    assert_int_equal(leases_grant(leases, 2, 100, 0), 0);
+    assert_int_equal(leases_grant(leases, 3, 100, 0), 0);
+    assert_true(checkpoint(leases, 1, 30000));
+    assert_true(checkpoint(leases, 2, 100001)); /* more than its TTL is nothing */
+    assert_true(checkpoint(leases, 3, 30000));
+    assert_true(checkpoint(leases, 3, 0)); /* taken back */
+    assert_false(checkpoint(leases, 4, 5));
+    leases_lead(leases, 500000, 1000);
+    assert_int_equal(time_of(leases, 1, 500000).remaining_ms, 31000);
+    assert_int_equal(time_of(leases, 2, 500000).remaining_ms, 101000);
+    assert_int_equal(time_of(leases, 3, 500000).remaining_ms, 101000);
+}
+
+static void a_checkpoint_is_of_one_grant_only(void **state)
+{
+    struct lease_checkpoint old = {.id = 1, .grant = 1, .remaining_ms = 5000};
+    struct leases *leases = *state;
+
+    assert_int_equal(leases_grant(leases, 1, 100, 0), 0);
+    assert_true(leases_revoke(leases, 1));
+    assert_int_equal(leases_grant(leases, 1, 100, 0), 0);
+    assert_false(leases_checkpoint(leases, &old));
+    leases_lead(leases, 0, 0);
+    assert_int_equal(time_of(leases, 1, 0).remaining_ms, 100000);
+}
+
+static void a_lease_renewed_at_half_time_has_no_checkpoint(void **state)
+{
+    struct leases *leases = *state;
+    struct lease_checkpoint out;
+
+    leases_lead(leases, 1000, 0);
+    assert_int_equal(leases_grant(leases, 1, 60, 1000), 0);
+    for (uint64_t now_ms = 1000; now_ms < 1000000; now_ms += 30000) {
+        assert_false(leases_take_checkpoint(leases, now_ms, &out));
+        assert_int_equal(renew(leases, 1, now_ms), LEASE_LIVE);
+    }
+}
+
+static void a_lease_that_runs_down_has_four_checkpoints_at_most(void **state)
+{
+    struct leases *leases = *state;
+    int64_t id;
+
+    leases_lead(leases, 0, 0);
+    assert_int_equal(leases_grant(leases, 1, 160, 0), 0);
+    assert_int_equal(take_checkpoint_at(leases, 90000).remaining_ms, 70000);
+    assert_int_equal(take_checkpoint_at(leases, 110000).remaining_ms, 50000);
+    assert_int_equal(take_checkpoint_at(leases, 130000).remaining_ms, 30000);
+    assert_int_equal(take_checkpoint_at(leases, 150000).remaining_ms, 10000);
+    assert_true(leases_next_checkpoint(leases) == UINT64_MAX);
+    assert_true(take_due(leases, 160000, &id));
+}
+
+static void short_leases_have_few_checkpoints_or_none(void **state)
+{
+    struct leases *leases = *state;
+
+    leases_lead(leases, 0, 0);
+    assert_int_equal(leases_grant(leases, 1, 2, 0), 0);
+    assert_true(leases_next_checkpoint(leases) == UINT64_MAX);
+    assert_int_equal(leases_grant(leases, 2, 8, 0), 0);
+    assert_int_equal(take_checkpoint_at(leases, 4500).remaining_ms, 3500);
+    assert_int_equal(take_checkpoint_at(leases, 6500).remaining_ms, 1500);
+    assert_true(leases_next_checkpoint(leases) == UINT64_MAX);
+}
+
+/* After a change of leader the next one says less than the last, not the same again. */
+static void checkpoints_go_on_under_the_next_leader(void **state)
+{
+    struct leases *leases = *state;
+
+    assert_int_equal(leases_grant(leases, 1, 160, 0), 0);
+    assert_true(checkpoint(leases, 1, 70000));
+    leases_lead(leases, 1000000, 1000);
+    assert_int_equal(take_checkpoint_at(leases, 1021000).remaining_ms, 50000);
+}
+
+static void a_renewal_is_held_until_its_checkpoint_is_cleared(void **state)
+{
+    struct leases *leases = *state;
+    struct lease_checkpoint clear, out;
+
+    leases_lead(leases, 0, 0);
+    assert_int_equal(leases_grant(leases, 1, 160, 0), 0);
+    (void)take_checkpoint_at(leases, 90000); /* under way: that is enough */
+    assert_false(leases_take_clear(leases, &clear));
+    assert_int_equal(renew(leases, 1, 100000), LEASE_HELD);
+    assert_int_equal(time_of(leases, 1, 100000).remaining_ms, 160000); /* here it lives on */
+    assert_true(leases_next_checkpoint(leases) == UINT64_MAX);         /* none behind the clear */
+    assert_true(leases_take_clear(leases, &clear));
+    assert_true(clear.id == 1 && clear.grant == 1 && clear.remaining_ms == 0);
+    assert_false(leases_take_clear(leases, &out)); /* once */
+    assert_int_equal(renew(leases, 1, 100001), LEASE_HELD);
+
+    assert_true(checkpoint(leases, 1, 70000)); /* applied at last */
+    assert_int_equal(renew(leases, 1, 100002), LEASE_HELD);
+    assert_true(leases_checkpoint(leases, &clear));
+    assert_int_equal(renew(leases, 1, 100003), LEASE_LIVE);
+    assert_true(leases_next_checkpoint(leases) == 100003 + 90000);
+}
+
+static void a_clear_that_failed_is_handed_out_again(void **state)
+{
+    struct leases *leases = *state;
+    struct lease_checkpoint clear;
+
+    assert_int_equal(leases_grant(leases, 1, 160, 0), 0);
+    assert_true(checkpoint(leases, 1, 70000));
+    leases_lead(leases, 0, 0);
+    assert_int_equal(renew(leases, 1, 10), LEASE_HELD);
+    assert_true(leases_take_clear(leases, &clear));
+    leases_put_back_clear(leases, &clear);
+    assert_true(leases_take_clear(leases, &clear));
+    assert_true(leases_checkpoint(leases, &clear));
+    leases_put_back_clear(leases, &clear); /* it has come about: harmless */
+    assert_false(leases_take_clear(leases, &clear));
+    assert_int_equal(renew(leases, 1, 20), LEASE_LIVE);
+}
+
+static void a_lease_that_is_gone_wants_no_clear(void **state)
+{
+    struct leases *leases = *state;
+    struct lease_checkpoint clear;
+
+    assert_int_equal(leases_grant(leases, 1, 160, 0), 0);
+    assert_true(checkpoint(leases, 1, 70000));
+    leases_lead(leases, 0, 0);
+    assert_int_equal(renew(leases, 1, 10), LEASE_HELD);
+    assert_true(leases_revoke(leases, 1));
+    assert_false(leases_take_clear(leases, &clear));
+    assert_int_equal(renew(leases, 1, 10), LEASE_UNKNOWN);
 }
 
 /* ---- against a plain table ---- */
@@ -293,7 +496,7 @@ static void take_all_due(struct leases *leases, struct model *m, uint64_t now_ms
     uint64_t last = 0;
     int64_t id;
 
-    while (leases_take_due(leases, now_ms, &id)) {
+    while (take_due(leases, now_ms, &id)) {
         assert_true(m->there[id] && !m->taken[id]);
         assert_true(m->end_ms[id] <= now_ms);
         assert_true(m->end_ms[id] >= last);
@@ -386,6 +589,17 @@ int main(void)
         TEST(the_longest_ttl_ends_in_the_far_future),
         TEST(the_list_is_by_remaining_time_then_id),
         TEST(bytes_follow_the_number_of_leases),
+        TEST(grants_are_numbered_and_numbers_do_not_come_back),
+        TEST(digest_tells_grants_apart),
+        TEST(a_new_leader_goes_on_from_the_checkpoint),
+        TEST(a_checkpoint_is_of_one_grant_only),
+        TEST(a_lease_renewed_at_half_time_has_no_checkpoint),
+        TEST(a_lease_that_runs_down_has_four_checkpoints_at_most),
+        TEST(short_leases_have_few_checkpoints_or_none),
+        TEST(checkpoints_go_on_under_the_next_leader),
+        TEST(a_renewal_is_held_until_its_checkpoint_is_cleared),
+        TEST(a_clear_that_failed_is_handed_out_again),
+        TEST(a_lease_that_is_gone_wants_no_clear),
         TEST(random_use_is_as_in_a_plain_table),
 #undef TEST
     };

@@ -90,6 +90,69 @@ static void end_found_in_another_term_is_void(void **state)
     expect(state, "range a", "revision 3 count 0");
 }
 
+/* Revoke and grant of the same id overtake an end, or a checkpoint, that is on its way. */
+static void what_was_decided_about_a_lease_does_not_hit_the_next_of_its_id(void **state)
+{
+    struct lease_time time;
+
+    expect(state, "grant 1 100", "revision 1 lease 1 ttl 100");
+    expect(state, "revoke 1", "revision 1");
+    expect(state, "grant 1 100", "revision 1 lease 1 ttl 100");
+    expect(state, "put a 1 lease=1", "revision 2");
+    expect(state, "expire 1 1 1", LEASE_NOT_FOUND);
+    expect(state, "checkpoint 1 5000 1 1", "revision 2");
+    expect(state, "range a", "revision 2 count 1\n  a=1 c2 m2 v1 l1");
+    leases_lead(machine_of(state)->leases, 0, 0);
+    leases_time(machine_of(state)->leases, 1, 0, &time);
+    assert_int_equal(time.remaining_ms, 100000);
+    expect(state, "expire 1 1 2", "revision 3");
+}
+
+/* R12, the other half. */
+static void checkpoint_made_in_another_term_is_void(void **state)
+{
+    struct lease_time time;
+
+    expect(state, "grant 1 100", "revision 1 lease 1 ttl 100");
+    expect(state, "checkpoint 1 7000 2", "etcdserver: not leader");
+    expect(state, "checkpoint 1 7000 0", "etcdserver: not leader");
+    leases_lead(machine_of(state)->leases, 0, 0);
+    leases_time(machine_of(state)->leases, 1, 0, &time);
+    assert_int_equal(time.remaining_ms, 100000);
+    expect(state, "checkpoint 1 7000 1", "revision 1");
+    leases_lead(machine_of(state)->leases, 0, 0);
+    leases_time(machine_of(state)->leases, 1, 0, &time);
+    assert_int_equal(time.remaining_ms, 7000);
+}
+
+/* A renewal may need one, and etcd renews under any alarm. */
+static void checkpoints_are_written_under_alarms(void **state)
+{
+    expect(state, "grant 1 100", "revision 1 lease 1 ttl 100");
+    expect(state, "alarm activate 1 nospace", "revision 1 alarm 1 1");
+    expect(state, "alarm activate 1 corrupt", "revision 1 alarm 1 2");
+    expect(state, "checkpoint 1 0 1", "revision 1");
+}
+
+static void an_unknown_or_broken_command_has_no_effect(void **state)
+{
+    struct machine_text *t = *state;
+    uint64_t before = machine_digest(t->machine);
+    struct machine_result result;
+    struct command command = {.origin = 1, .ticket = 1, .term = 1};
+
+    for (int kind = COMMAND_LEASE_EXPIRE; kind < 256; kind++) {
+        command.kind = (enum command_kind)kind;
+        command.body = slice_str("\x12\xff\xff");
+        machine_apply(t->machine, &command, true, &t->arena, &result);
+        assert_int_equal(result.code, KV_EPROTO);
+        command.body = slice_of(NULL, 0); /* term 0, nothing else */
+        machine_apply(t->machine, &command, true, &t->arena, &result);
+        assert_int_not_equal(result.code, 0);
+    }
+    assert_true(machine_digest(t->machine) == before);
+}
+
 static void many_keys_go_in_one_revision(void **state)
 {
     char request[64];
@@ -108,10 +171,24 @@ static void many_keys_go_in_one_revision(void **state)
 static void members_agree_whether_they_lead_or_not(void **state)
 {
     static const char *const requests[] = {
-        "grant 1 100",     "grant 2 200",      "put a 1 lease=1", "put b 1 lease=2",
-        "put a 2 lease=2", "put c 1 lease=1",  "expire 1 1",      "put d 1 lease=2",
-        "del b",           "put a 3",          "grant 3 5",       "put e 1 lease=3",
-        "revoke 2",        "put f 1 lease=99", "expire 3 7",
+        "grant 1 100",
+        "grant 2 200",
+        "put a 1 lease=1",
+        "put b 1 lease=2",
+        "put a 2 lease=2",
+        "put c 1 lease=1",
+        "expire 1 1",
+        "put d 1 lease=2",
+        "del b",
+        "put a 3",
+        "grant 3 5",
+        "put e 1 lease=3",
+        "revoke 2",
+        "put f 1 lease=99",
+        "expire 3 7",
+        "checkpoint 3 4000 1",
+        "checkpoint 3 0 1",
+        "expire 3 1 99",
     };
     struct machine_text leader, *follower = *state;
 
@@ -135,6 +212,8 @@ static void digest_has_leases_and_what_hangs_on_them(void **state)
     assert_false(machine_digest(machine_of(state)) == machine_digest(other.machine));
     (void)machine_text_run(&other, "grant 1 100");
     assert_true(machine_digest(machine_of(state)) == machine_digest(other.machine));
+    expect(state, "checkpoint 1 5000 1", "revision 1");
+    assert_false(machine_digest(machine_of(state)) == machine_digest(other.machine));
     machine_text_release(&other);
 }
 
@@ -147,6 +226,10 @@ int main(void)
         TEST(revoke_without_keys_makes_no_revision),
         TEST(compaction_does_not_detach_live_keys),
         TEST(end_found_in_another_term_is_void),
+        TEST(what_was_decided_about_a_lease_does_not_hit_the_next_of_its_id),
+        TEST(checkpoint_made_in_another_term_is_void),
+        TEST(checkpoints_are_written_under_alarms),
+        TEST(an_unknown_or_broken_command_has_no_effect),
         TEST(many_keys_go_in_one_revision),
         TEST(members_agree_whether_they_lead_or_not),
         TEST(digest_has_leases_and_what_hangs_on_them),
