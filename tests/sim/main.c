@@ -15,13 +15,17 @@ static const char usage[] =
     "kvsim --seed N [--verbose]          replay one seed\n"
     "  --members 3|5                     instead of drawing it from the seed\n"
     "  --bug NAME                        plant a bug: skip-sync stale-read double-apply "
-    "forget-vote early-drop ahead unnamed-file\n"
+    "forget-vote\n"
+    "                                    early-expiry stale-checkpoint sleepy-renewal old-term "
+    "old-grant\n"
+    "                                    early-drop ahead unnamed-file\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "kvsim --bites                       each planted bug must be found\n";
 
-static const char *const bug_names[SIM_BUGS] = {"none",         "skip-sync",   "stale-read",
-                                                "double-apply", "forget-vote", "early-drop",
-                                                "ahead",        "unnamed-file"};
+static const char *const bug_names[SIM_BUGS] = {
+    "none",         "skip-sync",        "stale-read",     "double-apply", "forget-vote",
+    "early-expiry", "stale-checkpoint", "sleepy-renewal", "old-term",     "old-grant",
+    "early-drop",   "ahead",            "unnamed-file"};
 
 enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
 
@@ -97,7 +101,13 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.elections += result.elections;
         tally->sum.crashes += result.crashes;
         tally->sum.cuts += result.cuts;
+        tally->sum.pauses += result.pauses;
         tally->sum.applied += result.applied;
+        tally->sum.grants += result.grants;
+        tally->sum.renewals += result.renewals;
+        tally->sum.expired += result.expired;
+        tally->sum.lease_checkpoints += result.lease_checkpoints;
+        tally->sum.clears += result.clears;
         tally->sum.checkpoints += result.checkpoints;
         tally->sum.installs += result.installs;
     }
@@ -147,14 +157,18 @@ static void print_tally(const struct tally *t, double took)
 {
     printf("%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
            "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
-           "elections %llu, crashes %llu, cuts %llu, checkpoints %llu, installed %llu\n",
+           "elections %llu, crashes %llu, cuts %llu, pauses %llu, checkpoints %llu, installed %llu\n"
+           "leases granted %llu, ended by time %llu, renewals %llu, checkpoints %llu, cleared %llu\n",
            (unsigned long long)t->seeds, (unsigned long long)t->failed,
            (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
            (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
            (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
            (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
-           (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.checkpoints,
-           (unsigned long long)t->sum.installs);
+           (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.pauses,
+           (unsigned long long)t->sum.checkpoints, (unsigned long long)t->sum.installs,
+           (unsigned long long)t->sum.grants, (unsigned long long)t->sum.expired,
+           (unsigned long long)t->sum.renewals, (unsigned long long)t->sum.lease_checkpoints,
+           (unsigned long long)t->sum.clears);
 }
 
 static int replay(const struct sim_options *options)
@@ -188,7 +202,7 @@ static int bites(void)
         struct tally tally;
 
         run_seeds(&options, 1, BITE_SEEDS, true, true, &tally);
-        printf("%-14s %s after %llu seeds\n", bug_names[bug],
+        printf("%-17s %s after %llu seeds\n", bug_names[bug],
                tally.failed != 0 ? "found" : "NOT FOUND", (unsigned long long)tally.seeds);
         missed += tally.failed == 0;
     }

@@ -206,11 +206,27 @@ static void cut_some(struct sim *sim)
     }
 }
 
+/* SIGSTOP, or a host that hangs: nothing happens there, its connections stay, its clock goes on. */
+static void pause_some(struct sim *sim)
+{
+    struct sim_member *victim = &sim->members[prng_between(&sim->prng, 1, sim->size)];
+    struct sim_member *leader = leader_of(sim);
+    uint64_t pause_us = prng_between(&sim->prng, 10000, 6000000);
+
+    if (leader != NULL && prng_chance(&sim->prng, 600000))
+        victim = leader;
+    if (!victim->up || victim->asleep_until_us > sim->now_us)
+        return;
+    sim_say(sim, "m%u sleeps for %.3f s", victim->n, (double)pause_us / 1e6);
+    sim->result->pauses++;
+    victim->asleep_until_us = sim->now_us + pause_us;
+}
+
 static void hand_over(struct sim *sim)
 {
     struct sim_member *leader = leader_of(sim);
 
-    if (leader == NULL)
+    if (leader == NULL || leader->asleep_until_us > sim->now_us)
         return;
     sim_say(sim, "m%u hands over", leader->n);
     /* Refusal is fine: nobody to hand over to, or it is under way. */
@@ -230,7 +246,9 @@ static void next_fault(struct sim *sim, void *data, uint64_t token)
         crash_some(sim);
     else if (what < sim->crash_share + sim->cut_share)
         cut_some(sim);
-    else if (what < 90)
+    else if (what < sim->crash_share + sim->cut_share + sim->pause_share)
+        pause_some(sim);
+    else if (what < 95)
         heal_links(sim);
     else
         hand_over(sim);
@@ -258,7 +276,7 @@ static bool converged(struct sim *sim)
 {
     struct replica_status first, status;
 
-    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim))
+    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim) || !sim_holders_quiet(sim))
         return false;
     for (unsigned n = 1; n <= sim->size; n++) {
         if (!sim->members[n].up)
@@ -266,6 +284,8 @@ static bool converged(struct sim *sim)
         replica_status(sim->members[n].replica, &status);
         if (n == 1)
             first = status;
+        if (leases_count(sim->members[n].machine->leases) > 0)
+            return false; /* nobody renews them any more, so all have to end */
         if (status.applied_index != first.applied_index ||
             status.applied_index != status.commit_index)
             return false;
@@ -289,8 +309,9 @@ static void draw_mix(struct sim *sim)
     sim->checkpoint_bytes = intervals[prng_between(prng, 0, ARRAY_LEN(intervals) - 1)];
     sim->checkpoints_kept = prng_chance(prng, 500000) ? 2 : 1;
     sim->reserve_bytes = prng_between(prng, 1, 20000);
-    sim->crash_share = (uint32_t)prng_between(prng, 0, 50);
-    sim->cut_share = (uint32_t)prng_between(prng, 0, 35);
+    sim->crash_share = (uint32_t)prng_between(prng, 0, 40);
+    sim->cut_share = (uint32_t)prng_between(prng, 0, 30);
+    sim->pause_share = (uint32_t)prng_between(prng, 0, 20);
     if (sim->options.fault_ms == 0)
         sim->options.fault_ms = prng_between(prng, 5000, 20000);
 }
@@ -309,6 +330,7 @@ static void set_up(struct sim *sim)
     }
     for (unsigned client = 0; client < SIM_CLIENTS; client++)
         sim_client_next(sim, client);
+    sim_holders_start(sim);
     sim_at(sim, sim->now_us + 1500000, next_fault, NULL, 0, NULL);
     sim_at(sim, sim->now_us + sim->options.fault_ms * 1000, heal, NULL, 0, NULL);
 }
@@ -324,6 +346,7 @@ static void tear_down(struct sim *sim)
             event.drop(event.data);
     }
     free(sim->heap);
+    sim_holders_free(sim);
     sim_check_free(sim->check);
 }
 

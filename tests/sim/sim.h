@@ -1,7 +1,7 @@
-/* The simulator: three or five members (the real replica, wal and state machine) in one process on
- * virtual time from one seed, with a network that delays, loses and cuts, disks that lose what was
- * not synced, members that crash at any moment, and clients that write and read through all of
- * them.
+/* The simulator: three or five members (the real replica, wal, lessor and state machine) in one
+ * process on virtual time from one seed, with a network that delays, loses and cuts, disks that
+ * lose what was not synced, members that crash or sleep at any moment, and clients that write, read
+ * and hold leases through all of them.
  *
  * One run is one seed; the same seed gives the same run, event for event (the trace hash shows it).
  */
@@ -17,6 +17,7 @@
 #include "base/prng.h"
 #include "raft/replica.h"
 #include "server/checkpoint.h"
+#include "server/lessor.h"
 #include "server/machine.h"
 #include "server/transfer.h"
 #include "tests/lib/memdisk.h"
@@ -26,15 +27,21 @@ enum {
     SIM_MEMBERS_MAX = 5,
     SIM_CLIENTS = 12,
     SIM_KEYS = 10,
+    SIM_HOLDERS = 6, /* clients that hold leases */
 };
 
 /* Faults planted on purpose: the checks must see each of them (kvsim --bites). */
 enum sim_bug {
     SIM_BUG_NONE,
-    SIM_BUG_SKIP_SYNC,    /* disks say "synced" and did not */
-    SIM_BUG_STALE_READ,   /* reads skip the read index */
-    SIM_BUG_DOUBLE_APPLY, /* an entry's commands are applied twice now and then */
-    SIM_BUG_FORGET_VOTE,  /* hard state comes back empty after a restart */
+    SIM_BUG_SKIP_SYNC,        /* disks say "synced" and did not */
+    SIM_BUG_STALE_READ,       /* reads skip the read index */
+    SIM_BUG_DOUBLE_APPLY,     /* an entry's commands are applied twice now and then */
+    SIM_BUG_FORGET_VOTE,      /* hard state comes back empty after a restart */
+    SIM_BUG_EARLY_EXPIRY,     /* the leader's clock for leases is a fifth too fast */
+    SIM_BUG_STALE_CHECKPOINT, /* renewals do not wait until their checkpoint is cleared */
+    SIM_BUG_SLEEPY_RENEWAL,   /* a leader renews without being confirmed */
+    SIM_BUG_OLD_TERM,         /* ends and checkpoints of an earlier leader count */
+    SIM_BUG_OLD_GRANT,        /* ends and checkpoints hit a later lease of the same id */
     SIM_BUG_EARLY_DROP,   /* the log is dropped before the checkpoint is durable */
     SIM_BUG_AHEAD,        /* a checkpoint says one entry more than it holds */
     SIM_BUG_UNNAMED_FILE, /* the names of checkpoints are not made durable */
@@ -57,7 +64,9 @@ struct sim_result {
     char violation[SIM_VIOLATION_SIZE]; /* "" if all held */
     uint64_t trace;                     /* hash of everything that happened */
     uint64_t virtual_ms;
-    uint64_t acked, unknown, reads, elections, crashes, cuts, applied, checkpoints, installs;
+    uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
+    uint64_t checkpoints, installs;
+    uint64_t grants, renewals, expired, lease_checkpoints, clears;
 };
 
 void sim_run(const struct sim_options *options, struct sim_result *out);
@@ -91,6 +100,25 @@ struct sim_member {
     uint64_t log_begun;          /* wal_appended_bytes() when the last checkpoint began */
     struct machine *old_machine; /* replaced by an install; a checkpoint may still read it */
     struct disk_ops hasty_ops;
+    uint64_t asleep_until_us; /* paused: whatever happens to it happens then */
+
+    struct lessor lessor;
+    uint64_t lease_token;   /* of its timer */
+    uint64_t clock_ms;      /* what its monotonic clock is ahead of virtual time */
+    struct list writes;     /* struct sim_write */
+    struct idmap write_of;  /* ticket -> struct sim_write */
+    struct list holder_ops; /* of clients that hold leases (sim_holder.c) */
+};
+
+/* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */
+struct sim_write {
+    struct list link;
+    struct sim_member *member;
+    struct replica_proposal proposal;
+    struct buf bytes;
+    uint64_t ticket;
+    /* Applied; or (NULL) nobody knows. Once; not from inside sim_write(). */
+    void (*done)(struct sim_write *write, const struct machine_result *result);
 };
 
 /* One client request. */
@@ -143,9 +171,10 @@ struct sim {
     bool written_after_heal; /* a write called after healing was acknowledged */
     /* Swarm: each seed draws its own mix. */
     uint32_t loss_ppm, slow_ppm, stall_ppm;
-    uint32_t crash_share, cut_share; /* of faults, per cent */
+    uint32_t crash_share, cut_share, pause_share; /* of faults, per cent */
     struct sim_check *check;
     struct sim_op *ops[SIM_CLIENTS]; /* under way */
+    struct sim_holder *holders;
     uint64_t serial_next;
 };
 
@@ -163,6 +192,39 @@ void sim_member_crash(struct sim_member *member, const char *why);
 void sim_member_free(struct sim_member *member);
 /* After every call into a member's replica: turns, flushes, wrecks. */
 void sim_member_settle(struct sim_member *member);
+/* There is work for a turn. */
+void sim_member_wake(struct sim_member *member);
+/* True: it sleeps; the event has been put off until it wakes, in order. */
+bool sim_member_asleep(struct sim_member *member, sim_action action, void *data, uint64_t token,
+                       void (*drop)(void *data));
+
+/* sim_lessor.c: leases of a member, and commands of its own. */
+void sim_lessor_start(struct sim_member *member);
+void sim_lessor_stop(struct sim_member *member);
+uint64_t sim_lessor_now_ms(const struct sim_member *member);
+void sim_write(struct sim_member *member, struct sim_write *write, enum command_kind kind,
+               struct slice body);
+/* True: it was one of these. */
+bool sim_write_applied(struct sim_member *member, uint64_t ticket,
+                       const struct machine_result *result);
+void sim_writes_lost(struct sim_member *member);
+
+/* sim_holder.c: clients that hold leases, and what they were promised. */
+void sim_holders_start(struct sim *sim);
+void sim_holders_free(struct sim *sim);
+void sim_holders_lost(struct sim_member *member);
+bool sim_holders_quiet(const struct sim *sim);
+/* Around every command that a member applies. */
+struct sim_lease_watch {
+    int64_t id; /* 0: none that could end a lease */
+    uint64_t grant;
+    int64_t revision;
+    size_t keys;
+};
+void sim_lease_before(const struct sim_member *member, const struct command *command,
+                      struct sim_lease_watch *out);
+void sim_lease_after(struct sim_member *member, const struct command *command, uint64_t index,
+                     const struct sim_lease_watch *before, const struct machine_result *result);
 
 /* sim_net.c */
 void sim_send(struct sim *sim, unsigned from, unsigned to, struct slice frame);
@@ -200,6 +262,8 @@ void sim_check_free(struct sim_check *check);
 void sim_check_leader(struct sim_member *member, uint64_t term);
 void sim_check_entry(struct sim_member *member, const struct replica_entry *entry);
 void sim_check_command(struct sim_member *member, const struct command *command, uint64_t index);
+/* Nobody has applied this index yet. */
+bool sim_check_is_first(const struct sim *sim, uint64_t index);
 int64_t sim_check_floor(const struct sim *sim);
 void sim_check_write(struct sim *sim, const struct sim_op *op, int64_t revision);
 void sim_check_read(struct sim *sim, const struct sim_op *op, int64_t revision,

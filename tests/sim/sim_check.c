@@ -126,6 +126,11 @@ void sim_check_resumed(struct sim_member *m, uint64_t index)
     sim_check_state(m, index);
 }
 
+bool sim_check_is_first(const struct sim *sim, uint64_t index)
+{
+    return index >= sim->check->oracle_cap || !sim->check->oracle[index].known;
+}
+
 /* Exactly once: a command stands at one index only (replica.h, "Proposals"). */
 void sim_check_command(struct sim_member *m, const struct command *command, uint64_t index)
 {

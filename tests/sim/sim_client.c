@@ -138,10 +138,12 @@ static void start_write(struct sim *sim, struct sim_op *op)
 
 static void start(struct sim *sim, void *data, uint64_t client)
 {
-    struct sim_member *m = &sim->members[prng_between(&sim->prng, 1, sim->size)];
+    struct sim_member *m =
+        data != NULL ? data : &sim->members[prng_between(&sim->prng, 1, sim->size)];
     struct sim_op *op;
 
-    (void)data;
+    if (m->up && sim_member_asleep(m, start, m, client, NULL))
+        return; /* the request waits in its socket */
     if (!m->up) {
         sim_at(sim, sim->now_us + 20000, start, NULL, client, NULL);
         return;

@@ -3,9 +3,19 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "proto/command.pb-c.h"
 #include "tests/sim/sim.h"
 
 enum { SEGMENT_SIZE = 16 << 10 };
+
+bool sim_member_asleep(struct sim_member *m, sim_action action, void *data, uint64_t token,
+                       void (*drop)(void *data))
+{
+    if (m->asleep_until_us <= m->sim->now_us)
+        return false;
+    sim_at(m->sim, m->asleep_until_us, action, data, token, drop);
+    return true;
+}
 
 static uint64_t env_now_ms(void *ctx)
 {
@@ -18,7 +28,7 @@ static void on_timer(struct sim *sim, void *data, uint64_t token)
 {
     struct sim_member *m = data;
 
-    if (!m->up || token != m->timer_token)
+    if (!m->up || token != m->timer_token || sim_member_asleep(m, on_timer, data, token, NULL))
         return;
     sim_trace(sim, sim->now_us);
     replica_on_timer(m->replica);
@@ -40,22 +50,27 @@ static void on_turn(struct sim *sim, void *data, uint64_t token)
     struct sim_member *m = data;
 
     (void)sim;
-    if (!m->up || m->life != token)
+    if (!m->up || m->life != token || sim_member_asleep(m, on_turn, data, token, NULL))
         return;
     m->turn_queued = false;
+    lessor__turn(&m->lessor);
     replica_turn(m->replica);
+    lessor__turn_end(&m->lessor);
     sim_snapshot_turn(m);
     sim_member_settle(m);
 }
 
-static void env_wake(void *ctx)
+void sim_member_wake(struct sim_member *m)
 {
-    struct sim_member *m = ctx;
-
     if (m->turn_queued)
         return;
     m->turn_queued = true;
     sim_at(m->sim, m->sim->now_us + prng_between(&m->sim->prng, 0, 50), on_turn, m, m->life, NULL);
+}
+
+static void env_wake(void *ctx)
+{
+    sim_member_wake(ctx);
 }
 
 static void env_flush_wal(void *ctx)
@@ -79,17 +94,44 @@ static size_t env_send_queued(void *ctx, uint64_t to)
     return to <= m->sim->size ? m->sim->links[m->n][to].queued : 0;
 }
 
-static void apply_command(struct sim_member *m, const struct command *command, uint64_t index)
+/* The planted bugs of members that do not look where the decision about a lease comes from: it is
+ * bent until it fits. */
+static void bend(struct sim_member *m, struct command *command)
 {
-    bool own = command->origin == m->n && idmap_get(&m->waiting, command->ticket) != NULL;
-    struct machine_result result;
+    enum sim_bug bug = m->sim->options.bug;
+    Kvdpb__LeaseExpire *expire;
 
-    sim_check_command(m, command, index);
+    if ((bug != SIM_BUG_OLD_TERM && bug != SIM_BUG_OLD_GRANT) ||
+        command->kind != COMMAND_LEASE_EXPIRE)
+        return;
+    expire = kvdpb__lease_expire__unpack(NULL, command->body.len, command->body.data);
+    if (bug == SIM_BUG_OLD_TERM)
+        command->term = expire->term;
+    else
+        expire->grant = leases_grant_number(m->machine->leases, expire->id);
+    command->body.data = arena_alloc(&m->arena, kvdpb__lease_expire__get_packed_size(expire));
+    command->body.len = kvdpb__lease_expire__pack(expire, (uint8_t *)(uintptr_t)command->body.data);
+    kvdpb__lease_expire__free_unpacked(expire, NULL);
+}
+
+static void apply_command(struct sim_member *m, struct command command, uint64_t index)
+{
+    bool own = command.origin == m->n;
+    bool waited = own && idmap_get(&m->waiting, command.ticket) != NULL;
+    struct machine_result result;
+    struct sim_lease_watch watch;
+
+    sim_check_command(m, &command, index);
     arena_reset(&m->arena);
-    machine_apply(m->machine, command, own, &m->arena, &result);
-    m->digest = (m->digest ^ (uint64_t)result.revision ^ command->ticket) * 0x100000001b3u;
-    if (own)
-        sim_client_applied(m, command->ticket, &result);
+    bend(m, &command);
+    sim_lease_before(m, &command, &watch);
+    machine_apply(m->machine, &command, own, &m->arena, &result);
+    sim_lease_after(m, &command, index, &watch, &result);
+    m->digest = (m->digest ^ (uint64_t)result.revision ^ command.ticket) * 0x100000001b3u;
+    if (waited)
+        sim_client_applied(m, command.ticket, &result);
+    else if (own)
+        (void)sim_write_applied(m, command.ticket, &result); /* or nobody waits for it any more */
 }
 
 static void env_apply(void *ctx, const struct replica_entry *entry)
@@ -102,6 +144,7 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
     if (entry->index != m->applied + 1)
         sim_violation(m->sim, "I7: m%u applies %llu after %llu", m->n,
                       (unsigned long long)entry->index, (unsigned long long)m->applied);
+    m->machine->lease_now_ms = sim_lessor_now_ms(m);
     while (rest.len != 0) {
         if (command_decode(&rest, &command) != 0) {
             sim_violation(m->sim, "m%u: entry %llu holds no commands", m->n,
@@ -109,9 +152,9 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
             break;
         }
         command.term = entry->term;
-        apply_command(m, &command, entry->index);
+        apply_command(m, command, entry->index);
         if (twice)
-            apply_command(m, &command, entry->index);
+            apply_command(m, command, entry->index);
     }
     m->applied = entry->index;
     m->sim->result->applied++;
@@ -131,6 +174,23 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
             (unsigned long long)term, (unsigned long long)leader);
     if (role == REPLICA_LEADER)
         sim_check_leader(m, term);
+    lessor__role_changed(&m->lessor, role, term, leader);
+    sim_member_wake(m); /* a loop turn follows whatever happens */
+}
+
+static void env_on_ask(void *ctx, uint64_t from, uint64_t session, struct slice questions)
+{
+    struct sim_member *m = ctx;
+
+    lessor__on_ask(&m->lessor, from, session, questions);
+    sim_member_wake(m);
+}
+
+static void env_on_answer(void *ctx, struct slice answers)
+{
+    struct sim_member *m = ctx;
+
+    lessor__on_answer(&m->lessor, answers);
 }
 
 static void env_fatal(void *ctx, const struct err *err)
@@ -194,6 +254,8 @@ void sim_member_start(struct sim_member *m)
                 .send_snapshot = sim_snapshot_send,
                 .has_snapshot = sim_snapshot_has,
                 .install = sim_snapshot_install,
+                .on_ask = env_on_ask,
+                .on_answer = env_on_answer,
                 .fatal = env_fatal},
         .seed = prng_next(&sim->prng),
         .cache_bytes = 16 << 10, /* small, so that old entries come from the log */
@@ -209,6 +271,8 @@ void sim_member_start(struct sim_member *m)
     m->ticket_next = m->life << 32;
     idmap_init(&m->waiting);
     arena_init(&m->arena);
+    m->asleep_until_us = 0;
+    sim_lessor_start(m);
     memdisk_lie(m->memdisk, sim->options.bug == SIM_BUG_SKIP_SYNC);
     if (sim_snapshot_open(m, &err) != 0) {
         sim_violation(sim, "m%u can not load its checkpoint: %s", m->n, err.text);
@@ -217,6 +281,7 @@ void sim_member_start(struct sim_member *m)
     options.snapshot = checkpoints_base(m->checkpoints);
     if (m->machine == NULL)
         m->machine = new_machine(sim);
+    m->lessor.leases = m->machine->leases;
     if (open_wal(m, &err) != 0) {
         sim_violation(sim, "m%u can not open its log: %s", m->n, err.text);
         return;
@@ -228,6 +293,7 @@ void sim_member_start(struct sim_member *m)
         sim_violation(sim, "m%u can not start: %s", m->n, err.text);
         return;
     }
+    m->lessor.replica = m->replica;
     sim_say(sim, "m%u starts, log ends at %llu", m->n, (unsigned long long)wal_last_index(m->wal));
     for (unsigned other = 1; other <= sim->size; other++) {
         if (other == m->n || !sim->members[other].up)
@@ -249,7 +315,7 @@ static void on_flushed(struct sim *sim, void *data, uint64_t token)
     struct err err = ERR_INIT;
     uint64_t seq;
 
-    if (!m->up || m->life != token)
+    if (!m->up || m->life != token || sim_member_asleep(m, on_flushed, data, token, NULL))
         return;
     m->flush = NULL;
     if (wal_flush_run(flush, &err) != 0) {
@@ -295,6 +361,7 @@ void sim_member_crash(struct sim_member *m, const char *why)
     sim_say(sim, "m%u: %s", m->n, why);
     sim->result->crashes++;
     sim_client_lost(m);
+    sim_lessor_stop(m);
     m->up = false;
     m->life++;
     if (m->flush != NULL) {
@@ -332,6 +399,7 @@ void sim_member_free(struct sim_member *m)
 {
     if (m->up) {
         sim_client_lost(m);
+        sim_lessor_stop(m);
         replica_close(m->replica);
         wal_close(m->wal);
         sim_snapshot_close(m);

@@ -21,7 +21,8 @@ static void deliver(struct sim *sim, void *data, uint64_t token)
     struct sim_member *to = &sim->members[f->to];
     struct err err = ERR_INIT;
 
-    (void)token;
+    if (to->up && sim_member_asleep(to, deliver, data, token, free))
+        return; /* it waits in the kernel */
     sim->links[f->from][f->to].queued -= f->len;
     if (to->up && to->life == f->life && sim->links[f->from][f->to].epoch == f->epoch &&
         !sim->links[f->from][f->to].cut) {
@@ -63,7 +64,8 @@ static void peer_event(struct sim *sim, void *data, uint64_t token)
     unsigned peer = (unsigned)(token >> 1 & 15);
     bool up = token & 1;
 
-    if (!member->up || member->life != token >> 5)
+    if (!member->up || member->life != token >> 5 ||
+        sim_member_asleep(member, peer_event, data, token, NULL))
         return;
     sim_trace(sim, token);
     replica_on_peer(member->replica, peer, up);
