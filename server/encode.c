@@ -110,6 +110,19 @@ uint8_t *encode_empty(uint8_t *p, const struct encode_header *header)
     return put_header(p, header);
 }
 
+size_t encode_keep_alive_size(const struct encode_header *header, int64_t id, int64_t ttl)
+{
+    return encode_empty_size(header) + varint_field_size((uint64_t)id) +
+           varint_field_size((uint64_t)ttl);
+}
+
+uint8_t *encode_keep_alive(uint8_t *p, const struct encode_header *header, int64_t id, int64_t ttl)
+{
+    p = put_header(p, header);
+    p = put_varint_field(p, 2, (uint64_t)id);
+    return put_varint_field(p, 3, (uint64_t)ttl);
+}
+
 /* ---- watch ---- */
 
 /* mvccpb.Event: type, kv, prev_kv. */

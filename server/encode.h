@@ -1,6 +1,7 @@
 /* Answers written by hand straight into the output: range, whose protobuf-c form would copy every
- * key and value once more, and those that are only a header. Exact size first, then the bytes; what
- * they write is what protobuf-c would (fields ascending, zero fields absent). Any thread. */
+ * key and value once more, those that are only a header, and what comes often: keep-alives, events.
+ * Exact size first, then the bytes; what they write is what protobuf-c would (fields ascending,
+ * zero fields absent). Any thread. */
 #ifndef KVD_SERVER_ENCODE_H
 #define KVD_SERVER_ENCODE_H
 
@@ -26,6 +27,10 @@ uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
 /* An answer that is nothing but its header: put and compact. */
 size_t encode_empty_size(const struct encode_header *header);
 uint8_t *encode_empty(uint8_t *p, const struct encode_header *header);
+
+/* LeaseKeepAliveResponse. */
+size_t encode_keep_alive_size(const struct encode_header *header, int64_t id, int64_t ttl);
+uint8_t *encode_keep_alive(uint8_t *p, const struct encode_header *header, int64_t id, int64_t ttl);
 
 /* One event as it stands in a WatchResponse, tag included. */
 size_t encode_event_size(const struct watch_event *event);

@@ -2,6 +2,7 @@
  * time-to-live are questions to the leader's clock (server/lessor.h). */
 #include <stdlib.h>
 
+#include "base/codec.h"
 #include "base/mem.h"
 #include "server/lessor.h"
 #include "server/scan.h"
@@ -169,18 +170,6 @@ void service_lease_time_to_live(struct grpc_call *call, struct slice message)
 
 enum { RENEWALS_MAX = 65536 }; /* of one stream, unanswered: etcd reads one at a time */
 
-/* One stream; lives in the call's arena. */
-struct keep_alive {
-    struct waiter waiter;
-    struct list link; /* in member->keep_alives */
-    struct member *member;
-    struct grpc_call *call;
-    struct list renewals; /* in the order of the requests */
-    size_t count;
-    bool half_closed;
-    bool has_leader; /* ends when there is none */
-};
-
 struct renewal {
     struct lease_question question;
     struct list link;
@@ -190,11 +179,35 @@ struct renewal {
     bool answered;
 };
 
+/* One stream; lives in the call's arena. */
+struct keep_alive {
+    struct waiter waiter;
+    struct list link; /* in member->keep_alives */
+    struct member *member;
+    struct grpc_call *call;
+    struct list renewals; /* in the order of the requests */
+    size_t count;
+    struct renewal first; /* used while no other is: most clients wait for the answer */
+    bool half_closed;
+    bool has_leader; /* ends when there is none */
+};
+
+static struct renewal *new_renewal(struct keep_alive *stream)
+{
+    return stream->count == 0 ? &stream->first : xmalloc(sizeof(struct renewal));
+}
+
+static void free_renewal(struct keep_alive *stream, struct renewal *renewal)
+{
+    if (renewal != &stream->first)
+        free(renewal);
+}
+
 static void forget_renewal(struct renewal *renewal)
 {
     list_remove(&renewal->link);
     renewal->stream->count--;
-    free(renewal);
+    free_renewal(renewal->stream, renewal);
 }
 
 static void cancel_keep_alive(struct waiter *waiter)
@@ -224,17 +237,11 @@ static void end_stream(struct keep_alive *stream, enum status status)
 
 static void send_renewal(struct keep_alive *stream, const struct renewal *renewal)
 {
-    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
-    Etcdserverpb__LeaseKeepAliveResponse response = ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
-    uint8_t *out;
+    struct encode_header header = service_encode_header(stream->member, renewal->revision);
+    int64_t id = renewal->question.lease;
+    size_t size = encode_keep_alive_size(&header, id, renewal->ttl);
 
-    service_fill_header(stream->member, &header);
-    header.revision = renewal->revision;
-    response.header = &header;
-    response.id = renewal->question.lease;
-    response.ttl = renewal->ttl;
-    out = grpc_call_message(stream->call, protobuf_c_message_get_packed_size(&response.base));
-    (void)protobuf_c_message_pack(&response.base, out); /* writes the size it said */
+    (void)encode_keep_alive(grpc_call_message(stream->call, size), &header, id, renewal->ttl);
     grpc_call_send(stream->call);
 }
 
@@ -267,13 +274,14 @@ static enum status renew(struct keep_alive *stream, int64_t lease)
 
     if (stream->count >= RENEWALS_MAX)
         return STATUS_TOO_MANY_REQUESTS;
-    renewal = xcalloc(1, sizeof *renewal);
-    renewal->question =
-        (struct lease_question){.kind = LEASE_RENEW, .lease = lease, .cb = on_renewed};
-    renewal->stream = stream;
-    renewal->revision = mvcc_revision(stream->member->machine->mvcc);
+    renewal = new_renewal(stream);
+    *renewal = (struct renewal){
+        .question = {.kind = LEASE_RENEW, .lease = lease, .cb = on_renewed},
+        .stream = stream,
+        .revision = mvcc_revision(stream->member->machine->mvcc),
+    };
     if (!lessor__ask(&stream->member->lessor, &renewal->question)) {
-        free(renewal);
+        free_renewal(stream, renewal);
         return STATUS_TOO_MANY_REQUESTS;
     }
     list_push_back(&stream->renewals, &renewal->link);
@@ -298,17 +306,34 @@ static struct keep_alive *open_stream(struct grpc_call *call)
     return stream;
 }
 
+/* What clients send is one number (absent: 0); anything else takes the long way. */
+static int read_request(struct slice message, struct arena *scratch, int64_t *id)
+{
+    const ProtobufCMessageDescriptor *type = &etcdserverpb__lease_keep_alive_request__descriptor;
+    struct reader in = reader_of(message);
+    ProtobufCMessage *unpacked;
+    int rc;
+
+    *id = read_u8(&in) == (1 << 3 | PROTOBUF_C_WIRE_TYPE_VARINT) ? (int64_t)read_varint(&in) : 0;
+    if (*id != 0 && !in.bad && in.rest.len == 0)
+        return 0;
+    rc = scan_unpack(type, message, scratch, &unpacked);
+    if (rc == 0)
+        *id = ((Etcdserverpb__LeaseKeepAliveRequest *)unpacked)->id;
+    arena_reset(scratch);
+    return rc;
+}
+
 /* The first message opens the stream, with the checks that every call gets. Later ones leave
  * nothing in the call's arena, which lives as long as the stream. */
 void service_lease_keep_alive(struct grpc_call *call, struct slice message)
 {
     const ProtobufCMessageDescriptor *type = &etcdserverpb__lease_keep_alive_request__descriptor;
     struct waiter *waiter = grpc_call_data(call);
-    struct arena *scratch = &service_member(call)->scratch;
     const Etcdserverpb__LeaseKeepAliveRequest *request;
-    struct keep_alive *stream;
-    ProtobufCMessage *unpacked;
     enum status status = STATUS_MALFORMED;
+    struct keep_alive *stream;
+    int64_t id;
 
     if (waiter == NULL) {
         request = service_begin(call, message, type);
@@ -318,9 +343,8 @@ void service_lease_keep_alive(struct grpc_call *call, struct slice message)
         status = renew(stream, request->id);
     } else {
         stream = CONTAINER_OF(waiter, struct keep_alive, waiter);
-        if (scan_unpack(type, message, scratch, &unpacked) == 0)
-            status = renew(stream, ((Etcdserverpb__LeaseKeepAliveRequest *)unpacked)->id);
-        arena_reset(scratch);
+        if (read_request(message, &service_member(call)->scratch, &id) == 0)
+            status = renew(stream, id);
     }
     if (status != STATUS_OK)
         end_stream(stream, status);
