@@ -147,6 +147,41 @@ def generated(args, score, etcd_cluster, kvd_cluster):
     score.check(picked > 0, "the server picks a positive id", str(picked))
 
 
+def absurd(score, etcd_cluster, kvd_cluster):
+    """Numbers at and beyond every edge, ids that exist, ids that do not: as etcd, code and text."""
+    etcd, kvd = Server(etcd_cluster), Server(kvd_cluster)
+    low, high = -2**63, 2**63 - 1
+    put = pb.PutRequest(key=b"k", value=b"v")
+    requests = [("Lease", "LeaseGrant", pb.LeaseGrantRequest(ID=i, TTL=ttl))
+                for i, ttl in [(71, 9000000000), (71, 9000000000), (71, 9000000001), (71, high), (72, 9000000001),
+                               (72, high), (0, 9000000001), (0, high), (low, 500), (low, 500), (-1, 1000), (-1, -1),
+                               (high, 500), (high, low), (73, 8999999999)]]
+    for i in (0, 71, 72, low, -1, -2, high, high - 1, 404):
+        requests.append(("KV", "Put", pb.PutRequest(key=b"k", value=b"v", lease=i)))
+        requests.append(("KV", "Txn", pb.TxnRequest(success=[pb.RequestOp(
+            request_put=pb.PutRequest(key=b"t", value=b"v", lease=i))])))
+        requests.append(("Lease", "LeaseTimeToLive", pb.LeaseTimeToLiveRequest(ID=i, keys=True)))
+        requests.append(("Lease", "LeaseKeepAlive", pb.LeaseKeepAliveRequest(ID=i)))
+    for i in (0, 72, low, low, -2, high, 71, 71, -1, 73):
+        requests.append(("Lease", "LeaseRevoke", pb.LeaseRevokeRequest(ID=i)))
+        requests.append(("KV", "Put", pb.PutRequest(key=b"k", value=b"v", lease=i)))
+        requests.append(("KV", "Put", put))
+    requests.append(("Lease", "LeaseLeases", pb.LeaseLeasesRequest()))
+    for server in (etcd, kvd):
+        for i in server.call("Lease", "LeaseLeases", pb.LeaseLeasesRequest())[1].leases:
+            server.call("Lease", "LeaseRevoke", pb.LeaseRevokeRequest(ID=i.ID))
+        server.base = server.call("KV", "Put", put)[1].header.revision
+    for service, method, message in requests:
+        wanted, got = (comparable(method, server.call(service, method, message)) for server in (etcd, kvd))
+        for server, result in ((etcd, wanted), (kvd, got)):
+            if result[0] == "ok" and result[1].header.revision:
+                result[1].header.revision -= server.base
+        if method == "LeaseTimeToLive":
+            remaining_close(wanted, got)
+        score.check(wanted == got, "%s.%s" % (service, method),
+                    "request:\n%s%s" % (message, differential.difference(wanted, got)))
+
+
 def pipelined(score, cluster):
     """Many requests on one stream: one answer each, in order; half-close after the last answer."""
     with cluster.members[0].channel() as channel:
@@ -250,6 +285,7 @@ def main():
     score = _servers.Score()
     etcd, kvd = _servers.start_etcd(), _servers.start_kvd(args.build)
     generated(args, score, etcd, kvd)
+    absurd(score, etcd, kvd)
     pipelined(score, kvd)
     misbehaving(score, kvd)
     command_line(score, etcd, kvd)
