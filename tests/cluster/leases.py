@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Leases on three members through faults (faults.md I8, R12): a lease lives at least its TTL after the last
-acknowledged renewal by the client's own clock, whatever happens to leaders; it ends at last; a leader that was
-paused ends nothing that its successor has renewed; many leases that end at once delay nobody.
+acknowledged renewal by the client's own clock, whatever happens to leaders; it ends at last; what is left of it
+survives a change of leader and a restart of all; a leader that was paused ends, renews and checkpoints nothing;
+many leases that end, or run below half of their time, at once delay nobody.
 """
 
 import os
@@ -91,7 +92,7 @@ def check_end(score, clients, key, acked, ttl, what, skip=()):
         score.check(gone - acked >= ttl, what + ": not early", "%.3f s after a renewal for %d s" % (gone - acked, ttl))
 
 
-def leader_killed(score, args):
+def i8_a_lease_lives_its_ttl_whoever_leads(score, args):
     cluster = _servers.start_kvd(args.build, 3)
     clients = Clients(cluster)
     for ttl in (2, 4):
@@ -139,12 +140,70 @@ def leader_killed(score, args):
     cluster.close()
 
 
-def leader_paused(score, args):
-    """The successor renews; the old leader wakes up with every lease overdue by its clock."""
+def left(clients, lease, skip=()):
+    return clients.any(clients.lease, "LeaseTimeToLive", pb.LeaseTimeToLiveRequest(ID=lease), skip).TTL
+
+
+def when_left(clients, lease, seconds):
+    """Waits until no more than that is left."""
+    while left(clients, lease) > seconds:
+        pass
+
+
+def log_index(clients, member):
+    return clients.maintenance[member].Status(pb.StatusRequest(), timeout=10).raftIndex
+
+
+def what_is_left_survives_leaders_and_restarts(score, args):
+    """Checkpoints of a lease of 16 s say 7, 5, 3 and 1 s; a new leader adds an election timeout, 1 s."""
+    cluster = _servers.start_kvd(args.build, 3)
+    clients = Clients(cluster)
+    began = time.monotonic()
+    idle, late, kept = (clients.any(clients.lease, "LeaseGrant", pb.LeaseGrantRequest(TTL=16)).ID for _ in range(3))
+    clients.any(clients.kv, "Put", pb.PutRequest(key=b"idle", lease=idle))
+    clients.any(clients.kv, "Put", pb.PutRequest(key=b"late", lease=late))
+
+    leader = clients.leader()
+    before = log_index(clients, leader)
+    renewals = renew_all(clients.lease[leader], [kept] * 1000)
+    score.check(renewals == [16] * 1000 and log_index(clients, leader) == before, "keep-alives write nothing",
+                "%d to %d" % (before, log_index(clients, leader)))
+    when_left(clients, idle, 8)
+    _, renewed = clients.renew(kept)
+    score.check(renewed == 16, "renewed at half of its time", str(renewed))
+    when_left(clients, late, 5)  # its first checkpoint is a second old
+    leader = clients.leader()
+    before = log_index(clients, leader)
+    late_acked, renewed = clients.renew(late)
+    score.check(renewed == 16 and log_index(clients, leader) > before, "a renewal takes the checkpoint back first",
+                "TTL %s, log at %d, before at %d" % (renewed, log_index(clients, leader), before))
+
+    cluster.members[leader].kill()
+    others = {n: left(clients, lease, {leader}) for n, lease in (("late", late), ("kept", kept))}
+    score.check(15 <= others["late"] <= 17, "leader killed: whole TTL after a renewal that took a checkpoint back",
+                str(others))
+    score.check(15 <= others["kept"] <= 17, "leader killed: whole TTL after a renewal in time", str(others))
+    score.check(0 <= left(clients, idle, {leader}) <= 8, "leader killed: what is left is not the whole TTL",
+                str(left(clients, idle, {leader})))
+    for member in cluster.members:
+        member.kill()
+    for member in cluster.members:
+        member.start()
+    for member in cluster.members:
+        _servers.wait_ready(member)
+    score.check(0 <= left(clients, idle) <= 8, "all restarted: what is left is not the whole TTL", str(left(clients, idle)))
+    check_end(score, clients, b"idle", began, 16, "after leader and restart")
+    check_end(score, clients, b"late", late_acked, 16, "renewed late, after leader and restart")
+    cluster.close()
+
+
+def r12_a_paused_leader_ends_renews_and_checkpoints_nothing(score, args):
+    """The successor renews; the old leader wakes up with leases overdue, or below half of their time, by its clock."""
     cluster = _servers.start_kvd(args.build, 3)
     clients = Clients(cluster)
     ttl = 3
     lease = clients.any(clients.lease, "LeaseGrant", pb.LeaseGrantRequest(TTL=ttl)).ID
+    half = clients.any(clients.lease, "LeaseGrant", pb.LeaseGrantRequest(TTL=8)).ID
     others = [clients.any(clients.lease, "LeaseGrant", pb.LeaseGrantRequest(TTL=600)).ID for _ in range(20)]
     clients.any(clients.kv, "Put", pb.PutRequest(key=b"held", lease=lease))
     old = clients.leader()
@@ -154,28 +213,39 @@ def leader_paused(score, args):
     # On its connection a renewal waits; whatever is said when it wakes must be true.
     stale = clients.lease[old].LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=60)
     while time.monotonic() - paused < 2 * ttl:
-        moment, renewed = clients.renew(lease, skip={old})
-        if moment is not None:
-            score.check(renewed == ttl, "the successor renews", str(renewed))
-            acked = moment
+        for each in (half, lease):
+            moment, renewed = clients.renew(each, skip={old})
+            if moment is not None and each == lease:
+                score.check(renewed == ttl, "R12: the successor renews", str(renewed))
+                acked = moment
+            elif moment is not None:
+                score.check(renewed == 8, "R12: both leases", str(renewed))
     new = clients.leader(skip={old})
-    score.check(new != old, "there is a successor")
+    score.check(new != old, "R12: there is a successor")
     cluster.members[old].process.send_signal(signal.SIGCONT)
     try:
         answers = [a.TTL for a in stale]
-        score.check(answers == [ttl], "the renewal that waited is the successor's", str(answers))
+        score.check(answers == [ttl], "R12: the renewal that waited is the successor's", str(answers))
     except grpc.RpcError as error:
-        score.check(error.code() == grpc.StatusCode.UNAVAILABLE, "or it is refused", str(error))
+        score.check(error.code() == grpc.StatusCode.UNAVAILABLE, "R12: or it is refused", str(error))
     for _ in range(30):  # through the one that woke up, too
         moment, renewed = clients.renew(lease)
         if moment is not None:
-            score.check(renewed == ttl, "the lease is there after the old leader woke up", str(renewed))
+            score.check(renewed == ttl, "R12: the lease is there after the old leader woke up", str(renewed))
             acked = moment
-    score.check(clients.has(b"held"), "and its key")
+    score.check(clients.has(b"held"), "R12: and its key")
     for i in range(3):
         alive = {s.ID for s in clients.lease[i].LeaseLeases(pb.LeaseLeasesRequest(), timeout=10).leases}
-        score.check(alive == {lease, *others}, "member %d has all leases" % i, str(alive))
-    check_end(score, clients, b"held", acked, ttl, "after the pause")
+        score.check(alive == {lease, half, *others}, "R12: member %d has all leases" % i, str(alive))
+    check_end(score, clients, b"held", acked, ttl, "R12: after the pause")
+    # Through the log of the one that woke up, so behind whatever it proposed.
+    clients.kv[old].Put(pb.PutRequest(key=b"behind"), timeout=20)
+    _, renewed = clients.renew(half)
+    score.check(renewed == 8, "R12: the lease that was below half of its time", str(renewed))
+    cluster.members[new].kill()
+    third = clients.leader(skip={new})
+    score.check(left(clients, half, {new}) >= 7, "R12: no checkpoint of the old leader counts for the one after next",
+                "%d s of 8 left, leader %d" % (left(clients, half, {new}), third))
     cluster.close()
 
 
@@ -209,23 +279,23 @@ def many_at_once(score, args, size):
     ttls = renew_all(stub, ids)  # so that they end as close together as that took
     took = time.monotonic() - began
     score.check(ttls == [ttl] * count, "all leases are renewed on one stream", str(len(ttls)))
-    left = count
-    slow = []
+    there = count
+    half, slow = [], []
     end = time.monotonic() + ttl + 60
-    while left and time.monotonic() < end:
-        slow.append(timed_put())
-        if len(slow) % 50 == 0:
-            left = kv.Range(pb.RangeRequest(key=b"m/", range_end=b"m0", count_only=True), timeout=20).count
-    score.check(left == 0, "all have ended", "%d left" % left)
-    slow.sort()
-    usual = sorted([*usual, *(timed_put() for _ in range(500))])  # before and after: other programs run here too
-    middle = usual[len(usual) // 2]
-    late = slow[int(len(slow) * 0.99)]
-    print("%d members, %d leases ending within %.1f s: put usually %.1f ms (max %.1f); while they end p50 %.1f, p99 %.1f, "
-          "p99.9 %.1f, max %.1f ms" % (size, count, took, middle * 1e3, usual[-1] * 1e3, slow[len(slow) // 2] * 1e3,
-                                       late * 1e3, slow[int(len(slow) * 0.999)] * 1e3, slow[-1] * 1e3), flush=True)
+    while there and time.monotonic() < end:
+        (slow if time.monotonic() - began >= ttl - 1 else half).append(timed_put())
+        if (len(slow) + len(half)) % 50 == 0:
+            there = kv.Range(pb.RangeRequest(key=b"m/", range_end=b"m0", count_only=True), timeout=20).count
+    score.check(there == 0, "all have ended", "%d left" % there)
+    usual += [timed_put() for _ in range(500)]  # before and after: other programs run here too
+    print("%d members, %d leases renewed within %.1f s. A put takes:" % (size, count, took))
+    for what, times in (("usually", usual), ("while they pass half of their time", half), ("while they end", slow)):
+        times.sort()
+        print("  %-36s p50 %5.1f  p99 %5.1f  p99.9 %5.1f  max %5.1f ms of %d" %
+              (what, *(1e3 * times[int(len(times) * part)] for part in (0.5, 0.99, 0.999)), 1e3 * times[-1], len(times)),
+              flush=True)
     # How long is a figure to read, not a verdict: the machine may be busy. That they went on is one.
-    score.check(len(slow) > 0, "puts go on while leases end", "p99 %.4f s" % late)
+    score.check(len(slow) > 0 and len(half) > 0, "puts go on while leases end")
     cluster.close()
 
 
@@ -266,8 +336,9 @@ def without_leader(score, args):
 def main():
     args = _servers.arguments(leases=10000)
     score = _servers.Score()
-    leader_killed(score, args)
-    leader_paused(score, args)
+    i8_a_lease_lives_its_ttl_whoever_leads(score, args)
+    what_is_left_survives_leaders_and_restarts(score, args)
+    r12_a_paused_leader_ends_renews_and_checkpoints_nothing(score, args)
     without_leader(score, args)
     many_at_once(score, args, 1)
     many_at_once(score, args, 3)
