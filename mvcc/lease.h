@@ -122,6 +122,8 @@ bool leases_take_checkpoint(struct leases *leases, uint64_t now_ms, struct lease
 /* Hands out a lease whose checkpoint a renewal wants cleared: to be written to the log behind
  * everything that leases_take_checkpoint() gave. False: none. */
 bool leases_take_clear(struct leases *leases, struct lease_checkpoint *out);
+/* Whether renewing it would still give LEASE_HELD. */
+bool leases_awaits_clear(const struct leases *leases, int64_t id);
 /* That may not have come about: it will be handed out again. Harmless if it has. */
 void leases_put_back_clear(struct leases *leases, const struct lease_checkpoint *clear);
 

@@ -103,13 +103,18 @@ static uint64_t next_left(const struct lease *lease)
     return left_ms >= LEFT_MIN_MS ? left_ms : 0;
 }
 
+static bool awaits_clear(const struct lease *lease)
+{
+    return lease->mark == LEASE_UNWANTED || lease->mark == LEASE_CLEARING;
+}
+
 /* A lease of which somebody wants the checkpoint cleared gets no other meanwhile: so a clear is
  * behind all of them in the log. */
 static void schedule_checkpoint(struct leases *leases, struct lease *lease)
 {
     uint64_t left_ms = next_left(lease);
 
-    if (left_ms == 0 || lease->mark == LEASE_UNWANTED || lease->mark == LEASE_CLEARING)
+    if (left_ms == 0 || awaits_clear(lease))
         dequeue(leases, LEASE_CHECKPOINT, lease);
     else
         enqueue(leases, LEASE_CHECKPOINT, lease, lease->end_ms - left_ms);
@@ -160,11 +165,9 @@ void leases__clock_gone(struct leases *leases, struct lease *lease)
  * still to come. */
 void leases__clock_checkpoint(struct leases *leases, struct lease *lease)
 {
-    bool awaited = lease->mark == LEASE_UNWANTED || lease->mark == LEASE_CLEARING;
-
     if (!leases->leading)
         return;
-    if (lease->remaining_ms == 0 && awaited)
+    if (lease->remaining_ms == 0 && awaits_clear(lease))
         set_mark(leases, lease, LEASE_CLEAN);
     else if (lease->remaining_ms != 0 && lease->mark == LEASE_CLEAN)
         set_mark(leases, lease, LEASE_MARKED); /* nobody handed it out here: believe the log */
@@ -326,4 +329,11 @@ void leases_put_back_clear(struct leases *leases, const struct lease_checkpoint 
 
     if (lease != NULL && lease->grant == clear->grant && lease->mark == LEASE_CLEARING)
         set_mark(leases, lease, LEASE_UNWANTED);
+}
+
+bool leases_awaits_clear(const struct leases *leases, int64_t id)
+{
+    const struct lease *lease = leases__find(leases, id);
+
+    return lease != NULL && awaits_clear(lease);
 }

@@ -309,6 +309,13 @@ void lessor__answer_parked(struct lessor *lessor, uint64_t now_ms)
     send_answers(lessor);
 }
 
+void lessor__release_held(struct lessor *lessor)
+{
+    while (!list_empty(&lessor->held) &&
+           !leases_awaits_clear(lessor->leases, lessor__first(&lessor->held)->lease))
+        move(lessor__first(&lessor->held), &lessor->fresh);
+}
+
 uint64_t lessor__ask_next_ms(const struct lessor *lessor)
 {
     uint64_t at_ms = UINT64_MAX;

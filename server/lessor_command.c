@@ -160,7 +160,7 @@ void lessor__write_clears(struct lessor *lessor, uint64_t now_ms)
     if (lessor->clearing)
         return;
     if (command->count == 0)
-        list_splice(&lessor->fresh, &lessor->held); /* their leases are gone */
+        lessor__release_held(lessor); /* their leases are gone */
     else
         lessor->clear_ms = now_ms + CLEAR_AGAIN_MS;
     put_back_clears(lessor, command);
@@ -186,7 +186,7 @@ void lessor__command_done(struct lessor *lessor, struct lessor_command *command,
         lessor->clearing = false;
         if (!applied)
             put_back_clears(lessor, command);
-        list_splice(&lessor->fresh, &lessor->held); /* asked anew, whatever came out */
+        lessor__release_held(lessor);
     }
     free(command);
 }

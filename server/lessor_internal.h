@@ -25,6 +25,9 @@ void lessor__ask_again(struct lessor *lessor, uint64_t now_ms);
 void lessor__answer_round(struct lessor *lessor, uint64_t now_ms);
 /* Renewals of leases that were due: the answer is how that ended. */
 void lessor__answer_parked(struct lessor *lessor, uint64_t now_ms);
+/* Held renewals whose lease has no checkpoint any more are asked anew. Leases are cleared in the
+ * order in which they came, so those behind the first that still waits wait with it. */
+void lessor__release_held(struct lessor *lessor);
 /* Not leading any more: other members ask whoever does, this one's questions start anew. */
 void lessor__ask_follow(struct lessor *lessor);
 /* When the first of its questions wants something. */

@@ -388,10 +388,12 @@ static void a_renewal_is_held_until_its_checkpoint_is_cleared(void **state)
     assert_false(leases_take_clear(leases, &out)); /* once */
     assert_int_equal(renew(leases, 1, 100001), LEASE_HELD);
 
+    assert_true(leases_awaits_clear(leases, 1));
     assert_true(checkpoint(leases, 1, 70000)); /* applied at last */
     assert_int_equal(renew(leases, 1, 100002), LEASE_HELD);
     assert_true(leases_checkpoint(leases, &clear));
     assert_int_equal(renew(leases, 1, 100003), LEASE_LIVE);
+    assert_false(leases_awaits_clear(leases, 1));
     assert_true(leases_next_checkpoint(leases) == 100003 + 90000);
 }
 
@@ -424,6 +426,7 @@ static void a_lease_that_is_gone_wants_no_clear(void **state)
     assert_int_equal(renew(leases, 1, 10), LEASE_HELD);
     assert_true(leases_revoke(leases, 1));
     assert_false(leases_take_clear(leases, &clear));
+    assert_false(leases_awaits_clear(leases, 1));
     assert_int_equal(renew(leases, 1, 10), LEASE_UNKNOWN);
 }
 
