@@ -72,6 +72,8 @@ static void on_confirm(struct replica_read *read, int status)
 
 static void confirm(struct lessor *lessor, uint64_t now_ms)
 {
+    const struct lessor_env *env = &lessor->options.env;
+
     list_splice(&lessor->round, &lessor->fresh);
     lessor->confirming = true;
     lessor->confirm_term = lessor->term;
@@ -79,7 +81,7 @@ static void confirm(struct lessor *lessor, uint64_t now_ms)
     lessor->confirm = (struct replica_read){.cb = on_confirm};
     list_init(&lessor->confirm.link);
     if ((lessor->options.guards_off & LESSOR_GUARD_CONFIRM) != 0 ||
-        replica_read(lessor->replica, &lessor->confirm))
+        env->read(env->ctx, &lessor->confirm))
         on_confirm(&lessor->confirm, 0);
 }
 

@@ -34,8 +34,8 @@
  *
  * An election timeout more at every change of leader is for clients that could reach nobody.
  *
- * Knows neither the loop nor sockets nor who writes its commands: those come as struct lessor_env,
- * so that the same code runs in the simulator. One thread. */
+ * Knows neither the loop nor sockets nor consensus: those come as struct lessor_env, so that the
+ * same code runs in the simulator. One thread. */
 #ifndef KVD_SERVER_LESSOR_H
 #define KVD_SERVER_LESSOR_H
 
@@ -61,6 +61,10 @@ struct lessor_env {
      * once, not from inside. */
     bool (*propose)(void *ctx, enum command_kind kind, struct slice body,
                     struct lessor_command *handle);
+    /* As replica_read(), replica_ask() and replica_answer(). */
+    bool (*read)(void *ctx, struct replica_read *read);
+    void (*ask)(void *ctx, struct slice questions);
+    void (*answer)(void *ctx, uint64_t to, uint64_t session, struct slice answers);
     /* No leader was known for three election timeouts (and again after as many). NULL: nobody
      * cares.
      */
@@ -109,8 +113,7 @@ struct lease_question {
 
 struct lessor {
     struct lessor_options options;
-    struct leases *leases;   /* set by the owner before consensus starts */
-    struct replica *replica; /* and as soon as it has */
+    struct leases *leases; /* set by the owner before consensus starts */
     struct prng prng;
     uint64_t armed_ms; /* 0: not */
 

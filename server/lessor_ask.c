@@ -167,6 +167,8 @@ static void add_u8(struct buf *out, uint8_t value)
 
 void lessor__ask_leader(struct lessor *lessor, uint64_t now_ms)
 {
+    const struct lessor_env *env = &lessor->options.env;
+
     while (!list_empty(&lessor->fresh)) {
         buf_reset(&lessor->frame);
         for (int i = 0; i < FRAME_QUESTIONS && !list_empty(&lessor->fresh); i++) {
@@ -181,7 +183,7 @@ void lessor__ask_leader(struct lessor *lessor, uint64_t now_ms)
             list_push_back(&lessor->asked, &question->link);
         }
         /* If it gets lost they are asked again. */
-        (void)replica_ask(lessor->replica, buf_slice(&lessor->frame));
+        env->ask(env->ctx, buf_slice(&lessor->frame));
     }
 }
 
@@ -234,6 +236,8 @@ void lessor__on_ask(struct lessor *lessor, uint64_t from, uint64_t session, stru
 /* One frame for all that go to the same place. */
 static void send_answers(struct lessor *lessor)
 {
+    const struct lessor_env *env = &lessor->options.env;
+
     while (!list_empty(&lessor->answers)) {
         const struct guest *head =
             CONTAINER_OF(lessor__first(&lessor->answers), struct guest, question);
@@ -254,7 +258,7 @@ static void send_answers(struct lessor *lessor)
             if (++count == FRAME_QUESTIONS)
                 break;
         }
-        replica_answer(lessor->replica, from, session, buf_slice(&lessor->frame));
+        env->answer(env->ctx, from, session, buf_slice(&lessor->frame));
     }
 }
 

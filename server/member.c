@@ -205,7 +205,6 @@ static int open_consensus(struct member *member, struct err *err)
     rc = replica_open(&options, &member->replica, err);
     if (rc != 0)
         return rc;
-    member->lessor.replica = member->replica;
     if (member->failed) {
         *err = member->fatal_err;
         return err->code;

@@ -41,6 +41,27 @@ static bool env_propose(void *ctx, enum command_kind kind, struct slice body,
     return member__write(ctx, NULL, handle, kind, body, on_written) == STATUS_OK;
 }
 
+static bool env_read(void *ctx, struct replica_read *read)
+{
+    struct member *member = ctx;
+
+    return replica_read(member->replica, read);
+}
+
+static void env_ask(void *ctx, struct slice questions)
+{
+    struct member *member = ctx;
+
+    (void)replica_ask(member->replica, questions); /* lost ones are asked again */
+}
+
+static void env_answer(void *ctx, uint64_t to, uint64_t session, struct slice answers)
+{
+    struct member *member = ctx;
+
+    replica_answer(member->replica, to, session, answers);
+}
+
 static void env_on_leaderless(void *ctx)
 {
     member__end_keep_alives(ctx, KEEP_ALIVE_WITH_LEADER, STATUS_NO_LEADER);
@@ -53,6 +74,9 @@ void member__init_lessor(struct member *member, uint64_t seed)
                 .now_ms = env_now_ms,
                 .arm_timer = env_arm_timer,
                 .propose = env_propose,
+                .read = env_read,
+                .ask = env_ask,
+                .answer = env_answer,
                 .on_leaderless = env_on_leaderless},
         .seed = seed,
         .heartbeat_ms = member->config->heartbeat_ms,

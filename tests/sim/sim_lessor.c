@@ -134,12 +134,41 @@ static bool env_propose(void *ctx, enum command_kind kind, struct slice body,
     return true;
 }
 
+/* ---- consensus ---- */
+
+static bool env_read(void *ctx, struct replica_read *read)
+{
+    struct sim_member *m = ctx;
+
+    return replica_read(m->replica, read);
+}
+
+static void env_ask(void *ctx, struct slice questions)
+{
+    struct sim_member *m = ctx;
+
+    (void)replica_ask(m->replica, questions); /* lost ones are asked again */
+}
+
+static void env_answer(void *ctx, uint64_t to, uint64_t session, struct slice answers)
+{
+    struct sim_member *m = ctx;
+
+    replica_answer(m->replica, to, session, answers);
+}
+
 /* ---- life ---- */
 
 void sim_lessor_start(struct sim_member *m)
 {
     struct lessor_options options = {
-        .env = {.ctx = m, .now_ms = env_now_ms, .arm_timer = env_arm_timer, .propose = env_propose},
+        .env = {.ctx = m,
+                .now_ms = env_now_ms,
+                .arm_timer = env_arm_timer,
+                .propose = env_propose,
+                .read = env_read,
+                .ask = env_ask,
+                .answer = env_answer},
         .seed = prng_next(&m->sim->prng),
         .heartbeat_ms = 100,
         .election_ms = 1000, /* as the replica's default */

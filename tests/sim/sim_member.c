@@ -293,7 +293,6 @@ void sim_member_start(struct sim_member *m)
         sim_violation(sim, "m%u can not start: %s", m->n, err.text);
         return;
     }
-    m->lessor.replica = m->replica;
     sim_say(sim, "m%u starts, log ends at %llu", m->n, (unsigned long long)wal_last_index(m->wal));
     for (unsigned other = 1; other <= sim->size; other++) {
         if (other == m->n || !sim->members[other].up)
