@@ -49,7 +49,8 @@ static uint64_t ttl_ms(const struct lease *lease)
     return (uint64_t)lease->ttl * 1000; /* ttl <= LEASE_TTL_MAX: fits 43 bits */
 }
 
-int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms)
+/* 0 and *out is a new lease without a number, which the caller gives it. */
+static int add_lease(struct leases *leases, int64_t id, int64_t ttl, struct lease **out)
 {
     struct lease *lease;
 
@@ -60,8 +61,19 @@ int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms
     lease = xcalloc(1, sizeof *lease);
     lease->id = id;
     lease->ttl = ttl;
-    lease->grant = ++leases->grants;
     (void)idmap_put(&leases->by_id, (uint64_t)id, lease); /* it was not there */
+    *out = lease;
+    return 0;
+}
+
+int leases_grant(struct leases *leases, int64_t id, int64_t ttl, uint64_t now_ms)
+{
+    struct lease *lease;
+    int rc = add_lease(leases, id, ttl, &lease);
+
+    if (rc != 0)
+        return rc;
+    lease->grant = ++leases->grants;
     leases__clock_granted(leases, lease, now_ms);
     return 0;
 }
@@ -144,6 +156,50 @@ bool leases_checkpoint(struct leases *leases, const struct lease_checkpoint *che
     lease->remaining_ms = checkpoint->remaining_ms < ttl_ms(lease) ? checkpoint->remaining_ms : 0;
     leases__clock_checkpoint(leases, lease);
     return true;
+}
+
+bool leases_get(const struct leases *leases, int64_t id, struct lease_record *out)
+{
+    const struct lease *lease = leases__find(leases, id);
+
+    if (lease == NULL)
+        return false;
+    *out = (struct lease_record){.id = lease->id,
+                                 .ttl = lease->ttl,
+                                 .grant = lease->grant,
+                                 .remaining_ms = lease->remaining_ms};
+    return true;
+}
+
+uint64_t leases_grants(const struct leases *leases)
+{
+    return leases->grants;
+}
+
+int leases_load(struct leases *leases, const struct lease_record *record)
+{
+    struct lease *lease;
+    int rc;
+
+    ASSERT(!leases->leading);
+    if (record->grant == 0)
+        return KV_EINVAL;
+    rc = add_lease(leases, record->id, record->ttl, &lease);
+    if (rc != 0)
+        return rc;
+    lease->grant = record->grant;
+    lease->remaining_ms = record->remaining_ms < ttl_ms(lease) ? record->remaining_ms : 0;
+    leases->grants = MAX(leases->grants, record->grant);
+    leases__clock_granted(leases, lease, 0);
+    return 0;
+}
+
+int leases_load_grants(struct leases *leases, uint64_t grants)
+{
+    if (grants < leases->grants)
+        return KV_EINVAL;
+    leases->grants = grants;
+    return 0;
 }
 
 /* The finaliser of splitmix64 over the running value. */

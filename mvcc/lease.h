@@ -68,6 +68,20 @@ void leases_each_key(const struct leases *leases, int64_t id, leases_visit_key v
  * than the TTL is none. */
 bool leases_checkpoint(struct leases *leases, const struct lease_checkpoint *checkpoint);
 
+/* The replicated half but its keys (which follow from the keyspace by leases_move()), for whoever
+ * stores all state and loads it into new leases. Loading: each id and grant once, in any order,
+ * then the number of grants ever made. KV_EINVAL: that can not be; KV_EEXIST: the id is there. */
+struct lease_record {
+    int64_t id, ttl;
+    uint64_t grant;
+    uint64_t remaining_ms; /* checkpoint; 0: none */
+};
+
+bool leases_get(const struct leases *leases, int64_t id, struct lease_record *out);
+uint64_t leases_grants(const struct leases *leases);
+int leases_load(struct leases *leases, const struct lease_record *record);
+int leases_load_grants(struct leases *leases, uint64_t grants);
+
 /* One number for everything replicated: equal on members that applied the same commands. Cost grows
  * with leases and keys: tests and the simulator. */
 uint64_t leases_digest(const struct leases *leases);

@@ -113,7 +113,9 @@ struct lease_question {
 
 struct lessor {
     struct lessor_options options;
-    struct leases *leases; /* set by the owner before consensus starts */
+    /* Set by the owner before consensus starts, and when the state machine is exchanged for another
+     * (never while this member leads). */
+    struct leases *leases;
     struct prng prng;
     uint64_t armed_ms; /* 0: not */
 

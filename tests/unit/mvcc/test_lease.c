@@ -288,6 +288,46 @@ static void digest_tells_grants_apart(void **state)
     leases_free(other);
 }
 
+/* Stored and loaded again, in another order: the same state, and the same numbers from there on. */
+static void what_is_stored_and_loaded_is_the_same(void **state)
+{
+    struct leases *leases = *state, *other = leases_new(2);
+    struct lease_record record;
+
+    for (int64_t id = 1; id <= 5; id++)
+        assert_int_equal(leases_grant(leases, id, 10 * id, 0), 0);
+    assert_true(leases_revoke(leases, 5));
+    assert_true(leases_revoke(leases, 2));
+    assert_true(checkpoint(leases, 3, 7000));
+    move(leases, "k", LEASE_NONE, 3);
+    for (int64_t id = 5; id >= 1; id--)
+        if (leases_get(leases, id, &record))
+            assert_int_equal(leases_load(other, &record), 0);
+    assert_int_equal(leases_load_grants(other, leases_grants(leases)), 0);
+    move(other, "k", LEASE_NONE, 3);
+    assert_int_equal(leases_digest(other), leases_digest(leases));
+    assert_int_equal(leases_grant(leases, 2, 10, 0), 0);
+    assert_int_equal(leases_grant(other, 2, 10, 0), 0);
+    assert_int_equal(leases_digest(other), leases_digest(leases));
+    leases_free(other);
+}
+
+static void records_that_can_not_be_are_refused(void **state)
+{
+    struct lease_record good = {.id = 1, .ttl = 10, .grant = 9}, bad = good;
+    struct leases *leases = *state;
+
+    bad.grant = 0;
+    assert_int_equal(leases_load(leases, &bad), KV_EINVAL);
+    bad = good;
+    bad.ttl = 0;
+    assert_int_equal(leases_load(leases, &bad), KV_EINVAL);
+    assert_int_equal(leases_load(leases, &good), 0);
+    assert_int_equal(leases_load(leases, &good), KV_EEXIST);
+    assert_int_equal(leases_load_grants(leases, 8), KV_EINVAL);
+    assert_int_equal(leases_load_grants(leases, 9), 0);
+}
+
 static void a_new_leader_goes_on_from_the_checkpoint(void **state)
 {
     struct leases *leases = *state;
@@ -594,6 +634,8 @@ int main(void)
         TEST(bytes_follow_the_number_of_leases),
         TEST(grants_are_numbered_and_numbers_do_not_come_back),
         TEST(digest_tells_grants_apart),
+        TEST(what_is_stored_and_loaded_is_the_same),
+        TEST(records_that_can_not_be_are_refused),
         TEST(a_new_leader_goes_on_from_the_checkpoint),
         TEST(a_checkpoint_is_of_one_grant_only),
         TEST(a_lease_renewed_at_half_time_has_no_checkpoint),
