@@ -16,16 +16,16 @@ static const char usage[] =
     "  --members 3|5                     instead of drawing it from the seed\n"
     "  --bug NAME                        plant a bug: skip-sync stale-read double-apply "
     "forget-vote\n"
-    "                                    early-expiry stale-checkpoint sleepy-renewal old-term "
-    "old-grant\n"
+    "                                    early-expiry stale-checkpoint sleepy-renewal "
+    "lost-checkpoint old-term old-grant\n"
     "                                    early-drop ahead unnamed-file\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "kvsim --bites                       each planted bug must be found\n";
 
 static const char *const bug_names[SIM_BUGS] = {
-    "none",         "skip-sync",        "stale-read",     "double-apply", "forget-vote",
-    "early-expiry", "stale-checkpoint", "sleepy-renewal", "old-term",     "old-grant",
-    "early-drop",   "ahead",            "unnamed-file"};
+    "none",         "skip-sync",        "stale-read",     "double-apply",    "forget-vote",
+    "early-expiry", "stale-checkpoint", "sleepy-renewal", "lost-checkpoint", "old-term",
+    "old-grant",    "early-drop",       "ahead",          "unnamed-file"};
 
 enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
 

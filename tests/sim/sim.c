@@ -255,17 +255,28 @@ static void next_fault(struct sim *sim, void *data, uint64_t token)
     sim_at(sim, sim->now_us + prng_between(&sim->prng, 50000, 1500000), next_fault, NULL, 0, NULL);
 }
 
+/* Leases that were left alone since healing have checkpoints by now: the next leader goes on from
+ * there. */
+static void last_hand_over(struct sim *sim, void *data, uint64_t token)
+{
+    (void)data;
+    (void)token;
+    hand_over(sim);
+}
+
 static void heal(struct sim *sim, void *data, uint64_t token)
 {
     (void)data;
     (void)token;
     sim_say(sim, "everything is healed");
     sim->healed = true;
+    sim->healed_us = sim->now_us;
     heal_links(sim);
     for (unsigned n = 1; n <= sim->size; n++) {
         if (!sim->members[n].up)
             sim_member_start(&sim->members[n]);
     }
+    sim_at(sim, sim->now_us + 6000000, last_hand_over, NULL, 0, NULL);
 }
 
 /* ---- the course of a run ---- */
@@ -320,6 +331,7 @@ static void set_up(struct sim *sim)
 {
     draw_mix(sim);
     sim->check = sim_check_new(sim);
+    idmap_init(&sim->fates);
     for (unsigned n = 1; n <= sim->size; n++) {
         struct sim_member *member = &sim->members[n];
 
@@ -347,6 +359,7 @@ static void tear_down(struct sim *sim)
     }
     free(sim->heap);
     sim_holders_free(sim);
+    sim_fates_free(sim);
     sim_check_free(sim->check);
 }
 

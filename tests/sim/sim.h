@@ -28,6 +28,7 @@ enum {
     SIM_CLIENTS = 12,
     SIM_KEYS = 10,
     SIM_HOLDERS = 6, /* clients that hold leases */
+    SIM_LEASE_KEYS = 2,
 };
 
 /* Faults planted on purpose: the checks must see each of them (kvsim --bites). */
@@ -40,6 +41,7 @@ enum sim_bug {
     SIM_BUG_EARLY_EXPIRY,     /* the leader's clock for leases is a fifth too fast */
     SIM_BUG_STALE_CHECKPOINT, /* renewals do not wait until their checkpoint is cleared */
     SIM_BUG_SLEEPY_RENEWAL,   /* a leader renews without being confirmed */
+    SIM_BUG_LOST_CHECKPOINT,  /* what is left of leases is forgotten */
     SIM_BUG_OLD_TERM,         /* ends and checkpoints of an earlier leader count */
     SIM_BUG_OLD_GRANT,        /* ends and checkpoints hit a later lease of the same id */
     SIM_BUG_EARLY_DROP,   /* the log is dropped before the checkpoint is durable */
@@ -103,6 +105,7 @@ struct sim_member {
     uint64_t asleep_until_us; /* paused: whatever happens to it happens then */
 
     struct lessor lessor;
+    uint64_t led_term;      /* its lessor's clock runs, or ran, in this term */
     uint64_t lease_token;   /* of its timer */
     uint64_t clock_ms;      /* what its monotonic clock is ahead of virtual time */
     struct list writes;     /* struct sim_write */
@@ -174,7 +177,10 @@ struct sim {
     uint32_t crash_share, cut_share, pause_share; /* of faults, per cent */
     struct sim_check *check;
     struct sim_op *ops[SIM_CLIENTS]; /* under way */
-    struct sim_holder *holders;
+    struct sim_holders *holders;
+    struct idmap fates; /* of leases: id -> struct sim_fate */
+    uint64_t led_us;    /* a leader's clock for leases last began to run */
+    uint64_t healed_us; /* all faults are over, but for members that sleep */
     uint64_t serial_next;
 };
 
@@ -201,6 +207,8 @@ bool sim_member_asleep(struct sim_member *member, sim_action action, void *data,
 /* sim_lessor.c: leases of a member, and commands of its own. */
 void sim_lessor_start(struct sim_member *member);
 void sim_lessor_stop(struct sim_member *member);
+/* After a turn. */
+void sim_lessor_turned(struct sim_member *member);
 uint64_t sim_lessor_now_ms(const struct sim_member *member);
 void sim_write(struct sim_member *member, struct sim_write *write, enum command_kind kind,
                struct slice body);
@@ -209,11 +217,26 @@ bool sim_write_applied(struct sim_member *member, uint64_t ticket,
                        const struct machine_result *result);
 void sim_writes_lost(struct sim_member *member);
 
-/* sim_holder.c: clients that hold leases, and what they were promised. */
+/* sim_holder.c: clients that hold leases. */
 void sim_holders_start(struct sim *sim);
 void sim_holders_free(struct sim *sim);
 void sim_holders_lost(struct sim_member *member);
 bool sim_holders_quiet(const struct sim *sim);
+
+/* sim_fate.c: what clients were promised of the lease that has an id, and what became of it. */
+struct sim_fate {
+    uint64_t promised_us; /* it is there until then */
+    uint64_t ended_us;    /* by time; 0: it did not */
+    bool revoked;         /* somebody has asked for that: nothing is promised */
+    uint64_t left_us;     /* as the log says; 0: nothing */
+    uint64_t left_at_us;  /* since when */
+};
+struct sim_fate *sim_fate_of(struct sim *sim, int64_t id);
+void sim_fates_free(struct sim *sim);
+void sim_fate_promise(struct sim *sim, int64_t id, uint64_t until_us);
+/* Somebody sees that the lease, or a key of it, is not there. */
+void sim_fate_check_gone(struct sim *sim, int64_t id, const char *who);
+struct slice sim_lease_key(int64_t id, unsigned key, char *space, size_t size);
 /* Around every command that a member applies. */
 struct sim_lease_watch {
     int64_t id; /* 0: none that could end a lease */

@@ -1,28 +1,14 @@
 /* Clients that hold leases: each grants one, hangs two keys on it, renews it for a while (in time,
  * late, or too late), and then revokes it, revokes it and grants it again in one go, or just walks
- * away; through a member drawn anew for each request.
- *
- * What they were promised (faults.md I8), by the virtual clock: after a grant or a renewal that was
- * acknowledged the lease is there until its TTL after the request went out. It is checked where the
- * end of a lease is first applied, at every answer, and in what clients read. The keys of a lease
- * go in one revision. In the end, when nobody renews any more, all leases end. */
-#include <stdio.h>
+ * away; through a member drawn anew for each request. What they were promised is kept, and checked,
+ * by sim_fate.c. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
-#include "proto/command.pb-c.h"
 #include "proto/rpc.pb-c.h"
 #include "tests/sim/sim.h"
 
-enum { KEYS = 2, BODY_SIZE = 256 };
-
-/* What clients were promised of one id, whoever of them holds it. */
-struct fate {
-    uint64_t promised_us; /* it is there until then */
-    uint64_t ended_us;    /* by time; 0: it did not */
-    bool revoked;         /* somebody has asked for that: nothing is promised */
-};
+enum { KEYS = SIM_LEASE_KEYS, BODY_SIZE = 256, LAST_TTL = 8 };
 
 enum op_kind { OP_GRANT, OP_PUT, OP_RENEW, OP_CHECK, OP_REVOKE, OP_REGRANT };
 
@@ -44,62 +30,22 @@ struct holder {
     struct sim *sim;
     unsigned n;
     int64_t id, ttl;
-    struct fate *fate;
+    struct sim_fate *fate;
     bool granted;
     bool has_key[KEYS];
     uint64_t pause_us; /* between renewals */
     unsigned renewals; /* still to come */
     struct holder_op *op;
     uint64_t serial; /* of the op */
-    bool done;       /* all is healed: it stops */
+    bool last, done; /* all is healed: one more lease that nobody renews, then it stops */
 };
 
-struct sim_holder {
+struct sim_holders {
     struct holder each[SIM_HOLDERS];
-    struct idmap fates;
     int64_t next_id;
 };
 
 static void step(struct sim *sim, void *data, uint64_t token);
-
-static struct fate *fate_of(struct sim *sim, int64_t id)
-{
-    struct fate *fate = idmap_get(&sim->holders->fates, (uint64_t)id);
-
-    if (fate == NULL) {
-        fate = xcalloc(1, sizeof *fate);
-        (void)idmap_put(&sim->holders->fates, (uint64_t)id, fate); /* it was not there */
-    }
-    return fate;
-}
-
-static double seconds(uint64_t us)
-{
-    return (double)us / 1e6;
-}
-
-static void promise(struct sim *sim, const struct holder_op *op, struct fate *fate)
-{
-    uint64_t until_us = op->called_us + (uint64_t)op->ttl * 1000000;
-
-    fate->promised_us = MAX(fate->promised_us, until_us);
-    if (fate->ended_us != 0 && fate->ended_us < until_us && !fate->revoked)
-        sim_violation(sim, "I8: lease %lld was acknowledged and had ended %.3f s before its time",
-                      (long long)op->id, seconds(until_us - fate->ended_us));
-}
-
-/* Somebody sees that the lease, or a key of it, is not there. */
-static void check_gone(struct sim *sim, int64_t id, const struct fate *fate, const char *who)
-{
-    if (!fate->revoked && sim->now_us < fate->promised_us)
-        sim_violation(sim, "I8: lease %lld is gone for %s %.3f s before its time", (long long)id,
-                      who, seconds(fate->promised_us - sim->now_us));
-}
-
-static struct slice key_text(int64_t id, unsigned key, char *space, size_t size)
-{
-    return slice_of(space, (size_t)snprintf(space, size, "lease/%lld/%u", (long long)id, key));
-}
 
 /* ---- the course of a holder ---- */
 
@@ -110,7 +56,7 @@ static void begin_anew(struct holder *h)
 
     h->id = h->sim->holders->next_id++;
     h->ttl = (int64_t)prng_between(prng, 2, 7);
-    h->fate = fate_of(h->sim, h->id);
+    h->fate = sim_fate_of(h->sim, h->id);
     h->granted = h->has_key[0] = h->has_key[1] = false;
     h->pause_us = (uint64_t)h->ttl * 10000 * paces[prng_between(prng, 0, ARRAY_LEN(paces) - 1)];
     h->renewals = (unsigned)prng_between(prng, 0, 8);
@@ -159,14 +105,14 @@ static void on_written(struct sim_write *write, const struct machine_result *res
     case OP_REGRANT:
         h->granted = result->code == 0;
         if (h->granted)
-            promise(sim, op, h->fate);
+            sim_fate_promise(sim, op->id, op->called_us + (uint64_t)op->ttl * 1000000);
         else
             begin_anew(h);
         break;
     case OP_PUT:
         h->has_key[op->key] = result->code == 0;
         if (result->code != 0) {
-            check_gone(sim, op->id, h->fate, "a put");
+            sim_fate_check_gone(sim, op->id, "a put");
             begin_anew(h);
         }
         break;
@@ -195,9 +141,9 @@ static void on_renewed(struct lease_question *question, enum status status,
         if (answer->ttl != op->ttl)
             sim_violation(sim, "lease %lld has a TTL of %lld s, granted were %lld",
                           (long long)op->id, (long long)answer->ttl, (long long)op->ttl);
-        promise(sim, op, h->fate);
+        sim_fate_promise(sim, op->id, op->called_us + (uint64_t)op->ttl * 1000000);
     } else {
-        check_gone(sim, op->id, h->fate, "a renewal");
+        sim_fate_check_gone(sim, op->id, "a renewal");
         begin_anew(h);
     }
     op_end(op);
@@ -216,9 +162,9 @@ static void answer_check(struct holder_op *op)
     struct mvcc_kv kv;
 
     for (unsigned key = 0; key < KEYS; key++) {
-        there[key] = mvcc_get(mvcc, key_text(op->id, key, space, sizeof space), &kv);
+        there[key] = mvcc_get(mvcc, sim_lease_key(op->id, key, space, sizeof space), &kv);
         if (h != NULL && h->has_key[key] && !there[key])
-            check_gone(sim, op->id, h->fate, "a read");
+            sim_fate_check_gone(sim, op->id, "a read");
     }
     if (h != NULL && h->has_key[0] && h->has_key[1] && there[0] != there[1])
         sim_violation(sim, "I8: one key of lease %lld is gone, the other is not",
@@ -266,7 +212,7 @@ static void write_put(struct holder_op *op)
     Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
     uint8_t body[BODY_SIZE];
     char space[48];
-    struct slice key = key_text(op->id, op->key, space, sizeof space);
+    struct slice key = sim_lease_key(op->id, op->key, space, sizeof space);
 
     request.key = (ProtobufCBinaryData){.data = (uint8_t *)space, .len = key.len};
     request.lease = op->id;
@@ -370,12 +316,17 @@ static void step(struct sim *sim, void *data, uint64_t token)
     struct holder_op *op;
 
     (void)token;
-    h->done = sim->healed;
+    h->done = h->last;
     if (h->done)
         return;
     if (!m->up) {
         go_on(h, 20000);
         return;
+    }
+    if (sim->healed) {
+        begin_anew(h);
+        h->ttl = LAST_TTL;
+        h->last = true;
     }
     op = xcalloc(1, sizeof *op);
     *op = (struct holder_op){.kind = draw_op(h), .holder = h, .member = m, .life = m->life};
@@ -406,7 +357,6 @@ void sim_holders_start(struct sim *sim)
 {
     sim->holders = xcalloc(1, sizeof *sim->holders);
     sim->holders->next_id = 1;
-    idmap_init(&sim->holders->fates);
     for (unsigned n = 0; n < SIM_HOLDERS; n++) {
         struct holder *h = &sim->holders->each[n];
 
@@ -419,12 +369,6 @@ void sim_holders_start(struct sim *sim)
 
 void sim_holders_free(struct sim *sim)
 {
-    size_t cursor = 0;
-    void *fate;
-
-    while ((fate = idmap_next(&sim->holders->fates, &cursor)) != NULL)
-        free(fate);
-    idmap_release(&sim->holders->fates);
     free(sim->holders);
 }
 
@@ -450,103 +394,4 @@ bool sim_holders_quiet(const struct sim *sim)
         if (!sim->holders->each[n].done)
             return false;
     return true;
-}
-
-/* ---- what members apply ---- */
-
-static int64_t lease_that_ends(const struct command *command)
-{
-    Etcdserverpb__LeaseRevokeRequest *revoke;
-    Kvdpb__LeaseExpire *expire;
-    int64_t id = 0;
-
-    if (command->kind == COMMAND_LEASE_REVOKE) {
-        revoke =
-            etcdserverpb__lease_revoke_request__unpack(NULL, command->body.len, command->body.data);
-        id = revoke->id;
-        etcdserverpb__lease_revoke_request__free_unpacked(revoke, NULL);
-    } else if (command->kind == COMMAND_LEASE_EXPIRE) {
-        expire = kvdpb__lease_expire__unpack(NULL, command->body.len, command->body.data);
-        id = expire->id;
-        kvdpb__lease_expire__free_unpacked(expire, NULL);
-    }
-    return id;
-}
-
-void sim_lease_before(const struct sim_member *m, const struct command *command,
-                      struct sim_lease_watch *out)
-{
-    const struct leases *leases = m->machine->leases;
-
-    *out = (struct sim_lease_watch){.id = lease_that_ends(command)};
-    if (out->id == 0)
-        return;
-    out->grant = leases_grant_number(leases, out->id);
-    out->keys = leases_key_count(leases, out->id);
-    out->revision = mvcc_revision(m->machine->mvcc);
-}
-
-/* All at once, or nothing. */
-static void check_keys_gone(struct sim_member *m, const struct sim_lease_watch *before)
-{
-    const struct mvcc *mvcc = m->machine->mvcc;
-    char space[48];
-    struct mvcc_kv kv;
-
-    if (mvcc_revision(mvcc) != before->revision + (before->keys > 0))
-        sim_violation(m->sim, "I8: m%u: %zu keys of lease %lld went from revision %lld to %lld",
-                      m->n, before->keys, (long long)before->id, (long long)before->revision,
-                      (long long)mvcc_revision(mvcc));
-    for (unsigned key = 0; key < KEYS; key++)
-        if (mvcc_get(mvcc, key_text(before->id, key, space, sizeof space), &kv))
-            sim_violation(m->sim, "I8: m%u: lease %lld ended without its key %u", m->n,
-                          (long long)before->id, key);
-}
-
-static void on_end(struct sim *sim, const struct sim_lease_watch *before)
-{
-    struct fate *fate = fate_of(sim, before->id);
-
-    sim->result->expired++;
-    fate->ended_us = sim->now_us;
-    check_gone(sim, before->id, fate, "all, ended by time,");
-}
-
-static void count_checkpoints(struct sim *sim, const struct command *command)
-{
-    Kvdpb__LeaseCheckpoint *all =
-        kvdpb__lease_checkpoint__unpack(NULL, command->body.len, command->body.data);
-
-    for (size_t i = 0; i < all->n_leases; i++) {
-        if (all->leases[i]->remaining_ms == 0)
-            sim->result->clears++;
-        else
-            sim->result->lease_checkpoints++;
-    }
-    kvdpb__lease_checkpoint__free_unpacked(all, NULL);
-}
-
-void sim_lease_after(struct sim_member *m, const struct command *command, uint64_t index,
-                     const struct sim_lease_watch *before, const struct machine_result *result)
-{
-    struct sim *sim = m->sim;
-    Etcdserverpb__LeaseGrantRequest *grant;
-
-    if (result->code != 0)
-        return;
-    if (before->grant != 0)
-        check_keys_gone(m, before);
-    if (!sim_check_is_first(sim, index))
-        return;
-    if (command->kind == COMMAND_LEASE_EXPIRE)
-        on_end(sim, before);
-    if (command->kind == COMMAND_LEASE_CHECKPOINT)
-        count_checkpoints(sim, command);
-    if (command->kind == COMMAND_LEASE_GRANT) {
-        grant =
-            etcdserverpb__lease_grant_request__unpack(NULL, command->body.len, command->body.data);
-        *fate_of(sim, grant->id) = (struct fate){0};
-        sim->result->grants++;
-        etcdserverpb__lease_grant_request__free_unpacked(grant, NULL);
-    }
 }

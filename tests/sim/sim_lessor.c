@@ -125,7 +125,7 @@ static bool env_propose(void *ctx, enum command_kind kind, struct slice body,
     struct sim_member *m = ctx;
     struct lessor_write *mine;
 
-    if (prng_chance(&m->sim->prng, 10000)) /* too many requests */
+    if (!m->sim->healed && prng_chance(&m->sim->prng, 10000)) /* too many requests */
         return false;
     mine = xcalloc(1, sizeof *mine);
     mine->handle = handle;
@@ -186,6 +186,16 @@ void sim_lessor_start(struct sim_member *m)
     list_init(&m->holder_ops);
     idmap_init(&m->write_of);
     lessor__init(&m->lessor, &options);
+}
+
+void sim_lessor_turned(struct sim_member *m)
+{
+    uint64_t term = m->lessor.lead_term;
+
+    if (term == 0 || term == m->led_term)
+        return;
+    m->led_term = term;
+    m->sim->led_us = m->sim->now_us;
 }
 
 void sim_lessor_stop(struct sim_member *m)

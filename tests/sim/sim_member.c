@@ -56,6 +56,7 @@ static void on_turn(struct sim *sim, void *data, uint64_t token)
     lessor__turn(&m->lessor);
     replica_turn(m->replica);
     lessor__turn_end(&m->lessor);
+    sim_lessor_turned(m);
     sim_snapshot_turn(m);
     sim_member_settle(m);
 }
@@ -94,44 +95,73 @@ static size_t env_send_queued(void *ctx, uint64_t to)
     return to <= m->sim->size ? m->sim->links[m->n][to].queued : 0;
 }
 
-/* The planted bugs of members that do not look where the decision about a lease comes from: it is
- * bent until it fits. */
-static void bend(struct sim_member *m, struct command *command)
+static void bend_body(struct sim_member *m, struct command *command, const ProtobufCMessage *body)
 {
-    enum sim_bug bug = m->sim->options.bug;
-    Kvdpb__LeaseExpire *expire;
+    size_t len = protobuf_c_message_get_packed_size(body);
+    uint8_t *bytes = arena_alloc(&m->arena, len);
 
-    if ((bug != SIM_BUG_OLD_TERM && bug != SIM_BUG_OLD_GRANT) ||
-        command->kind != COMMAND_LEASE_EXPIRE)
-        return;
-    expire = kvdpb__lease_expire__unpack(NULL, command->body.len, command->body.data);
-    if (bug == SIM_BUG_OLD_TERM)
+    (void)protobuf_c_message_pack(body, bytes); /* writes len bytes */
+    command->body = slice_of(bytes, len);
+}
+
+static void bend_expire(struct sim_member *m, struct command *command)
+{
+    Kvdpb__LeaseExpire *expire =
+        kvdpb__lease_expire__unpack(NULL, command->body.len, command->body.data);
+
+    if (m->sim->options.bug == SIM_BUG_OLD_TERM)
         command->term = expire->term;
     else
         expire->grant = leases_grant_number(m->machine->leases, expire->id);
-    command->body.data = arena_alloc(&m->arena, kvdpb__lease_expire__get_packed_size(expire));
-    command->body.len = kvdpb__lease_expire__pack(expire, (uint8_t *)(uintptr_t)command->body.data);
+    bend_body(m, command, &expire->base);
     kvdpb__lease_expire__free_unpacked(expire, NULL);
 }
 
-static void apply_command(struct sim_member *m, struct command command, uint64_t index)
+static void bend_checkpoint(struct sim_member *m, struct command *command)
 {
-    bool own = command.origin == m->n;
-    bool waited = own && idmap_get(&m->waiting, command.ticket) != NULL;
+    Kvdpb__LeaseCheckpoint *all =
+        kvdpb__lease_checkpoint__unpack(NULL, command->body.len, command->body.data);
+
+    for (size_t i = 0; i < all->n_leases; i++)
+        if (all->leases[i]->remaining_ms != 0)
+            all->leases[i]->remaining_ms = UINT64_MAX; /* says nothing */
+    bend_body(m, command, &all->base);
+    kvdpb__lease_checkpoint__free_unpacked(all, NULL);
+}
+
+/* The planted bugs of members that do not look where the decision about a lease comes from, or what
+ * is left of it: commands are bent before they get there. */
+static struct command bend(struct sim_member *m, struct command command)
+{
+    enum sim_bug bug = m->sim->options.bug;
+
+    if ((bug == SIM_BUG_OLD_TERM || bug == SIM_BUG_OLD_GRANT) &&
+        command.kind == COMMAND_LEASE_EXPIRE)
+        bend_expire(m, &command);
+    if (bug == SIM_BUG_LOST_CHECKPOINT && command.kind == COMMAND_LEASE_CHECKPOINT)
+        bend_checkpoint(m, &command);
+    return command;
+}
+
+static void apply_command(struct sim_member *m, const struct command *command, uint64_t index)
+{
+    bool own = command->origin == m->n;
+    bool waited = own && idmap_get(&m->waiting, command->ticket) != NULL;
     struct machine_result result;
     struct sim_lease_watch watch;
+    struct command bent;
 
-    sim_check_command(m, &command, index);
+    sim_check_command(m, command, index);
     arena_reset(&m->arena);
-    bend(m, &command);
-    sim_lease_before(m, &command, &watch);
-    machine_apply(m->machine, &command, own, &m->arena, &result);
-    sim_lease_after(m, &command, index, &watch, &result);
-    m->digest = (m->digest ^ (uint64_t)result.revision ^ command.ticket) * 0x100000001b3u;
+    bent = bend(m, *command);
+    sim_lease_before(m, command, &watch);
+    machine_apply(m->machine, &bent, own, &m->arena, &result);
+    sim_lease_after(m, command, index, &watch, &result);
+    m->digest = (m->digest ^ (uint64_t)result.revision ^ command->ticket) * 0x100000001b3u;
     if (waited)
-        sim_client_applied(m, command.ticket, &result);
+        sim_client_applied(m, command->ticket, &result);
     else if (own)
-        (void)sim_write_applied(m, command.ticket, &result); /* or nobody waits for it any more */
+        (void)sim_write_applied(m, command->ticket, &result); /* or nobody waits for it any more */
 }
 
 static void env_apply(void *ctx, const struct replica_entry *entry)
@@ -152,9 +182,9 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
             break;
         }
         command.term = entry->term;
-        apply_command(m, command, entry->index);
+        apply_command(m, &command, entry->index);
         if (twice)
-            apply_command(m, command, entry->index);
+            apply_command(m, &command, entry->index);
     }
     m->applied = entry->index;
     m->sim->result->applied++;
