@@ -85,11 +85,9 @@ size_t put_varint(uint8_t *p, uint64_t v)
 
 size_t varint_size(uint64_t v)
 {
-    size_t n = 1;
+    unsigned bits = 64 - (unsigned)__builtin_clzll(v | 1);
 
-    for (; v >= 0x80; v >>= 7)
-        n++;
-    return n;
+    return (bits + 6) / 7;
 }
 
 struct reader reader_of(struct slice bytes)

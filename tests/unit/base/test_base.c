@@ -92,6 +92,20 @@ static void varints_round_trip_and_bad_ones_are_refused(void **state)
     assert_true(r.bad);
 }
 
+static void a_varint_is_as_long_as_it_says_at_every_power_of_two(void **state)
+{
+    uint8_t b[VARINT_SIZE_MAX];
+
+    (void)state;
+    for (int bit = 0; bit < 64; bit++) {
+        uint64_t v = UINT64_C(1) << bit;
+
+        assert_int_equal(varint_size(v - 1), put_varint(b, v - 1));
+        assert_int_equal(varint_size(v), put_varint(b, v));
+        assert_int_equal(varint_size(v), (size_t)bit / 7 + 1);
+    }
+}
+
 static void a_reader_past_the_end_turns_bad_and_stays_bad(void **state)
 {
     struct reader r = reader_of(slice_of("abcde", 5));
@@ -301,6 +315,7 @@ int main(void)
         cmocka_unit_test(an_error_text_too_long_is_cut_and_ended),
         cmocka_unit_test(integers_have_the_byte_order_they_say),
         cmocka_unit_test(varints_round_trip_and_bad_ones_are_refused),
+        cmocka_unit_test(a_varint_is_as_long_as_it_says_at_every_power_of_two),
         cmocka_unit_test(a_reader_past_the_end_turns_bad_and_stays_bad),
         cmocka_unit_test(a_buffer_refuses_to_pass_its_maximum_and_keeps_its_content),
         cmocka_unit_test(arena_pieces_are_aligned_apart_and_survive_growth),
