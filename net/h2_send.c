@@ -360,6 +360,7 @@ void grpc_call_send(struct grpc_call *call)
         return;
     }
     call->conn->server->bytes_sent += call->open_len - GRPC_FRAME_HEADER_SIZE;
+    h2__message_sent(call->conn->h2);
     queue_open(call);
     if (!call->response_begun)
         begin_response(call);

@@ -11,6 +11,8 @@ enum {
     FRAMES_PER_SECOND = 200,
     FRAMES_PER_DATA = 3, /* what a client may fairly answer to a DATA frame: two WINDOW_UPDATEs and
                             a PING to measure the bandwidth */
+    FRAMES_PER_MESSAGE = 2,
+    MESSAGE_FRAMES_MAX = 1 << 20,
     DRAIN_NOTICE_MS = 1000,
     STREAM_WINDOW_SLACK = 64 * 1024,
 };
@@ -51,10 +53,22 @@ void h2__calm(struct h2 *h2, const char *text)
 /* A frame that moves no work forward. */
 static int count_idle_frame(struct h2 *h2)
 {
+    if (h2->message_frames > 0) {
+        h2->message_frames--;
+        return 0;
+    }
     if (bucket__take(&h2->frames, server__now(h2->conn->server)))
         return 0;
     h2__calm(h2, "too_many_frames");
     return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* gRPC clients credit message by message, however few DATA frames these came in, and all that fit
+ * into their window may come at once: so there is no small maximum here. */
+void h2__message_sent(struct h2 *h2)
+{
+    if (h2->message_frames < MESSAGE_FRAMES_MAX)
+        h2->message_frames += FRAMES_PER_MESSAGE;
 }
 
 static int count_reset(struct h2 *h2)

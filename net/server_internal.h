@@ -198,6 +198,7 @@ struct h2 {
     size_t unsent;                /* as in net_server */
     size_t uncredited;            /* bytes to give back to the connection window */
     struct bucket resets, frames; /* streams reset by either side; frames that carried nothing */
+    uint32_t message_frames;      /* such frames that the client may answer our messages with */
     const char *calm;             /* set: end the connection with ENHANCE_YOUR_CALM and this text */
     bool in_session;              /* inside nghttp2_session_mem_recv() or _mem_send() */
     bool settings_seen;
@@ -224,6 +225,8 @@ uint64_t h2__next_due(const struct net_conn *conn);
 bool bucket__take(struct bucket *bucket, uint64_t now_ms);
 /* After this callback the connection is told to calm down. */
 void h2__calm(struct h2 *h2, const char *text);
+/* The client may answer a message with frames that carry nothing. */
+void h2__message_sent(struct h2 *h2);
 
 /* ---- HTTP/2 streams: calls (h2_recv.c) ---- */
 

@@ -164,6 +164,23 @@ static void window_updates_for_answers_are_welcome(void **state)
     client_free(c);
 }
 
+/* However few frames they came in: gRPC clients credit what they read message by message. */
+static void window_updates_for_messages_in_one_frame_are_welcome(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c;
+
+    fixture_start(f);
+    c = client_h2(f);
+    send_call(c, 1, "/t.T/Count", "6000");
+    assert_int_equal(await_end(c, 1)->grpc_status, GRPC_OK);
+    for (int i = 0; i < 6000; i++)
+        send_window(c, 0, 9);
+    assert_serves(c, 3);
+    assert_false(c->goaway);
+    client_free(c);
+}
+
 /* 1 MB of PRIORITY frames leaves no trace in the server. */
 static void priority_churn_is_ignored(void **state)
 {
@@ -720,6 +737,7 @@ int main(void)
         TEST(empty_data_frames_are_counted),
         TEST(window_updates_without_data_are_counted),
         TEST(window_updates_for_answers_are_welcome),
+        TEST(window_updates_for_messages_in_one_frame_are_welcome),
         TEST(priority_churn_is_ignored),
         TEST(unknown_frames_are_ignored),
         TEST(pings_on_an_idle_connection_earn_strikes),
