@@ -20,7 +20,7 @@ static void on_compacted(struct member *member, struct grpc_call *call, const vo
                          enum status status, const struct machine_result *result)
 {
     struct auto_compactor *compactor = &member->compactor;
-    uint64_t now_ms = lessor__now_ms();
+    uint64_t now_ms = lessor__now_ms(&member->lessor);
 
     (void)call; /* none: nobody asked */
     (void)request;
@@ -51,7 +51,7 @@ static void compact_to(struct member *member, int64_t revision)
              LOG_UINT("retention", compactor->policy.retention));
     request.revision = revision;
     compactor->target = revision;
-    compactor->started_ms = lessor__now_ms();
+    compactor->started_ms = lessor__now_ms(&member->lessor);
     len = etcdserverpb__compaction_request__pack(&request, body);
     status = member__write(member, NULL, NULL, COMMAND_COMPACT, slice_of(body, len), on_compacted);
     if (status == STATUS_OK)
@@ -68,7 +68,7 @@ static void on_due(uv_timer_t *timer)
     struct auto_compactor *compactor = &member->compactor;
     bool may = member->role == REPLICA_LEADER && !compactor->running && !member->failed &&
                member->state == MEMBER_RUNNING;
-    uint64_t now_ms = lessor__now_ms();
+    uint64_t now_ms = lessor__now_ms(&member->lessor);
     int64_t revision;
 
     revision =
@@ -96,7 +96,7 @@ void member__compactor_init(struct member *member)
 void member__compactor_start(struct member *member)
 {
     const struct config *config = member->config;
-    uint64_t now_ms = lessor__now_ms();
+    uint64_t now_ms = lessor__now_ms(&member->lessor);
 
     if (config->auto_compaction_retention == 0)
         return;

@@ -197,6 +197,7 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     ASSERT(member->machine != NULL);
     ASSERT(mvcc_revision(member->machine->mvcc) >= mvcc_revision(old->mvcc));
     watch_hub_switch(member->watches->hub, member->machine->mvcc);
+    member->lessor.leases = member->machine->leases;
     checkpoints_abandon(s->checkpoints);
     s->log_mark = wal_appended_bytes(member->wal);
     s->log_before = 0;

@@ -72,6 +72,7 @@ static int save_first(const struct machine *machine, const struct saving *saving
         state.alarms[i]->type = machine->alarms[i].type;
         state.alarms[i]->by_quota = machine->alarms[i].by_quota;
     }
+    state.lease_grants = leases_grants(machine->leases);
     if (machine->downgrade_target != NULL)
         state.downgrade_target = machine->downgrade_target;
     rc = emit_state(saving, &state, 1);
@@ -95,12 +96,14 @@ static int save_leases(const struct machine *machine, const struct saving *savin
         state.leases = list;
         for (; at < count && state.n_leases < LEASES_PER_MESSAGE; at++) {
             Kvdpb__StateLease *lease = &all[state.n_leases];
-            struct lease_time time;
+            struct lease_record record;
 
-            leases_time(leases, ids[at], 0, &time);
+            (void)leases_get(leases, ids[at], &record); /* listed, so it is there */
             kvdpb__state_lease__init(lease);
-            lease->id = ids[at];
-            lease->ttl = time.ttl;
+            lease->id = record.id;
+            lease->ttl = record.ttl;
+            lease->grant = record.grant;
+            lease->remaining_ms = record.remaining_ms;
             list[state.n_leases++] = lease;
         }
         rc = emit_state(saving, &state, (uint32_t)state.n_leases);
@@ -221,6 +224,7 @@ struct loading {
     struct arena arena;
     int64_t revision, compact_revision;
     bool has_small;
+    uint64_t lease_grants;
     bool leased; /* some key hangs on a lease */
     struct err *err;
 };
@@ -240,6 +244,21 @@ static void load_member(struct machine *machine, const Kvdpb__StateMember *from)
                                                           .client_url_count = from->n_clienturls});
 }
 
+static int load_leases(struct loading *loading, const Kvdpb__State *state)
+{
+    for (size_t i = 0; i < state->n_leases; i++) {
+        const Kvdpb__StateLease *lease = state->leases[i];
+        struct lease_record record = {.id = lease->id,
+                                      .ttl = lease->ttl,
+                                      .grant = lease->grant,
+                                      .remaining_ms = lease->remaining_ms};
+
+        if (leases_load(loading->machine->leases, &record) != 0)
+            return bad(loading, "a lease twice, or one that can not be");
+    }
+    return 0;
+}
+
 static int load_small(struct loading *loading, struct slice payload)
 {
     struct machine *machine = loading->machine;
@@ -253,6 +272,7 @@ static int load_small(struct loading *loading, struct slice payload)
     if (!loading->has_small) {
         loading->revision = state->revision;
         loading->compact_revision = state->compact_revision;
+        loading->lease_grants = state->lease_grants;
         if (state->downgrade_target[0] != '\0')
             machine->downgrade_target = xstrdup(state->downgrade_target);
         loading->has_small = true;
@@ -267,10 +287,7 @@ static int load_small(struct loading *loading, struct slice payload)
                              (struct machine_alarm){.member = state->alarms[i]->member_id,
                                                     .type = state->alarms[i]->type,
                                                     .by_quota = state->alarms[i]->by_quota});
-    for (size_t i = 0; i < state->n_leases; i++)
-        if (leases_grant(machine->leases, state->leases[i]->id, state->leases[i]->ttl, 0) != 0)
-            return bad(loading, "a lease twice, or one that can not be");
-    return 0;
+    return load_leases(loading, state);
 }
 
 static struct slice read_sized(struct reader *in)
@@ -361,6 +378,8 @@ static int finish_load(struct loading *loading)
         return bad(loading, "members and revisions are missing");
     if (mvcc_load_end(mvcc, loading->revision, loading->compact_revision) != 0)
         return bad(loading, "revisions that contradict the keys");
+    if (leases_load_grants(loading->machine->leases, loading->lease_grants) != 0)
+        return bad(loading, "fewer grants of leases than there are leases");
     if (loading->leased && !mvcc_each(mvcc, all, attach_key, loading->machine))
         return bad(loading, "a key on a lease that is not there");
     return 0;

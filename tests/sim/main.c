@@ -155,20 +155,21 @@ static double seconds_now(void)
 
 static void print_tally(const struct tally *t, double took)
 {
-    printf("%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
-           "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
-           "elections %llu, crashes %llu, cuts %llu, pauses %llu, checkpoints %llu, installed %llu\n"
-           "leases granted %llu, ended by time %llu, renewals %llu, checkpoints %llu, cleared %llu\n",
-           (unsigned long long)t->seeds, (unsigned long long)t->failed,
-           (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
-           (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
-           (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
-           (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
-           (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.pauses,
-           (unsigned long long)t->sum.checkpoints, (unsigned long long)t->sum.installs,
-           (unsigned long long)t->sum.grants, (unsigned long long)t->sum.expired,
-           (unsigned long long)t->sum.renewals, (unsigned long long)t->sum.lease_checkpoints,
-           (unsigned long long)t->sum.clears);
+    printf(
+        "%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
+        "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
+        "elections %llu, crashes %llu, cuts %llu, pauses %llu, checkpoints %llu, installed %llu\n"
+        "leases granted %llu, ended by time %llu, renewals %llu, checkpoints %llu, cleared %llu\n",
+        (unsigned long long)t->seeds, (unsigned long long)t->failed,
+        (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
+        (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
+        (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
+        (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
+        (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.pauses,
+        (unsigned long long)t->sum.checkpoints, (unsigned long long)t->sum.installs,
+        (unsigned long long)t->sum.grants, (unsigned long long)t->sum.expired,
+        (unsigned long long)t->sum.renewals, (unsigned long long)t->sum.lease_checkpoints,
+        (unsigned long long)t->sum.clears);
 }
 
 static int replay(const struct sim_options *options)

@@ -44,9 +44,9 @@ enum sim_bug {
     SIM_BUG_LOST_CHECKPOINT,  /* what is left of leases is forgotten */
     SIM_BUG_OLD_TERM,         /* ends and checkpoints of an earlier leader count */
     SIM_BUG_OLD_GRANT,        /* ends and checkpoints hit a later lease of the same id */
-    SIM_BUG_EARLY_DROP,   /* the log is dropped before the checkpoint is durable */
-    SIM_BUG_AHEAD,        /* a checkpoint says one entry more than it holds */
-    SIM_BUG_UNNAMED_FILE, /* the names of checkpoints are not made durable */
+    SIM_BUG_EARLY_DROP,       /* the log is dropped before the checkpoint is durable */
+    SIM_BUG_AHEAD,            /* a checkpoint says one entry more than it holds */
+    SIM_BUG_UNNAMED_FILE,     /* the names of checkpoints are not made durable */
     SIM_BUGS
 };
 

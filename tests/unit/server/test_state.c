@@ -118,6 +118,7 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
 
     run(f, "grant 7 60");
     run(f, "grant 8 10");
+    run(f, "checkpoint 8 3000 1");
     run(f, "put a 1 lease=7");
     run(f, "put b 2 lease=8");
     run(f, "put a 3");
