@@ -393,7 +393,7 @@ static void session_start(struct grpc_conn *conn)
 {
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)conn->options.stream_window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 * 1024},
     };
     nghttp2_session_callbacks *callbacks;
@@ -480,6 +480,17 @@ void grpc_conn_flush(struct grpc_conn *conn)
     send_frames(conn);
     if (!list_empty(&conn->ended))
         want_turn_end(conn);
+}
+
+void grpc_conn_pause(struct grpc_conn *conn)
+{
+    net_sock_pause(conn->sock);
+}
+
+void grpc_conn_resume(struct grpc_conn *conn)
+{
+    if (conn->state < DOWN)
+        net_sock_resume(conn->sock);
 }
 
 /* ---- calls ---- */
@@ -783,6 +794,8 @@ int grpc_conn_new(uv_loop_t *loop, const struct net_addr *addr,
     if (conn->options.ping_timeout_ms == 0)
         conn->options.ping_timeout_ms = PING_TIMEOUT_MS;
     conn->scheme = addr->tls ? "https" : "http";
+    if (conn->options.stream_window == 0)
+        conn->options.stream_window = STREAM_WINDOW;
     if (addr->is_unix) /* gRPC over Unix sockets has no host to name */
         (void)snprintf(conn->authority, sizeof conn->authority, "localhost");
     else

@@ -30,6 +30,7 @@ struct grpc_conn_options {
     uint64_t ping_interval_ms;   /* while calls are open; 0: never */
     uint64_t ping_timeout_ms;    /* 0: 6000 */
     struct net_tls *tls;         /* for an address that wants it; borrowed */
+    int32_t stream_window;       /* what the server may send ahead on one call; 0: 16 MiB */
 };
 
 int grpc_conn_new(uv_loop_t *loop, const struct net_addr *addr,
@@ -40,6 +41,10 @@ void grpc_conn_close(struct grpc_conn *conn, void (*cb)(void *ctx), void *ctx);
 /* Sends what this turn has queued now instead of at the end of the turn. Never needed for
  * correctness. */
 void grpc_conn_flush(struct grpc_conn *conn);
+/* Reads nothing from the server until resumed: back-pressure on all calls of the connection. What
+ * was read already is still delivered. Deadlines and pings go on. */
+void grpc_conn_pause(struct grpc_conn *conn);
+void grpc_conn_resume(struct grpc_conn *conn);
 
 /* Whether the server can have seen the request: a call that failed with GRPC_NOT_SENT may be
  * repeated elsewhere whatever it was. */
@@ -48,6 +53,9 @@ enum grpc_sent { GRPC_NOT_SENT, GRPC_MAYBE_SENT };
 struct grpc_stream_events {
     /* A message; borrowed until return. */
     void (*on_message)(void *ctx, struct slice message);
+    /* If set, on_message is not used: the bytes of each message as they come, never joined, for
+     * messages larger than anybody wants to hold. left: bytes of it still to come, 0: its end. */
+    void (*on_part)(void *ctx, struct slice part, uint64_t left);
     /* The end, exactly once; message is the server's grpc-message (decoded) or, for a status made
      * here (connection lost: UNAVAILABLE; deadline: DEADLINE_EXCEEDED), ours. The stream is gone
      * after it. */

@@ -39,8 +39,9 @@ struct grpc_stream {
     int http_status; /* 0: none yet */
     bool is_grpc;    /* by its content-type */
     int status;      /* grpc-status; -1: none yet */
-    struct buf in;   /* an incomplete message with its frame header */
-    struct buf text; /* grpc-message, decoded */
+    struct buf in;   /* an incomplete message with its frame header; with on_part only the header */
+    uint64_t part_left; /* with on_part: bytes of the message that are to come */
+    struct buf text;    /* grpc-message, decoded */
 };
 
 /* Prepares a new or used stream. */

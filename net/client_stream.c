@@ -168,6 +168,33 @@ static enum grpc_status complete(struct grpc_stream *stream, struct slice *bytes
     return status;
 }
 
+/* Passes on what there is of a message, after its header. */
+static enum grpc_status pass_on(struct grpc_stream *stream, struct slice *bytes, const char **why)
+{
+    size_t take, size;
+    enum grpc_status status;
+
+    if (stream->part_left == 0) {
+        take = MIN(GRPC_FRAME_HEADER_SIZE - stream->in.len, bytes->len);
+        ASSERT(buf_append(&stream->in, bytes->data, take) == 0); /* below its bound */
+        *bytes = slice_of(bytes->data + take, bytes->len - take);
+        if (stream->in.len < GRPC_FRAME_HEADER_SIZE)
+            return GRPC_OK;
+        status = check_frame(stream, stream->in.data, &size, why);
+        if (status != GRPC_OK)
+            return status;
+        buf_reset(&stream->in);
+        stream->part_left = size - GRPC_FRAME_HEADER_SIZE;
+        if (stream->part_left > 0)
+            return GRPC_OK;
+    }
+    take = MIN(stream->part_left, bytes->len);
+    stream->part_left -= take;
+    stream->events->on_part(stream->ctx, slice_of(bytes->data, take), stream->part_left);
+    *bytes = slice_of(bytes->data + take, bytes->len - take);
+    return GRPC_OK;
+}
+
 enum grpc_status grpc__stream_body(struct grpc_stream *stream, struct slice bytes, const char **why)
 {
     /* The body of an error page is not for us. */
@@ -177,6 +204,12 @@ enum grpc_status grpc__stream_body(struct grpc_stream *stream, struct slice byte
         enum grpc_status status = GRPC_OK;
         size_t size = SIZE_MAX;
 
+        if (stream->events->on_part != NULL) {
+            status = pass_on(stream, &bytes, why);
+            if (status != GRPC_OK)
+                return status;
+            continue;
+        }
         if (stream->in.len == 0 && bytes.len >= GRPC_FRAME_HEADER_SIZE)
             status = check_frame(stream, bytes.data, &size, why);
         if (status == GRPC_OK && size <= bytes.len) {
@@ -243,7 +276,7 @@ static enum grpc_status status_of_reset(uint32_t error, const char **message)
 enum grpc_status grpc__stream_outcome(const struct grpc_stream *stream, uint32_t http2_error,
                                       const char **message)
 {
-    if (stream->status == GRPC_OK && stream->in.len > 0) {
+    if (stream->status == GRPC_OK && (stream->in.len > 0 || stream->part_left > 0)) {
         *message = "the server ended the call in the middle of a message";
         return GRPC_INTERNAL;
     }

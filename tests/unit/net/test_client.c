@@ -36,6 +36,7 @@ struct call {
     struct grpc_stream *stream; /* NULL: none or done */
     struct buf messages;        /* joined */
     int message_count;
+    int part_ends; /* messages that ended, with on_part */
     int dones;
     enum grpc_status status;
     enum grpc_sent sent;
@@ -52,6 +53,7 @@ struct fake {
     nghttp2_hd_inflater *inflater;
     bool preface_seen, mute, ignore_pings;
     uint32_t streams_max;       /* announced; 0: none */
+    uint32_t client_window;     /* that the client announced */
     int requests, ended, pings; /* HEADERS frames, END_STREAM flags */
     int resets;
     uint32_t reset_code;
@@ -134,6 +136,16 @@ static void on_message(void *ctx, struct slice message)
         call->then_message(call);
 }
 
+static void on_part(void *ctx, struct slice part, uint64_t left)
+{
+    struct call *call = ctx;
+
+    assert_non_null(call->stream);
+    call->part_ends += left == 0;
+    assert_int_equal(buf_append(&call->messages, part.data, part.len), 0);
+    happened(call->f);
+}
+
 static void on_done(void *ctx, enum grpc_status status, const char *message, enum grpc_sent sent)
 {
     struct call *call = ctx;
@@ -152,6 +164,7 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
 
 static const struct grpc_stream_events stream_events = {.on_message = on_message,
                                                         .on_done = on_done};
+static const struct grpc_stream_events part_events = {.on_part = on_part, .on_done = on_done};
 
 /* ---- the fixture ---- */
 
@@ -369,6 +382,10 @@ static void fake_frame(struct fixture *f, const uint8_t *head, const uint8_t *pa
         fake->data_bytes += len;
     if ((head[3] == HEADERS || head[3] == DATA) && (head[4] & END_STREAM) != 0)
         fake->ended++;
+    for (size_t i = 0; head[3] == SETTINGS && i + 6 <= len; i += 6) {
+        if (payload[i + 1] == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)
+            fake->client_window = get_be32(payload + i + 2);
+    }
     if (head[3] == RST_STREAM) {
         fake->resets++;
         fake->reset_code = get_be32(payload);
@@ -614,6 +631,94 @@ static void an_answer_may_come_in_any_pieces(void **state)
     assert_int_equal(call->messages.len, 14);
     assert_memory_equal(call->messages.data, "onetwo twthree", 14);
     buf_release(&out);
+}
+
+static struct call *parts_call_seen_by_fake(struct fixture *f)
+{
+    struct call *call = &f->calls[0];
+
+    fake_start(f);
+    open_conn(f);
+    assert_int_equal(
+        grpc_conn_call(f->conn, "/p.S/M", NULL, 0, 0, &part_events, call, &call->stream, NULL), 0);
+    assert_int_equal(grpc_stream_send(call->stream, slice_str("x"), 1), 0);
+    AWAIT(f, f->fake.ended == 1);
+    return call;
+}
+
+/* Once in single bytes, once at one go: the same bytes and the same ends. */
+static void messages_can_be_taken_in_parts(void **state)
+{
+    for (size_t step = 1; step < 1000; step += 998) {
+        struct fixture *f = *state;
+        struct call *call = parts_call_seen_by_fake(f);
+        struct buf out;
+
+        buf_init(&out, 4096);
+        headers_frame(&out, 1, false, grpc_head);
+        message_frame(&out, 1, false, "one");
+        frame(&out, DATA, 0, 1, "\0\0\0\0\6two t", 10); /* split over DATA frames */
+        frame(&out, DATA, 0, 1, "w\0\0\0\0\0", 6);      /* its end and an empty one */
+        message_frame(&out, 1, false, "three");
+        headers_frame(&out, 1, true, ok_trailers);
+        for (size_t i = 0; i < out.len; i += step) {
+            struct slice piece = slice_of(out.data + i, MIN(step, out.len - i));
+
+            assert_int_equal(net_sock_write(f->fake.sock, piece), 0);
+            uv_run(&f->loop, UV_RUN_NOWAIT);
+        }
+        AWAIT(f, call->dones == 1);
+        assert_int_equal(call->status, GRPC_OK);
+        assert_int_equal(call->message_count, 0);
+        assert_int_equal(call->part_ends, 4);
+        assert_int_equal(call->messages.len, 14);
+        assert_memory_equal(call->messages.data, "onetwo twthree", 14);
+        buf_release(&out);
+        teardown(state);
+        setup(state);
+    }
+}
+
+static void a_part_without_the_rest_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct call *call = parts_call_seen_by_fake(f);
+    struct buf out;
+
+    buf_init(&out, 4096);
+    headers_frame(&out, 1, false, grpc_head);
+    frame(&out, DATA, 0, 1, "\0\0\0\0\6tw", 7);
+    headers_frame(&out, 1, true, ok_trailers);
+    say(f, &out);
+    AWAIT(f, call->dones == 1);
+    assert_int_equal(call->status, GRPC_INTERNAL);
+    assert_string_equal(call->text, "the server ended the call in the middle of a message");
+}
+
+/* The answer lies in the socket: without the pause the turns below would deliver it. */
+static void a_paused_connection_delivers_nothing_until_resumed(void **state)
+{
+    struct fixture *f = *state;
+    struct call *call = call_seen_by_fake(f);
+
+    grpc_conn_pause(f->conn);
+    fake_answer(f, 1, "answer");
+    for (int i = 0; i < 100; i++)
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(call->message_count, 0);
+    grpc_conn_resume(f->conn);
+    AWAIT(f, call->dones == 1);
+    assert_int_equal(call->status, GRPC_OK);
+    assert_int_equal(call->message_count, 1);
+}
+
+static void the_window_of_a_call_is_what_was_asked_for(void **state)
+{
+    struct fixture *f = *state;
+
+    f->options.stream_window = 100000;
+    (void)call_seen_by_fake(f);
+    assert_int_equal(f->fake.client_window, 100000);
 }
 
 static void an_odd_answer_gets_the_status_of_the_grpc_documents(void **state)
@@ -1333,6 +1438,10 @@ int main(void)
         TEST(calls_over_the_servers_limit_wait_their_turn),
         TEST(an_answer_is_a_message_and_a_status),
         TEST(an_answer_may_come_in_any_pieces),
+        TEST(messages_can_be_taken_in_parts),
+        TEST(a_part_without_the_rest_is_an_error),
+        TEST(a_paused_connection_delivers_nothing_until_resumed),
+        TEST(the_window_of_a_call_is_what_was_asked_for),
         TEST(an_odd_answer_gets_the_status_of_the_grpc_documents),
         TEST(a_server_may_end_before_the_client_has),
         TEST(nobody_listening_is_told_by_on_down),
