@@ -20,12 +20,12 @@ CFLAGS   += -std=c11 -g $(OPT) -fno-omit-frame-pointer $(WARN) $(SAN)
 LDFLAGS  += $(SAN)
 LDLIBS    = $(PKG_LIBS) -lraft -lpthread -lm
 
-FOLDERS := base wal snapshot mvcc proto net raft server client
+FOLDERS := base wal snapshot mvcc proto net raft server client bench
 PROTOS  := $(wildcard proto/*.proto)
 PROTO_C := $(PROTOS:proto/%.proto=$(BUILD)/proto/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
 
-src = $(filter-out server/main.c,$(wildcard $(1)/*.c))
+src = $(filter-out server/main.c bench/main.c,$(wildcard $(1)/*.c))
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(call src,$(1)))
 lib = $(foreach f,$(1),$(BUILD)/lib/lib$(f).a)
 LIBS := $(call lib,$(FOLDERS))
@@ -40,6 +40,7 @@ NEEDS_net      := base
 NEEDS_raft     := wal snapshot net base
 NEEDS_server   := raft net proto mvcc wal snapshot base
 NEEDS_client   := net proto wal snapshot mvcc base
+NEEDS_bench    := net proto base
 
 PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/golden/test_*.c))
@@ -90,7 +91,7 @@ $(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl client $(NEEDS_client))
 	$(call say,LINK)$(link) $(LDLIBS)
-$(BUILD)/kvbench: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c)) $(call lib,client $(NEEDS_client))
+$(BUILD)/kvbench: $(BUILD)/obj/bench/main.o $(call lib,bench $(NEEDS_bench))
 	$(call say,LINK)$(link) $(LDLIBS)
 TESTED_WITH_client := ctl
 define unit_rule

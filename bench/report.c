@@ -1,95 +1,129 @@
+/* One run for people and for programs. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/util.h"
-#include "bench/bench.h"
+#include "bench/result.h"
+#include "bench/workload.h"
 
-/* Slot of a value: exact below 128 us, then 128 slots per doubling. */
-static size_t slot_of(uint64_t us)
+void result_add(struct bench_result *result, const char *name, const char *label, double value,
+                int decimals, enum better better)
 {
-    unsigned shift = 0;
-    size_t slot;
+    struct figure *figure;
 
-    while (us >> shift >= 256)
-        shift++;
-    slot = shift * 128 + (size_t)(us >> shift);
-    return MIN(slot, (size_t)HISTOGRAM_SLOTS - 1);
+    ASSERT(result->figure_count < FIGURES_MAX);
+    figure = &result->figures[result->figure_count++];
+    *figure = (struct figure){.value = value, .decimals = decimals, .better = better};
+    ASSERT(strlen(name) < sizeof figure->name);
+    (void)snprintf(figure->name, sizeof figure->name, "%s", name);
+    (void)snprintf(figure->label, sizeof figure->label, "%s", label != NULL ? label : "");
 }
 
-static uint64_t slot_end(size_t slot)
+static void add_latency(struct bench_result *result, const char *prefix, const char *label,
+                        const char *what, const char *unit, double value, enum better better)
 {
-    size_t shift = slot < 256 ? 0 : (slot - 128) / 128;
+    char name[sizeof result->figures[0].name], text[sizeof result->figures[0].label];
 
-    return ((uint64_t)(slot - shift * 128) + 1) << shift;
+    (void)snprintf(name, sizeof name, "%s_%s%s", prefix, what, unit[0] != 0 ? "_us" : "");
+    (void)snprintf(text, sizeof text, "%s, %s%s", label, what, unit);
+    result_add(result, name, text, value, 0, better);
 }
 
-void histogram_add(struct histogram *histogram, uint64_t us)
+void result_add_latency(struct bench_result *result, const char *prefix, const char *label,
+                        const struct histogram *histogram)
 {
-    histogram->slots[slot_of(us)]++;
-    histogram->count++;
-    histogram->max_us = MAX(histogram->max_us, us);
+    add_latency(result, prefix, label, "count", "", (double)histogram->count, NEITHER);
+    add_latency(result, prefix, label, "p50", " us", (double)histogram_at(histogram, 0.5), LOWER);
+    add_latency(result, prefix, label, "p99", " us", (double)histogram_at(histogram, 0.99), LOWER);
+    add_latency(result, prefix, label, "max", " us", (double)histogram->max_us, LOWER);
 }
 
-uint64_t histogram_at(const struct histogram *histogram, double share)
+double result_get(const struct bench_result *result, const char *name)
 {
-    double wanted = share * (double)histogram->count;
-    uint64_t seen = 0;
-
-    for (size_t i = 0; i < HISTOGRAM_SLOTS; i++) {
-        seen += histogram->slots[i];
-        if (seen != 0 && (double)seen >= wanted)
-            return MIN(slot_end(i), histogram->max_us);
+    for (size_t i = 0; i < result->figure_count; i++) {
+        if (strcmp(result->figures[i].name, name) == 0)
+            return result->figures[i].value;
     }
-    return histogram->max_us;
+    return 0;
 }
 
-const char *bench_op_name(enum bench_op op)
-{
-    static const char *const names[] = {"put", "get", "get-serializable", "txn", "mixed"};
+/* ---- JSON ---- */
 
-    return names[op];
+static void print_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *p = (const unsigned char *)text; *p != 0; p++) {
+        if (*p == '"' || *p == '\\')
+            fprintf(out, "\\%c", *p);
+        else if (*p < 0x20 || *p >= 0x7f)
+            fprintf(out, "\\u%04x", *p); /* bytes as they are, whatever they were meant to be */
+        else
+            fputc(*p, out);
+    }
+    fputc('"', out);
 }
 
-static double per_request_us(double seconds, uint64_t requests)
+static void print_json(FILE *out, const struct bench_options *options, const struct bench_result *r,
+                       const char *side, unsigned round)
 {
-    return requests == 0 ? 0 : seconds * 1e6 / (double)requests;
+    fprintf(out, "{\"op\":\"%s\",", options->workload->name);
+    if (side != NULL)
+        fprintf(out, "\"side\":\"%s\",\"round\":%u,", side, round);
+    fprintf(out,
+            "\"clients\":%llu,\"connections\":%llu,\"streams\":%llu,\"requests\":%llu,"
+            "\"errors\":%llu,\"partial\":%s",
+            (unsigned long long)options->clients, (unsigned long long)options->connections,
+            (unsigned long long)options->streams, (unsigned long long)r->requests,
+            (unsigned long long)r->errors, r->partial ? "true" : "false");
+    if (r->errors != 0) {
+        fputs(",\"first_error\":", out);
+        print_string(out, r->first_error);
+    }
+    for (size_t i = 0; i < r->figure_count; i++)
+        fprintf(out, ",\"%s\":%.*f", r->figures[i].name, r->figures[i].decimals,
+                r->figures[i].value);
+    fputs("}\n", out);
 }
 
-static double load_average(void)
-{
-    double load = 0;
-    FILE *f = fopen("/proc/loadavg", "r");
+/* ---- text ---- */
 
-    if (f == NULL)
-        return 0;
-    if (fscanf(f, "%lf", &load) != 1)
-        load = 0;
-    (void)fclose(f); /* read only */
-    return load;
+static void print_text(FILE *out, const struct bench_options *options, const struct bench_result *r,
+                       const char *side, unsigned round)
+{
+    const char *who = options->streams != 0 ? "streams" : "clients";
+
+    if (side != NULL)
+        fprintf(out, "%s, round %u: ", side, round);
+    fprintf(out,
+            "%s, %llu %s on %llu connections: %llu requests in %.2f s, %llu errors, %.0f req/s%s\n",
+            options->workload->name,
+            (unsigned long long)(options->streams != 0 ? options->streams : options->clients), who,
+            (unsigned long long)options->connections, (unsigned long long)r->requests,
+            result_get(r, "seconds"), (unsigned long long)r->errors, result_get(r, "req_s"),
+            r->partial ? "  (PARTIAL)" : "");
+    fprintf(out, "  latency us: p50 %.0f  p90 %.0f  p99 %.0f  p99.9 %.0f  max %.0f\n",
+            result_get(r, "p50_us"), result_get(r, "p90_us"), result_get(r, "p99_us"),
+            result_get(r, "p999_us"), result_get(r, "max_us"));
+    fprintf(out,
+            "  CPU us per request: server %.2f, generator %.2f; server %.0f %% of a core, memory "
+            "%.1f MiB (%.1f anonymous); load average %.2f\n",
+            result_get(r, "server_cpu_us"), result_get(r, "own_cpu_us"),
+            result_get(r, "server_cpu_percent"), result_get(r, "server_rss_mib"),
+            result_get(r, "server_anon_mib"), result_get(r, "load"));
+    for (size_t i = 0; i < r->figure_count; i++) {
+        const struct figure *f = &r->figures[i];
+
+        if (f->label[0] != 0)
+            fprintf(out, "  %s: %.*f\n", f->label, f->decimals, f->value);
+    }
 }
 
-void bench_report(const struct bench_options *options, const struct bench_result *r)
+void result_print(FILE *out, const struct bench_options *options, const struct bench_result *result,
+                  const char *side, unsigned round)
 {
-    const struct histogram *h = &r->latency;
-    const char *format =
-        options->json
-            ? "{\"op\":\"%s\",\"clients\":%u,\"connections\":%u,\"requests\":%llu,\"errors\":%llu,"
-              "\"req_s\":%.0f,\"p50_us\":%llu,\"p90_us\":%llu,\"p99_us\":%llu,\"p999_us\":%llu,"
-              "\"max_us\":%llu,\"server_cpu_us\":%.2f,\"own_cpu_us\":%.2f,"
-              "\"server_rss_mib\":%.1f,\"load\":%.2f}\n"
-            : "%s, %u clients on %u connections: %llu requests, %llu errors, %.0f req/s\n"
-              "  latency us: p50 %llu  p90 %llu  p99 %llu  p99.9 %llu  max %llu\n"
-              "  CPU us per request: server %.2f, generator %.2f; server memory %.1f MiB; load "
-              "average %.2f\n";
-
-    printf(format, bench_op_name(options->op), options->clients, options->connections,
-           (unsigned long long)r->requests, (unsigned long long)r->errors,
-           r->seconds > 0 ? (double)r->requests / r->seconds : 0.0,
-           (unsigned long long)histogram_at(h, 0.5), (unsigned long long)histogram_at(h, 0.9),
-           (unsigned long long)histogram_at(h, 0.99), (unsigned long long)histogram_at(h, 0.999),
-           (unsigned long long)h->max_us, per_request_us(r->server_cpu_s, r->requests),
-           per_request_us(r->own_cpu_s, r->requests), (double)r->server_rss_bytes / 1048576.0,
-           load_average());
-    if (r->errors != 0)
-        fprintf(stderr, "kvbench: %llu errors, the first: %s\n", (unsigned long long)r->errors,
-                r->first_error);
+    if (options->json)
+        print_json(out, options, result, side, round);
+    else
+        print_text(out, options, result, side, round);
+    (void)fflush(out); /* each run is seen when it is done; a broken pipe ends us anyway */
 }

@@ -1,0 +1,106 @@
+#include "bench/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+/* The process's CPU clock: nanoseconds, where /proc/PID/stat has ticks of 10 ms. */
+static double cpu_seconds(int pid)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* "VmRSS:   123 kB" */
+static void take_line(const char *line, const char *name, uint64_t *sum)
+{
+    unsigned long long kib;
+    size_t len = strlen(name);
+
+    if (strncmp(line, name, len) == 0 && sscanf(line + len, " %llu", &kib) == 1)
+        *sum += kib * 1024;
+}
+
+static void add_memory(int pid, struct process_sample *sum)
+{
+    char path[64], line[256];
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", pid);
+    f = fopen(path, "r");
+    if (f == NULL)
+        return;
+    while (fgets(line, sizeof line, f) != NULL) {
+        take_line(line, "VmRSS:", &sum->rss_bytes);
+        take_line(line, "RssAnon:", &sum->anon_bytes);
+        take_line(line, "VmHWM:", &sum->peak_bytes);
+    }
+    (void)fclose(f); /* read only */
+}
+
+struct process_sample process_sample(const int *pids, size_t count)
+{
+    struct process_sample sum = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        sum.cpu_s += cpu_seconds(pids[i]);
+        add_memory(pids[i], &sum);
+    }
+    return sum;
+}
+
+bool process_alive(int pid)
+{
+    return kill(pid, 0) == 0 || errno == EPERM;
+}
+
+bool process_reset_peak(const int *pids, size_t count)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < count; i++) {
+        char path[64];
+        FILE *f;
+
+        (void)snprintf(path, sizeof path, "/proc/%d/clear_refs", pids[i]);
+        f = fopen(path, "w");
+        if (f == NULL) {
+            all = false;
+            continue;
+        }
+        if (fputs("5", f) < 0)
+            all = false;
+        if (fclose(f) != 0)
+            all = false;
+    }
+    return all;
+}
+
+double process_own_cpu_s(void)
+{
+    struct rusage usage;
+
+    (void)getrusage(RUSAGE_SELF, &usage); /* cannot fail for RUSAGE_SELF */
+    return (double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+double process_load_average(void)
+{
+    double load = 0;
+    FILE *f = fopen("/proc/loadavg", "r");
+
+    if (f == NULL)
+        return 0;
+    if (fscanf(f, "%lf", &load) != 1)
+        load = 0;
+    (void)fclose(f); /* read only */
+    return load;
+}

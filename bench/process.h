@@ -1,0 +1,27 @@
+/* What the kernel says about the servers' processes and our own. Blocking reads of /proc, some
+ * microseconds each. */
+#ifndef KVD_BENCH_PROCESS_H
+#define KVD_BENCH_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct process_sample {
+    double cpu_s;        /* user + system time so far */
+    uint64_t rss_bytes;  /* resident, mapped files included */
+    uint64_t anon_bytes; /* of that, what is no file: what memory pressure cannot take back */
+    uint64_t peak_bytes; /* highest rss_bytes since the process began or process_reset_peak() */
+};
+
+/* Sums over all pids; one that is gone counts nothing. */
+struct process_sample process_sample(const int *pids, size_t count);
+bool process_alive(int pid);
+/* Lets the peak begin anew (proc(5), clear_refs). false: not allowed for one of them. */
+bool process_reset_peak(const int *pids, size_t count);
+/* User + system time of this process. */
+double process_own_cpu_s(void);
+/* Of the last minute; 0 if unknown. */
+double process_load_average(void);
+
+#endif

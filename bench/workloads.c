@@ -1,0 +1,19 @@
+#include "bench/workload.h"
+
+#include <string.h>
+
+extern const struct workload workload_put, workload_get, workload_get_serializable, workload_txn,
+    workload_mixed, workload_range, workload_k8s_list, workload_k8s_write;
+
+const struct workload *const workloads[] = {
+    &workload_put,   &workload_get,      &workload_get_serializable, &workload_txn, &workload_mixed,
+    &workload_range, &workload_k8s_list, &workload_k8s_write,        NULL};
+
+const struct workload *workload_find(const char *name)
+{
+    for (const struct workload *const *w = workloads; *w != NULL; w++) {
+        if (strcmp((*w)->name, name) == 0)
+            return *w;
+    }
+    return NULL;
+}
