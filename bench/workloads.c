@@ -3,11 +3,13 @@
 #include <string.h>
 
 extern const struct workload workload_put, workload_get, workload_get_serializable, workload_txn,
-    workload_mixed, workload_range, workload_k8s_list, workload_k8s_write;
+    workload_mixed, workload_range, workload_k8s_list, workload_k8s_write, workload_lease,
+    workload_keepalive, workload_lease_expiry;
 
 const struct workload *const workloads[] = {
-    &workload_put,   &workload_get,      &workload_get_serializable, &workload_txn, &workload_mixed,
-    &workload_range, &workload_k8s_list, &workload_k8s_write,        NULL};
+    &workload_put,   &workload_get,       &workload_get_serializable, &workload_txn,
+    &workload_mixed, &workload_range,     &workload_k8s_list,         &workload_k8s_write,
+    &workload_lease, &workload_keepalive, &workload_lease_expiry,     NULL};
 
 const struct workload *workload_find(const char *name)
 {
