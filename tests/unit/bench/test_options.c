@@ -145,6 +145,8 @@ static void what_is_absurd_is_refused_by_name(void **state)
     refused("put --key-size 9 --keys 10000", "do not fit into 9 bytes");
     refused("range --count-only --keys-only", "two different requests");
     refused("k8s-write --keys 5", "--keys 5 is too few");
+    refused("watch-fanout --value-size 8", "the number of each event needs 16 bytes");
+    refused("watch-idle --key-size 15 --watchers 1000", "do not fit");
 }
 
 static void help_is_asked_for_anywhere(void **state)
