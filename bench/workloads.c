@@ -4,22 +4,15 @@
 
 extern const struct workload workload_put, workload_get, workload_get_serializable, workload_txn,
     workload_mixed, workload_range, workload_k8s_list, workload_k8s_write, workload_lease,
-    workload_keepalive, workload_lease_expiry, workload_watch_fanout, workload_watch_idle;
+    workload_keepalive, workload_lease_expiry, workload_watch_fanout, workload_watch_idle,
+    workload_big_list;
 
-const struct workload *const workloads[] = {&workload_put,
-                                            &workload_get,
-                                            &workload_get_serializable,
-                                            &workload_txn,
-                                            &workload_mixed,
-                                            &workload_range,
-                                            &workload_k8s_list,
-                                            &workload_k8s_write,
-                                            &workload_lease,
-                                            &workload_keepalive,
-                                            &workload_lease_expiry,
-                                            &workload_watch_fanout,
-                                            &workload_watch_idle,
-                                            NULL};
+const struct workload *const workloads[] = {
+    &workload_put,        &workload_get,          &workload_get_serializable,
+    &workload_txn,        &workload_mixed,        &workload_range,
+    &workload_k8s_list,   &workload_k8s_write,    &workload_lease,
+    &workload_keepalive,  &workload_lease_expiry, &workload_watch_fanout,
+    &workload_watch_idle, &workload_big_list,     NULL};
 
 const struct workload *workload_find(const char *name)
 {

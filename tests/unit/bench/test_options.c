@@ -147,6 +147,7 @@ static void what_is_absurd_is_refused_by_name(void **state)
     refused("k8s-write --keys 5", "--keys 5 is too few");
     refused("watch-fanout --value-size 8", "the number of each event needs 16 bytes");
     refused("watch-idle --key-size 15 --watchers 1000", "do not fit");
+    refused("big-list --slow 1 --conns 2", "--slow holds back a connection");
 }
 
 static void help_is_asked_for_anywhere(void **state)

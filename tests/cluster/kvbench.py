@@ -1,0 +1,130 @@
+#!/usr/bin/python3
+"""Every workload of kvbench runs against a real member for a fraction of a second: its checks hold, its
+JSON can be read; and what goes wrong outside ends in a clear error and the exit code that says so."""
+
+import json
+import os
+import subprocess
+import sys
+
+from etcd3 import etcdrpc
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
+import _servers  # noqa: E402
+
+SHORT = ["--seconds", "0.3", "--warmup", "0.1"]
+
+# (workload and options, figures that it must have found)
+WORKLOADS = [
+    ("put --keys 1000", ["server_cpu_us"]),
+    ("get --keys 1000", []),
+    ("get-serializable --keys 1000 --key-size 32", []),
+    ("txn --keys 1000", []),
+    ("mixed --keys 1000", []),
+    ("range --keys 3000 --limit 100", []),
+    ("range --keys 3000 --count-only", []),
+    ("range --keys 3000 --limit 100 --keys-only", []),
+    ("k8s-list --keys 3000 --limit 100", ["lists_s"]),
+    ("k8s-write --keys 500", []),
+    ("lease", ["revoke_s"]),
+    ("keepalive --streams 20", []),
+    ("lease-expiry --leases 200 --ttl 5", ["expiry_s", "put_loaded_count", "put_quiet_count"]),
+    ("watch-fanout --watchers 200", ["puts_s"]),
+    ("watch-fanout --watchers 50 --ahead 16 --streams 50", ["puts_s"]),
+    ("watch-fanout --watchers 50 --rate 50", ["puts_s"]),
+    ("watch-idle --watchers 2000", ["watcher_rss_bytes"]),
+    ("big-list --keys 3000", ["mb_s", "list_mb"]),
+    ("big-list --keys 3000 --slow 50", ["mb_s"]),
+    ("big-list --keys 3000 --clients 4 --put", ["put_quiet_count"]),
+]
+
+
+def start(args, words, endpoint, extra=()):
+    command = [os.path.join(args.build, "kvbench"), *words, "--endpoints", endpoint, "--json", *extra]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(args, words, endpoint, extra=()):
+    """(exit code, its lines of JSON, what it said)"""
+    process = start(args, words, endpoint, extra)
+    out, said = process.communicate(timeout=120)
+    return process.returncode, [json.loads(line) for line in out.splitlines()], said
+
+
+def workloads(score, args, member):
+    pid = ["--pids", str(member.process.pid)]
+    for words, figures in WORKLOADS:
+        code, lines, said = run(args, words.split(), member.endpoint, SHORT + pid)
+        if not score.check(code == 0 and len(lines) == 1, words, "exit code %s\n%s" % (code, said)):
+            continue
+        found = lines[0]
+        wanted = ["p50_us", "p99_us", "p999_us", "max_us", "server_rss_mib", *figures]
+        score.check(found["requests"] > 0 and found["errors"] == 0 and not found["partial"] and
+                    found["op"] == words.split()[0] and found["req_s"] > 0 and all(name in found for name in wanted),
+                    words, found)
+
+
+def comparing(score, args, member):
+    other = ["--vs", member.endpoint, "--vs-pid", str(member.process.pid), "--pids", str(member.process.pid),
+             "--rounds", "2"]
+    code, lines, said = run(args, ["put", "--keys", "100"], member.endpoint, SHORT + other)
+    if score.check(code == 0 and len(lines) == 5, "two rounds of two sides and what they come to", said):
+        score.check([(line["side"], line["round"]) for line in lines[:4]] ==
+                    [("ours", 1), ("peer", 1), ("ours", 2), ("peer", 2)], "they alternate", lines)
+        low, high = lines[4]["compared"]["server_cpu_us"]["better"][1:]
+        score.check(0 < low <= high, "the ratio has a spread", lines[4])
+
+
+def wrong_answers(score, args, member):
+    code, lines, said = run(args, ["get", "--keys", "5000", "--key-size", "40", "--no-fill"], member.endpoint, SHORT)
+    score.check(code == 1 and lines[0]["errors"] > 0 and "has not found its key" in said,
+                "gets of keys that are not there are errors", "%s %s" % (code, said))
+
+
+def bad_surroundings(score, args, member):
+    port = _servers.free_ports(1)[0]
+    code, lines, said = run(args, ["put"], "127.0.0.1:%d" % port, SHORT)
+    score.check(code == 1 and not lines and "cannot connect to 127.0.0.1:%d" % port in said, "nobody listens",
+                "%s %s" % (code, said))
+    code, lines, said = run(args, ["put", "--clients", "0"], member.endpoint)
+    score.check(code == 2 and "--clients 0" in said, "an absurd number", "%s %s" % (code, said))
+
+
+def dying(score, args, cluster, words):
+    """The server is killed while it is measured: a result that says it is partial, and exit code 3."""
+    member = cluster.members[0]
+    with member.channel() as channel:
+        kv = etcdrpc.KVStub(channel)
+
+        def revision():
+            return kv.Range(etcdrpc.RangeRequest(key=b"x"), timeout=60, wait_for_ready=True).header.revision
+
+        before = revision()
+        process = start(args, words, member.endpoint, ["--seconds", "600", "--warmup", "0"])
+        while revision() < before + 2000 and process.poll() is None:
+            pass  # each look is a request that the member answers: no busy wait
+    member.kill()
+    out, said = process.communicate(timeout=60)
+    lines = [json.loads(line) for line in out.splitlines()]
+    score.check(process.returncode == 3 and len(lines) == 1 and lines[0]["partial"] and lines[0]["requests"] > 0 and
+                "partial" in said, "the server dies under " + words[0], "%s %s" % (process.returncode, said))
+    member.start()
+    _servers.wait_ready(member)
+
+
+def main():
+    args = _servers.arguments()
+    score = _servers.Score()
+    cluster = _servers.start_kvd(args.build)
+    member = cluster.members[0]
+    workloads(score, args, member)
+    comparing(score, args, member)
+    wrong_answers(score, args, member)
+    bad_surroundings(score, args, member)
+    dying(score, args, cluster, ["put", "--keys", "10"])
+    dying(score, args, cluster, ["watch-fanout", "--watchers", "10"])
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
