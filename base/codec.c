@@ -140,17 +140,23 @@ uint64_t read_le64(struct reader *r)
 
 uint64_t read_varint(struct reader *r)
 {
+    size_t len = r->rest.len < VARINT_SIZE_MAX ? r->rest.len : VARINT_SIZE_MAX;
+    const uint8_t *p = r->rest.data;
     uint64_t v = 0;
 
-    for (int shift = 0; shift < 64; shift += 7) {
-        uint8_t byte = read_u8(r);
-
+    if (len > 0 && p[0] < 0x80 && !r->bad) { /* most are tags and lengths of one byte */
+        r->rest = slice_of(p + 1, r->rest.len - 1);
+        return p[0];
+    }
+    for (size_t i = 0; i < len && !r->bad; i++) {
         /* The tenth byte holds one bit; more would not fit and is no number of ours. */
-        if (shift == 63 && byte > 1)
+        if (i == VARINT_SIZE_MAX - 1 && p[i] > 1)
             break;
-        v |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80)
-            return r->bad ? 0 : v;
+        v |= (uint64_t)(p[i] & 0x7f) << (7 * i);
+        if (p[i] < 0x80) {
+            r->rest = slice_of(p + i + 1, r->rest.len - i - 1);
+            return v;
+        }
     }
     r->bad = true;
     return 0;
