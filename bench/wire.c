@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 
-enum { TYPE_VARINT = 0, TYPE_BYTES = 2 };
+enum { TYPE_VARINT = 0, TYPE_BYTES = 2, EVENTS = 11 /* of a WatchResponse */ };
 
 /* ---- fields ---- */
 
@@ -204,37 +204,46 @@ int64_t wire_read_revision(struct slice answer)
     return -1;
 }
 
-static bool take_range_kv(struct slice bytes, struct wire_range_answer *out)
+/* Of hundreds of keys all must be in order, but only the first and the last are shown: the others'
+ * first field is enough. */
+static bool take_range_kv(struct slice bytes, struct wire_range_answer *out, struct slice *last)
 {
+    struct reader r = reader_of(bytes);
+    struct wire_field field;
     struct wire_kv kv;
 
-    if (!wire_read_kv(bytes, &kv))
-        return false;
-    if (out->kvs++ == 0)
-        out->first = kv;
-    else if (slice_cmp(out->last.key, kv.key) >= 0)
+    if (!wire_next(&r, &field))
+        return !r.bad; /* a key-value of nothing but defaults */
+    if (field.number != 1) {
+        if (!wire_read_kv(bytes, &kv))
+            return false;
+        field.bytes = kv.key;
+    }
+    if (out->kvs++ != 0 && slice_cmp(out->last.key, field.bytes) >= 0)
         out->ordered = false;
-    out->last = kv;
-    return true;
+    out->last.key = field.bytes;
+    *last = bytes;
+    return out->kvs != 1 || wire_read_kv(bytes, &out->first);
 }
 
 bool wire_read_range(struct slice answer, struct wire_range_answer *out)
 {
     struct reader r = reader_of(answer);
+    struct slice last = slice_of(NULL, 0);
     struct wire_field field;
 
     *out = (struct wire_range_answer){.revision = -1, .ordered = true};
     while (wire_next(&r, &field)) {
         if (field.number == 1)
             out->revision = header_revision(field.bytes);
-        else if (field.number == 2 && !take_range_kv(field.bytes, out))
+        else if (field.number == 2 && !take_range_kv(field.bytes, out, &last))
             return false;
         else if (field.number == 3)
             out->more = field.value != 0;
         else if (field.number == 4)
             out->count = field.value;
     }
-    return !r.bad;
+    return !r.bad && (out->kvs == 0 || wire_read_kv(last, &out->last));
 }
 
 /* ResponseOp{response_range}: its first key-value. */
@@ -285,37 +294,42 @@ bool wire_read_lease(struct slice answer, struct wire_lease_answer *out)
     return !r.bad;
 }
 
-/* Events are the last field by number but the order is the writer's choice: a second pass finds
- * them. */
+static void take_watch_field(const struct wire_field *field, struct wire_watch_answer *out)
+{
+    switch (field->number) {
+    case 2:
+        out->watch_id = (int64_t)field->value;
+        break;
+    case 3:
+        out->created = field->value != 0;
+        break;
+    case 4:
+        out->canceled = field->value != 0;
+        break;
+    case 5:
+        out->compact_revision = (int64_t)field->value;
+        break;
+    case 6:
+        out->cancel_reason = field->bytes;
+        break;
+    default:
+        break;
+    }
+}
+
+/* The order of fields is the writer's choice, so all are looked at; events are read again, from the
+ * first on. */
 bool wire_read_watch(struct slice answer, struct wire_watch_answer *out)
 {
-    struct reader r = reader_of(answer);
+    struct reader r = reader_of(answer), at = r;
     struct wire_field field;
 
-    *out = (struct wire_watch_answer){.revision = -1, .events = reader_of(answer)};
-    while (wire_next(&r, &field)) {
-        switch (field.number) {
-        case 1:
-            out->revision = header_revision(field.bytes);
-            break;
-        case 2:
-            out->watch_id = (int64_t)field.value;
-            break;
-        case 3:
-            out->created = field.value != 0;
-            break;
-        case 4:
-            out->canceled = field.value != 0;
-            break;
-        case 5:
-            out->compact_revision = (int64_t)field.value;
-            break;
-        case 6:
-            out->cancel_reason = field.bytes;
-            break;
-        default:
-            break;
-        }
+    *out = (struct wire_watch_answer){.watch_id = 0};
+    for (; wire_next(&r, &field); at = r) {
+        if (field.number != EVENTS)
+            take_watch_field(&field, out);
+        else if (out->events.rest.len == 0)
+            out->events = at;
     }
     return !r.bad;
 }
@@ -340,7 +354,7 @@ bool wire_next_event(struct wire_watch_answer *answer, struct wire_event *out)
     struct wire_field field;
 
     while (wire_next(&answer->events, &field)) {
-        if (field.number != 11)
+        if (field.number != EVENTS)
             continue;
         answer->events.bad = !read_event(field.bytes, out);
         return !answer->events.bad;

@@ -97,7 +97,7 @@ struct wire_lease_answer {
 bool wire_read_lease(struct slice answer, struct wire_lease_answer *out);
 
 struct wire_watch_answer {
-    int64_t revision, watch_id, compact_revision;
+    int64_t watch_id, compact_revision;
     bool created, canceled;
     struct slice cancel_reason;
     struct reader events; /* for wire_next_event() */
