@@ -88,20 +88,20 @@ static void clear_progress(const struct bench *bench)
 
 static void show_progress(const struct bench *bench)
 {
-    const struct bench_options *options = bench->options;
     double seconds = (double)(uv_hrtime() - bench->began_ns) / 1e9;
 
     if (!shows_progress(bench))
         return;
-    fprintf(stderr, "\r\033[K%s, %s: ", bench->workload->name, phase_names[bench->phase]);
+    fprintf(stderr, "\r\033[K%s: %s", bench->workload->name, phase_names[bench->phase]);
+    if (bench->phase == PHASE_MEASURE && bench->workload->own_clock)
+        fprintf(stderr, ", %.1f s", seconds);
+    else if (bench->phase == PHASE_MEASURE)
+        fprintf(stderr, ", %.1f of %.1f s", seconds, bench->options->seconds);
     if (bench->phase == PHASE_MEASURE)
-        fprintf(stderr, "%.1f%s s, %.0f requests/s", seconds,
-                bench->workload->own_clock ? "" : " of", (double)bench->result->requests / seconds);
-    else if (bench->total != 0)
-        fprintf(stderr, "%llu of %llu", (unsigned long long)bench->done,
+        fprintf(stderr, ", %.0f requests/s", (double)bench->result->requests / seconds);
+    if (bench->total != 0)
+        fprintf(stderr, ", %llu of %llu", (unsigned long long)bench->done,
                 (unsigned long long)bench->total);
-    if (bench->phase == PHASE_MEASURE && !bench->workload->own_clock)
-        fprintf(stderr, " (%.1f s)", options->seconds);
     (void)fflush(stderr); /* it is only a progress line */
 }
 

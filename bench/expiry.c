@@ -11,7 +11,7 @@
 
 enum {
     LEAD_MS = 600,        /* TTLs are whole seconds: half of one early */
-    CLOCK_STEP_US = 2000, /* a server's clock of milliseconds may round down at both ends */
+    CLOCK_STEP_US = 1000, /* a clock of milliseconds may have rounded the grant down */
 };
 
 struct ending {
