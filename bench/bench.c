@@ -329,7 +329,8 @@ static void add_figures(struct bench *bench)
 {
     struct bench_result *r = bench->result;
     const struct histogram *h = &r->latency;
-    double seconds = (double)(bench->ended_ns - bench->began_ns - bench->pause_ns) / 1e9;
+    uint64_t ns = bench->ended_ns - bench->began_ns - bench->pause_ns;
+    double seconds = (double)MAX(ns, 1) / 1e9; /* a run can end the moment it begins */
     double requests = r->requests != 0 ? (double)r->requests : 1;
     double server_cpu = bench->ended.cpu_s - bench->began.cpu_s;
 

@@ -38,13 +38,21 @@ void result_add_latency(struct bench_result *result, const char *prefix, const c
     add_latency(result, prefix, label, "max", " us", (double)histogram->max_us, LOWER);
 }
 
-double result_get(const struct bench_result *result, const char *name)
+/* NULL: it was not measured. */
+static const struct figure *find(const struct bench_result *result, const char *name)
 {
     for (size_t i = 0; i < result->figure_count; i++) {
         if (strcmp(result->figures[i].name, name) == 0)
-            return result->figures[i].value;
+            return &result->figures[i];
     }
-    return 0;
+    return NULL;
+}
+
+double result_get(const struct bench_result *result, const char *name)
+{
+    const struct figure *figure = find(result, name);
+
+    return figure != NULL ? figure->value : 0;
 }
 
 /* ---- JSON ---- */
@@ -87,29 +95,52 @@ static void print_json(FILE *out, const struct bench_options *options, const str
 
 /* ---- text ---- */
 
-static void print_text(FILE *out, const struct bench_options *options, const struct bench_result *r,
-                       const char *side, unsigned round)
+static void print_head(FILE *out, const struct bench_options *options, const struct bench_result *r)
 {
-    const char *who = options->streams != 0 ? "streams" : "clients";
+    bool streams = options->streams != 0;
+    double rate = result_get(r, "req_s");
 
-    if (side != NULL)
-        fprintf(out, "%s, round %u: ", side, round);
     fprintf(out,
-            "%s, %llu %s on %llu connections: %llu requests in %.2f s, %llu errors, %.0f req/s%s\n",
+            "%s, %llu %s on %llu connections: %llu requests in %.2f s, %llu errors, %.*f req/s%s\n",
             options->workload->name,
-            (unsigned long long)(options->streams != 0 ? options->streams : options->clients), who,
-            (unsigned long long)options->connections, (unsigned long long)r->requests,
-            result_get(r, "seconds"), (unsigned long long)r->errors, result_get(r, "req_s"),
+            (unsigned long long)(streams ? options->streams : options->clients),
+            streams ? "streams" : "clients", (unsigned long long)options->connections,
+            (unsigned long long)r->requests, result_get(r, "seconds"),
+            (unsigned long long)r->errors, rate < 100 ? 1 : 0, rate,
             r->partial ? "  (PARTIAL)" : "");
     fprintf(out, "  latency us: p50 %.0f  p90 %.0f  p99 %.0f  p99.9 %.0f  max %.0f\n",
             result_get(r, "p50_us"), result_get(r, "p90_us"), result_get(r, "p99_us"),
             result_get(r, "p999_us"), result_get(r, "max_us"));
-    fprintf(out,
-            "  CPU us per request: server %.2f, generator %.2f; server %.0f %% of a core, memory "
-            "%.1f MiB (%.1f anonymous); load average %.2f\n",
-            result_get(r, "server_cpu_us"), result_get(r, "own_cpu_us"),
-            result_get(r, "server_cpu_percent"), result_get(r, "server_rss_mib"),
-            result_get(r, "server_anon_mib"), result_get(r, "load"));
+}
+
+/* Only what was measured: without pids nothing is known of the server. */
+static void print_costs(FILE *out, const struct bench_result *r)
+{
+    const struct {
+        const char *name, *format;
+    } parts[] = {{"server_cpu_us", "server CPU %.2f us per request; "},
+                 {"server_cpu_percent", "server %.0f %% of a core; "},
+                 {"server_rss_mib", "server memory %.1f MiB"},
+                 {"server_anon_mib", " (%.1f anonymous); "},
+                 {"own_cpu_us", "generator CPU %.2f us per request; "},
+                 {"load", "load average %.2f\n"}};
+
+    fputs("  ", out);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        const struct figure *figure = find(r, parts[i].name);
+
+        if (figure != NULL)
+            fprintf(out, parts[i].format, figure->value);
+    }
+}
+
+static void print_text(FILE *out, const struct bench_options *options, const struct bench_result *r,
+                       const char *side, unsigned round)
+{
+    if (side != NULL)
+        fprintf(out, "%s, round %u: ", side, round);
+    print_head(out, options, r);
+    print_costs(out, r);
     for (size_t i = 0; i < r->figure_count; i++) {
         const struct figure *f = &r->figures[i];
 
