@@ -119,7 +119,7 @@ $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests ser
 ## make asan       unit tests and simulator under address and undefined-behaviour sanitizers
 ## make clang      everything built by clang, warnings as errors
 ## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
-## make bench      kvd beside Debian's etcd on this machine
+## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
 ## make format     clang-format everything
 ## make clean      remove build/
 
@@ -160,7 +160,7 @@ clang:
 	@echo "built by clang without a warning"
 
 bench: all
-	@bench/run
+	@bench/run $(BENCH)
 
 C_FILES = $(shell git ls-files '*.c' '*.h')
 format:

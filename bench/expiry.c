@@ -45,6 +45,7 @@ static void expiry_defaults(struct bench_options *o)
     o->clients = 64;
     o->leases = 10000;
     o->ttl_s = 5;
+    o->rate = WRITER_RATE;
     o->seconds = 2;
 }
 
@@ -230,7 +231,8 @@ static void expiry_start(struct bench *bench)
 
     bench->no_cpu_per_request = true;
     bench->waits = true;
-    state->writer = writer_start(bench->side->endpoints[0], 256, bench->options->seed);
+    state->writer =
+        writer_start(bench->side->endpoints[0], bench->options->rate, bench->options->seed);
     state->has_timer = true;
     state->timer.data = bench;
     (void)uv_timer_init(&bench->loop, &state->timer); /* these two cannot fail */
@@ -299,7 +301,7 @@ static void expiry_release(struct bench *bench)
 const struct workload workload_lease_expiry = {
     .name = "lease-expiry",
     .help = "10,000 leases end in one second while a lone writer puts; a request is one ending",
-    .takes = "clients leases ttl",
+    .takes = "clients leases ttl rate",
     .own_clock = true,
     .state_size = sizeof(struct expiry_state),
     .defaults = expiry_defaults,

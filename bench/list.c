@@ -41,6 +41,7 @@ static void list_defaults(struct bench_options *o)
     o->keys = 50000;
     o->key_size = 32;
     o->value_size = 1024;
+    o->rate = WRITER_RATE;
 }
 
 static int list_check(const struct bench_options *o, struct err *err)
@@ -176,16 +177,6 @@ static void begin_segment(struct bench *bench)
         begin_all(bench);
 }
 
-static void end_put(struct bench *bench)
-{
-    struct list_state *state = bench->state;
-    struct err err = ERR_INIT;
-
-    if (writer_stop(state->writer, &err) != 0)
-        bench_error(bench, "%s", err.text);
-    bench_measured(bench);
-}
-
 /* No list is under way any more. */
 static void end_of_lists(struct bench *bench)
 {
@@ -197,7 +188,7 @@ static void end_of_lists(struct bench *bench)
         else
             bench_measured(bench);
     } else if (state->segment == SEGMENTS) {
-        end_put(bench);
+        bench_measured(bench);
     } else {
         begin_segment(bench);
     }
@@ -242,9 +233,20 @@ static void list_start(struct bench *bench)
     }
     bench->no_cpu_per_request = true;
     bench->waits = true;
-    state->writer = writer_start(bench->side->endpoints[0], 256, bench->options->seed);
+    state->writer =
+        writer_start(bench->side->endpoints[0], bench->options->rate, bench->options->seed);
     (void)uv_timer_start(&state->segment_end, on_segment_end,
                          (uint64_t)(bench->options->warmup_s * 1000), 0);
+}
+
+static void list_finish(struct bench *bench)
+{
+    struct list_state *state = bench->state;
+    struct err err = ERR_INIT;
+
+    if (state->writer != NULL && writer_stop(state->writer, &err) != 0)
+        bench_error(bench, "%s", err.text);
+    bench_finished(bench);
 }
 
 /* ---- figures ---- */
@@ -309,7 +311,7 @@ static void list_release(struct bench *bench)
 const struct workload workload_big_list = {
     .name = "big-list",
     .help = "16 whole lists of 54 MB at once, again and again: added memory, bytes per second",
-    .takes = "clients keys key-size value-size no-fill slow window put stream",
+    .takes = "clients keys key-size value-size no-fill slow window put rate stream",
     .key_prefix = "/registry/big/",
     .fills = true,
     .own_clock = true,
@@ -317,7 +319,7 @@ const struct workload workload_big_list = {
     .defaults = list_defaults,
     .check = list_check,
     .start = list_start,
-    .finish = bench_finished,
+    .finish = list_finish,
     .report = list_report,
     .release = list_release,
 };

@@ -47,7 +47,7 @@ static const struct row rows[] = {
     {"streams", "N", NUMBER, false, AT(streams), 1, 100000, "streams of the watchers, or of keep-alives"},
     {"watchers", "N", NUMBER, false, AT(watchers), 1, 10000000, "spread evenly over the streams"},
     {"ahead", "N", NUMBER, false, AT(ahead), 1, 1000, "puts that the slowest watcher may be behind (1)"},
-    {"rate", "N", NUMBER, false, AT(rate), 1, 1000, "puts per second instead of as many as possible"},
+    {"rate", "N", NUMBER, false, AT(rate), 1, 1000, "puts per second of the one writer (200 beside lists or leases, else no limit)"},
     {"leases", "N", NUMBER, false, AT(leases), 1, 10000000, "that end together"},
     {"ttl", "S", NUMBER, false, AT(ttl_s), 2, 1e9, "of leases"},
     {"slow", "MB/s", REAL, false, AT(slow_mb_s), 0.001, 1e6, "each reader takes no more"},

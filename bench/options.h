@@ -38,7 +38,7 @@ struct bench_options {
     uint64_t keys, key_size, value_size;
     uint64_t limit;
     uint64_t leases, ttl_s;
-    uint64_t rate; /* per second; 0: as fast as answers come */
+    uint64_t rate; /* of a lone writer, per second; 0: as fast as answers come */
     uint64_t window;
     uint64_t seed;
     double slow_mb_s; /* 0: as fast as they can */

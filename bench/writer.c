@@ -11,23 +11,34 @@
 #include "bench/wire.h"
 #include "net/client.h"
 
-enum { PUT_TIMEOUT_MS = 30000 };
+enum { PUT_TIMEOUT_MS = 30000, VALUE_SIZE = 256, TURNS_MAX = 16 };
+
+/* Which segment counts from when on, told by another thread. */
+struct turns {
+    uv_mutex_t lock;
+    struct {
+        uint64_t since_ns;
+        enum writer_segment segment;
+    } list[TURNS_MAX];
+    size_t count; /* before the first: nowhere */
+};
 
 struct writer {
     uv_thread_t thread;
     uv_loop_t loop;
     uv_async_t wake;
+    uv_timer_t pace;
     const char *endpoint;
     struct grpc_conn *conn;
     struct buf message;
-    uint8_t *value;
-    uint64_t value_size;
     struct prng prng;
-    uint64_t began_ns;
+    uint64_t interval_ns;
+    uint64_t due_ns;   /* of the next put */
+    uint64_t began_ns; /* the put under way: when it was sent, or due if that was before */
+    enum writer_segment segment; /* of the put under way */
     bool answered, under_way, ended, joined;
     atomic_bool stopping;
-    atomic_int segment; /* enum writer_segment */
-    int began_segment;  /* of the put under way */
+    struct turns turns;
     struct histogram latency[WRITER_NOWHERE];
     struct err err;
 };
@@ -40,6 +51,30 @@ static void end(struct writer *writer)
     if (writer->conn != NULL)
         grpc_conn_close(writer->conn, NULL, NULL);
     uv_close((uv_handle_t *)&writer->wake, NULL);
+    uv_close((uv_handle_t *)&writer->pace, NULL);
+}
+
+static enum writer_segment segment_at(struct turns *turns, uint64_t ns)
+{
+    enum writer_segment segment = WRITER_NOWHERE;
+
+    uv_mutex_lock(&turns->lock);
+    for (size_t i = 0; i < turns->count && turns->list[i].since_ns <= ns; i++)
+        segment = turns->list[i].segment;
+    uv_mutex_unlock(&turns->lock);
+    return segment;
+}
+
+/* A put of the quiet time that ends after it belongs to the load that began meanwhile. */
+static void count(struct writer *writer)
+{
+    uint64_t now = uv_hrtime();
+    enum writer_segment segment = writer->segment;
+
+    if (segment == WRITER_QUIET && segment_at(&writer->turns, now) != WRITER_QUIET)
+        segment = WRITER_LOADED;
+    if (segment != WRITER_NOWHERE)
+        histogram_add(&writer->latency[segment], (now - writer->began_ns) / 1000);
 }
 
 static void put_next(struct writer *writer);
@@ -49,19 +84,6 @@ static void on_message(void *ctx, struct slice message)
     struct writer *writer = ctx;
 
     writer->answered = wire_read_revision(message) > 0;
-}
-
-/* A put that was partly in the loaded segment belongs to it: dropping those that cross a border
- * would drop the longest. */
-static void count(struct writer *writer, uint64_t us)
-{
-    int ended = atomic_load(&writer->segment), began = writer->began_segment;
-
-    if (began != WRITER_NOWHERE)
-        histogram_add(
-            &writer->latency[began == WRITER_LOADED || ended == WRITER_LOADED ? WRITER_LOADED
-                                                                              : WRITER_QUIET],
-            us);
 }
 
 static void on_done(void *ctx, enum grpc_status status, const char *message, enum grpc_sent sent)
@@ -76,35 +98,66 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
         end(writer);
         return;
     }
-    count(writer, (uv_hrtime() - writer->began_ns) / 1000);
+    count(writer);
     put_next(writer);
 }
 
-static void put_next(struct writer *writer)
+/* Of a put that falls due now. What waits behind a put of another time is not quiet. */
+static enum writer_segment segment_of(struct writer *writer, uint64_t began_ns, bool waited)
+{
+    enum writer_segment segment = segment_at(&writer->turns, began_ns);
+
+    return waited && segment == WRITER_QUIET && writer->segment != WRITER_QUIET ? WRITER_NOWHERE
+                                                                                : segment;
+}
+
+static void put(struct writer *writer, uint64_t began_ns, bool waited)
 {
     static const struct grpc_stream_events events = {.on_message = on_message, .on_done = on_done};
     struct grpc_stream *stream;
+    uint8_t value[VALUE_SIZE];
 
-    if (atomic_load(&writer->stopping)) {
-        end(writer);
-        return;
-    }
-    for (uint64_t i = 0; i < writer->value_size; i += 8)
-        put_le64(writer->value + i, prng_next(&writer->prng));
+    for (size_t i = 0; i < sizeof value; i += 8)
+        put_le64(value + i, prng_next(&writer->prng));
     buf_reset(&writer->message);
-    wire_put(&writer->message, slice_str("kvbench/lone"),
-             slice_of(writer->value, writer->value_size), 0);
+    wire_put(&writer->message, slice_str("kvbench/lone"), slice_of(value, sizeof value), 0);
     writer->answered = false;
-    writer->began_segment = atomic_load(&writer->segment);
-    writer->began_ns = uv_hrtime();
+    writer->began_ns = began_ns;
+    writer->segment = segment_of(writer, began_ns, waited);
+    writer->due_ns += writer->interval_ns;
     if (grpc_conn_call(writer->conn, "/etcdserverpb.KV/Put", NULL, 0, PUT_TIMEOUT_MS, &events,
                        writer, &stream, NULL) == 0)
         writer->under_way = grpc_stream_send(stream, buf_slice(&writer->message), 1) == 0;
 }
 
+static void on_due(uv_timer_t *timer)
+{
+    /* A late timer is our lateness, not the server's. */
+    put(timer->data, uv_hrtime(), false);
+}
+
+static void put_next(struct writer *writer)
+{
+    uint64_t now = uv_hrtime();
+    bool late = writer->due_ns <= now;
+
+    /* The puts that a stall has held up are its worst: they are still sent. */
+    if (atomic_load(&writer->stopping) &&
+        !(late && segment_at(&writer->turns, writer->due_ns) == WRITER_LOADED))
+        end(writer);
+    else if (late)
+        put(writer, writer->due_ns, true);
+    else
+        (void)uv_timer_start(&writer->pace, on_due, (writer->due_ns - now) / 1000000 + 1,
+                             0); /* cannot fail */
+}
+
 static void on_ready(void *ctx)
 {
-    put_next(ctx);
+    struct writer *writer = ctx;
+
+    writer->due_ns = uv_hrtime();
+    put_next(writer);
 }
 
 static void on_down(void *ctx, const struct err *err)
@@ -137,26 +190,33 @@ static void run(void *arg)
     (void)uv_run(&writer->loop, UV_RUN_DEFAULT); /* until everything is closed */
 }
 
-struct writer *writer_start(const char *endpoint, uint64_t value_size, uint64_t seed)
+struct writer *writer_start(const char *endpoint, uint64_t rate, uint64_t seed)
 {
     struct writer *writer = xcalloc(1, sizeof *writer);
 
     writer->endpoint = endpoint;
-    writer->value_size = value_size;
-    writer->value = xmalloc(value_size + 8);
+    writer->interval_ns = 1000000000 / rate;
     buf_init(&writer->message, SIZE_MAX / 2);
     prng_seed(&writer->prng, seed);
-    atomic_store(&writer->segment, WRITER_NOWHERE);
+    writer->segment = WRITER_NOWHERE;
+    ASSERT(uv_mutex_init(&writer->turns.lock) == 0);
     (void)uv_loop_init(&writer->loop); /* these fail only without memory or descriptors */
     (void)uv_async_init(&writer->loop, &writer->wake, on_wake);
-    writer->wake.data = writer;
+    (void)uv_timer_init(&writer->loop, &writer->pace);
+    writer->wake.data = writer->pace.data = writer;
     ASSERT(uv_thread_create(&writer->thread, run, writer) == 0);
     return writer;
 }
 
 void writer_count_into(struct writer *writer, enum writer_segment segment)
 {
-    atomic_store(&writer->segment, (int)segment);
+    struct turns *turns = &writer->turns;
+
+    uv_mutex_lock(&turns->lock);
+    ASSERT(turns->count < TURNS_MAX);
+    turns->list[turns->count].since_ns = uv_hrtime();
+    turns->list[turns->count++].segment = segment;
+    uv_mutex_unlock(&turns->lock);
 }
 
 int writer_stop(struct writer *writer, struct err *err)
@@ -181,7 +241,7 @@ void writer_free(struct writer *writer)
         return;
     (void)writer_stop(writer, NULL); /* whoever wanted to know has asked */
     (void)uv_loop_close(&writer->loop);
+    uv_mutex_destroy(&writer->turns.lock);
     buf_release(&writer->message);
-    free(writer->value);
     free(writer);
 }

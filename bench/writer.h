@@ -1,5 +1,9 @@
-/* A lone writer on a thread and a connection of its own: one put after the other, so that its
- * latency shows what others do to it and nothing that the generator's own loop does. */
+/* A lone writer on a thread and a connection of its own, so that its latency shows what others do
+ * to it and nothing that the generator's own loop does.
+ *
+ * It puts at a fixed rate, one put after the other. While one is stalled the next ones fall due,
+ * and their latency runs from then: a writer that only ever waited for its own answer would count a
+ * stall of a second once among thousands of quick puts and call the 99th percentile good. */
 #ifndef KVD_BENCH_WRITER_H
 #define KVD_BENCH_WRITER_H
 
@@ -13,12 +17,15 @@ enum writer_segment { WRITER_QUIET, WRITER_LOADED, WRITER_NOWHERE };
 
 struct writer;
 
-/* Starts to put; endpoint must outlive it. Latencies count nowhere at first. */
-struct writer *writer_start(const char *endpoint, uint64_t value_size, uint64_t seed);
-/* From now on latencies count into this segment. Any thread. */
+enum { WRITER_RATE = 200 };
+
+/* Starts to put, rate times a second (at most 1000); endpoint must outlive it. Latencies count
+ * nowhere at first. */
+struct writer *writer_start(const char *endpoint, uint64_t rate, uint64_t seed);
+/* Puts that fall due from now on count into this segment. At most 16 times. Any thread. */
 void writer_count_into(struct writer *writer, enum writer_segment segment);
-/* Lets the last put be answered, ends the thread. 0 or KV_ECONN: a put failed, or the connection
- * did; the latencies until then stay. */
+/* Lets the last put be answered, and those that fell due under load, then ends the thread. Blocks.
+ * 0 or KV_ECONN: a put failed, or the connection did; the latencies until then stay. */
 int writer_stop(struct writer *writer, struct err *err);
 /* Only once stopped. */
 const struct histogram *writer_latency(const struct writer *writer, enum writer_segment segment);

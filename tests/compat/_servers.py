@@ -25,7 +25,8 @@ def arguments(**extra):
     parser.add_argument("--build", default="build", help="folder with kvd and kvctl")
     parser.add_argument("--seed", type=int, default=None)
     for name, default in extra.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
+        how = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument("--" + name.replace("_", "-"), **how)
     args = parser.parse_args()
     if args.seed is None:
         args.seed = int.from_bytes(os.urandom(4), "little")
@@ -153,8 +154,9 @@ def wait_ready(member, timeout=READY_TIMEOUT_S):
     sys.exit("%s is not ready after %d s:\n%s" % (member.name, timeout, member.log_tail()))
 
 
-def start_etcd(size=1, extra=()):
-    binary = shutil.which("etcd")
+def start_etcd(size=1, extra=(), binary=None):
+    """Debian's etcd, or the one at binary."""
+    binary = binary or shutil.which("etcd")
     if binary is None:
         sys.exit("etcd is not installed: tools/install-packages build test")
     os.environ.setdefault("ETCD_UNSUPPORTED_ARCH", "")
