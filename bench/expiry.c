@@ -272,19 +272,13 @@ static void expiry_finish(struct bench *bench)
 static void expiry_report(struct bench *bench)
 {
     struct expiry_state *state = bench->state;
-    const struct histogram *quiet, *loaded;
 
-    (void)writer_stop(state->writer, NULL); /* its errors are counted already */
-    quiet = writer_latency(state->writer, WRITER_QUIET);
-    loaded = writer_latency(state->writer, WRITER_LOADED);
     if (state->gone != 0)
         result_add(bench->result, "expiry_s", "seconds from the first ending to the last",
                    (double)(state->last_ns - state->first_ns) / 1e9, 3, LOWER);
-    result_add_latency(bench->result, "put_quiet", "lone put afterwards", quiet);
-    result_add_latency(bench->result, "put_loaded", "lone put beside ending leases", loaded);
-    result_add(bench->result, "put_p99_ratio", "lone put p99, beside : afterwards",
-               (double)histogram_at(loaded, 0.99) / (double)MAX(histogram_at(quiet, 0.99), 1), 2,
-               LOWER);
+    (void)writer_stop(state->writer, NULL); /* its errors are counted already */
+    writer_report(state->writer, "lone put afterwards", "lone put beside ending leases",
+                  bench->result);
 }
 
 static void expiry_release(struct bench *bench)

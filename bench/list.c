@@ -256,24 +256,6 @@ static double mib_above(uint64_t bytes, uint64_t base)
     return ((double)bytes - (double)base) / 1048576;
 }
 
-static void report_put(struct bench *bench)
-{
-    struct list_state *state = bench->state;
-    const struct histogram *quiet, *loaded;
-
-    (void)writer_stop(state->writer, NULL); /* its errors are counted already */
-    quiet = writer_latency(state->writer, WRITER_QUIET);
-    loaded = writer_latency(state->writer, WRITER_LOADED);
-    result_add_latency(bench->result, "put_quiet", "lone put without lists", quiet);
-    result_add_latency(bench->result, "put_loaded", "lone put beside lists", loaded);
-    result_add(bench->result, "put_p50_ratio", "lone put p50, with : without",
-               (double)histogram_at(loaded, 0.5) / (double)MAX(histogram_at(quiet, 0.5), 1), 2,
-               LOWER);
-    result_add(bench->result, "put_p99_ratio", "lone put p99, with : without",
-               (double)histogram_at(loaded, 0.99) / (double)MAX(histogram_at(quiet, 0.99), 1), 2,
-               LOWER);
-}
-
 static void list_report(struct bench *bench)
 {
     struct list_state *state = bench->state;
@@ -292,8 +274,10 @@ static void list_report(struct bench *bench)
         result_add(r, "added_anon_mib", "added peak of anonymous memory, sampled, MiB",
                    mib_above(state->anon_max, bench->began.anon_bytes), 1, LOWER);
     }
-    if (state->writer != NULL)
-        report_put(bench);
+    if (state->writer == NULL)
+        return;
+    (void)writer_stop(state->writer, NULL); /* its errors are counted already */
+    writer_report(state->writer, "lone put without lists", "lone put beside lists", r);
 }
 
 static void list_release(struct bench *bench)

@@ -230,9 +230,25 @@ int writer_stop(struct writer *writer, struct err *err)
     return writer->err.code == 0 ? 0 : err_set(err, writer->err.code, "%s", writer->err.text);
 }
 
-const struct histogram *writer_latency(const struct writer *writer, enum writer_segment segment)
+static void add_ratio(struct bench_result *out, const char *name, const char *label,
+                      uint64_t loaded_us, uint64_t quiet_us)
 {
-    return &writer->latency[segment];
+    if (quiet_us != 0)
+        result_add(out, name, label, (double)loaded_us / (double)quiet_us, 2, LOWER);
+}
+
+void writer_report(const struct writer *writer, const char *quiet, const char *loaded,
+                   struct bench_result *out)
+{
+    const struct histogram *a = &writer->latency[WRITER_QUIET],
+                           *b = &writer->latency[WRITER_LOADED];
+
+    result_add_latency(out, "put_quiet", quiet, a);
+    result_add_latency(out, "put_loaded", loaded, b);
+    add_ratio(out, "put_p50_ratio", "p50 of the second : the first", histogram_at(b, 0.5),
+              histogram_at(a, 0.5));
+    add_ratio(out, "put_p99_ratio", "p99 of the second : the first", histogram_at(b, 0.99),
+              histogram_at(a, 0.99));
 }
 
 void writer_free(struct writer *writer)

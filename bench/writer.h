@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "bench/histogram.h"
+#include "bench/result.h"
 
 /* Which of two histograms latencies go to. */
 enum writer_segment { WRITER_QUIET, WRITER_LOADED, WRITER_NOWHERE };
@@ -27,8 +27,10 @@ void writer_count_into(struct writer *writer, enum writer_segment segment);
 /* Lets the last put be answered, and those that fell due under load, then ends the thread. Blocks.
  * 0 or KV_ECONN: a put failed, or the connection did; the latencies until then stay. */
 int writer_stop(struct writer *writer, struct err *err);
-/* Only once stopped. */
-const struct histogram *writer_latency(const struct writer *writer, enum writer_segment segment);
+/* Only once stopped. Figures put_quiet_..., put_loaded_... and the ratios of their percentiles, as
+ * far as there are any; the labels are for people. */
+void writer_report(const struct writer *writer, const char *quiet, const char *loaded,
+                   struct bench_result *out);
 /* Stops it first if need be; NULL is fine. */
 void writer_free(struct writer *writer);
 
