@@ -23,6 +23,11 @@ struct turns {
     size_t count; /* before the first: nowhere */
 };
 
+struct moment {
+    size_t turn; /* 0: before the first */
+    enum writer_segment segment;
+};
+
 struct writer {
     uv_thread_t thread;
     uv_loop_t loop;
@@ -33,9 +38,9 @@ struct writer {
     struct buf message;
     struct prng prng;
     uint64_t interval_ns;
-    uint64_t due_ns;   /* of the next put */
-    uint64_t began_ns; /* the put under way: when it was sent, or due if that was before */
-    enum writer_segment segment; /* of the put under way */
+    uint64_t due_ns;     /* of the next put */
+    uint64_t began_ns;   /* the put under way: when it was sent, or due if that was before */
+    struct moment began; /* of the put under way: when it fell due */
     bool answered, under_way, ended, joined;
     atomic_bool stopping;
     struct turns turns;
@@ -54,24 +59,25 @@ static void end(struct writer *writer)
     uv_close((uv_handle_t *)&writer->pace, NULL);
 }
 
-static enum writer_segment segment_at(struct turns *turns, uint64_t ns)
+static struct moment moment_at(struct turns *turns, uint64_t ns)
 {
-    enum writer_segment segment = WRITER_NOWHERE;
+    struct moment moment = {0, WRITER_NOWHERE};
 
     uv_mutex_lock(&turns->lock);
-    for (size_t i = 0; i < turns->count && turns->list[i].since_ns <= ns; i++)
-        segment = turns->list[i].segment;
+    while (moment.turn < turns->count && turns->list[moment.turn].since_ns <= ns)
+        moment.segment = turns->list[moment.turn++].segment;
     uv_mutex_unlock(&turns->lock);
-    return segment;
+    return moment;
 }
 
-/* A put of the quiet time that ends after it belongs to the load that began meanwhile. */
+/* A put of a quiet time that ends after it, perhaps in the next one, belongs to the load between.
+ */
 static void count(struct writer *writer)
 {
     uint64_t now = uv_hrtime();
-    enum writer_segment segment = writer->segment;
+    enum writer_segment segment = writer->began.segment;
 
-    if (segment == WRITER_QUIET && segment_at(&writer->turns, now) != WRITER_QUIET)
+    if (segment == WRITER_QUIET && moment_at(&writer->turns, now).turn != writer->began.turn)
         segment = WRITER_LOADED;
     if (segment != WRITER_NOWHERE)
         histogram_add(&writer->latency[segment], (now - writer->began_ns) / 1000);
@@ -102,13 +108,14 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     put_next(writer);
 }
 
-/* Of a put that falls due now. What waits behind a put of another time is not quiet. */
-static enum writer_segment segment_of(struct writer *writer, uint64_t began_ns, bool waited)
+/* Of a put that fell due at began_ns. What waits behind a put of another time is not quiet. */
+static struct moment moment_of(struct writer *writer, uint64_t began_ns, bool waited)
 {
-    enum writer_segment segment = segment_at(&writer->turns, began_ns);
+    struct moment moment = moment_at(&writer->turns, began_ns);
 
-    return waited && segment == WRITER_QUIET && writer->segment != WRITER_QUIET ? WRITER_NOWHERE
-                                                                                : segment;
+    if (waited && moment.segment == WRITER_QUIET && writer->began.segment != WRITER_QUIET)
+        moment.segment = WRITER_NOWHERE;
+    return moment;
 }
 
 static void put(struct writer *writer, uint64_t began_ns, bool waited)
@@ -123,7 +130,7 @@ static void put(struct writer *writer, uint64_t began_ns, bool waited)
     wire_put(&writer->message, slice_str("kvbench/lone"), slice_of(value, sizeof value), 0);
     writer->answered = false;
     writer->began_ns = began_ns;
-    writer->segment = segment_of(writer, began_ns, waited);
+    writer->began = moment_of(writer, began_ns, waited);
     writer->due_ns += writer->interval_ns;
     if (grpc_conn_call(writer->conn, "/etcdserverpb.KV/Put", NULL, 0, PUT_TIMEOUT_MS, &events,
                        writer, &stream, NULL) == 0)
@@ -143,7 +150,7 @@ static void put_next(struct writer *writer)
 
     /* The puts that a stall has held up are its worst: they are still sent. */
     if (atomic_load(&writer->stopping) &&
-        !(late && segment_at(&writer->turns, writer->due_ns) == WRITER_LOADED))
+        !(late && moment_at(&writer->turns, writer->due_ns).segment == WRITER_LOADED))
         end(writer);
     else if (late)
         put(writer, writer->due_ns, true);
@@ -198,7 +205,7 @@ struct writer *writer_start(const char *endpoint, uint64_t rate, uint64_t seed)
     writer->interval_ns = 1000000000 / rate;
     buf_init(&writer->message, SIZE_MAX / 2);
     prng_seed(&writer->prng, seed);
-    writer->segment = WRITER_NOWHERE;
+    writer->began.segment = WRITER_NOWHERE;
     ASSERT(uv_mutex_init(&writer->turns.lock) == 0);
     (void)uv_loop_init(&writer->loop); /* these fail only without memory or descriptors */
     (void)uv_async_init(&writer->loop, &writer->wake, on_wake);

@@ -191,6 +191,28 @@ static void what_a_stall_holds_up_is_not_called_quiet(void **state)
     writer_free(writer);
 }
 
+/* Quiet, load, quiet again, all while one put waits: it is not a quiet one. */
+static void a_put_over_a_whole_load_belongs_to_it(void **state)
+{
+    struct fixture *f = *state;
+    struct writer *writer = writer_start(f->endpoint, RATE, 1);
+    struct err err = ERR_INIT;
+
+    writer_count_into(writer, WRITER_QUIET);
+    await_puts(f, 5);
+    atomic_store(&f->stall, true);
+    uv_sem_wait(&f->stalling);
+    writer_count_into(writer, WRITER_LOADED);
+    writer_count_into(writer, WRITER_QUIET);
+    uv_sem_wait(&f->stalled);
+    await_puts(f, 1);
+    writer_count_into(writer, WRITER_NOWHERE);
+    assert_int_equal(writer_stop(writer, &err), 0);
+    assert_true(figure(writer, "put_loaded_count") >= 1);
+    assert_true(figure(writer, "put_loaded_max_us") >= STALL_MS * 1000 / 2);
+    writer_free(writer);
+}
+
 static void a_put_that_fails_is_told_at_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -230,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_stall_counts_for_every_put_that_fell_due),
         TEST(what_a_stall_holds_up_is_not_called_quiet),
+        TEST(a_put_over_a_whole_load_belongs_to_it),
         TEST(a_put_that_fails_is_told_at_the_end),
         TEST(a_server_that_is_not_there_is_told_at_the_end),
     };
