@@ -31,6 +31,20 @@ int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out);
 /* Puts a record that the index already has behind the one it replaces, and into the log. */
 void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old);
 
+/* ---- what is in a range (range.c) ---- */
+
+bool mvcc__has_filters(const struct mvcc_range *range);
+bool mvcc__passes(const struct mvcc_range *range, const struct record *record);
+bool mvcc__is_default_order(const struct mvcc_range *range);
+bool mvcc__is_reversed_keys(const struct mvcc_range *range);
+/* How many of n the limit lets through. */
+size_t mvcc__limited(const struct mvcc_range *range, size_t n);
+/* How many of the count keys of the span are looked at, if it is not known otherwise. */
+size_t mvcc__first_only(const struct mvcc_range *range, size_t count);
+void mvcc__emit(const struct mvcc_range *range, const struct record *record, struct mvcc_kv *out);
+/* For qsort_r() of pointers to records; arg is the range. Ties in key order in both directions. */
+int mvcc__compare_records(const void *a, const void *b, void *arg);
+
 /* A place in the revision log as a number, for walks in slices. Places stay while pinned. */
 static inline struct revlog_pos mvcc__pos_of(size_t position)
 {

@@ -74,6 +74,12 @@ void keyindex__seek(const struct keyindex *index, struct slice key, int64_t revi
 void keyindex__seek_rank(const struct keyindex *index, size_t rank, struct keyindex_cursor *cursor);
 /* The record of the next key that lives at the cursor's revision; NULL: no more. */
 const struct record *keyindex__next(struct keyindex_cursor *cursor);
+/* Instead: the record, living at the cursor's revision, of the next key that has changed since.
+ * Stretches that have not changed are stepped over. *budget is the keys that may be looked at; once
+ * it is 0 the answer is NULL although there may be more: then *resume, which is else NULL, is a
+ * record of the key to seek. */
+const struct record *keyindex__next_changed(struct keyindex_cursor *cursor, size_t *budget,
+                                            const struct record **resume);
 /* Replaces the record that keyindex__next() gave last, on a walk of what lives now, by the
  * tombstone of the same key; returns it. */
 struct record *keyindex__bury(struct keyindex *index, struct keyindex_cursor *cursor,

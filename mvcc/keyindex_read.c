@@ -152,18 +152,28 @@ void keyindex__seek_rank(const struct keyindex *index, size_t rank, struct keyin
     cursor_enter(cursor, node, bit_place(as_leaf(node)->live, rank), true);
 }
 
-/* The first child from `at` on that may hold a key living at the revision: a subtree without live
- * keys that has not changed since holds none. The child count: there is no such. */
-static unsigned next_child(const struct keyindex_cursor *cursor, const struct inner *inner,
-                           unsigned at)
+/* A walk can step over a child. */
+typedef bool (*skip_child)(const struct keyindex_cursor *cursor, const struct inner *inner,
+                           unsigned at);
+
+/* A subtree without live keys that has not changed since the revision holds none that lived then.
+ */
+static bool skip_dead(const struct keyindex_cursor *cursor, const struct inner *inner, unsigned at)
 {
-    while (at < inner->node.count && inner->live[at] == 0 && is_current(cursor, inner, at))
+    return inner->live[at] == 0 && is_current(cursor, inner, at);
+}
+
+/* The first child from `at` on that is worth looking at; the child count: there is none. */
+static inline unsigned next_child(const struct keyindex_cursor *cursor, const struct inner *inner,
+                                  unsigned at, skip_child skip)
+{
+    while (at < inner->node.count && skip(cursor, inner, at))
         at++;
     return at;
 }
 
-/* To the next leaf that may hold a key living at the revision. */
-static bool cursor_next_leaf(struct keyindex_cursor *cursor)
+/* To the next leaf that is worth looking at. */
+static inline bool cursor_next_leaf(struct keyindex_cursor *cursor, skip_child skip)
 {
     unsigned level = 1;
 
@@ -174,7 +184,7 @@ static bool cursor_next_leaf(struct keyindex_cursor *cursor)
         if (level > cursor->index->height)
             return false;
         inner = as_inner(cursor->path[level]);
-        at = next_child(cursor, inner, cursor->at[level]);
+        at = next_child(cursor, inner, cursor->at[level], skip);
         if (at == inner->node.count) {
             level++;
         } else {
@@ -220,7 +230,46 @@ const struct record *keyindex__next(struct keyindex_cursor *cursor)
 
         if (record != NULL)
             return record;
-        cursor->end = !cursor_next_leaf(cursor);
+        cursor->end = !cursor_next_leaf(cursor, skip_dead);
+    }
+    return NULL;
+}
+
+/* ---- walking what has changed ---- */
+
+static const struct record *leaf_next_changed(struct keyindex_cursor *cursor, size_t *budget)
+{
+    const struct leaf *leaf = as_leaf(cursor->path[0]);
+
+    while (!cursor->current[0] && cursor->at[0]<leaf->node.count && * budget> 0) {
+        const struct record *newest = leaf->records[cursor->at[0]++];
+        const struct record *record;
+
+        --*budget;
+        if (newest->main <= cursor->revision)
+            continue;
+        record = record__at(newest, cursor->revision);
+        if (record != NULL)
+            return record;
+    }
+    return NULL;
+}
+
+const struct record *keyindex__next_changed(struct keyindex_cursor *cursor, size_t *budget,
+                                            const struct record **resume)
+{
+    *resume = NULL;
+    while (!cursor->end) {
+        const struct record *record = leaf_next_changed(cursor, budget);
+        const struct leaf *leaf = as_leaf(cursor->path[0]);
+
+        if (record != NULL)
+            return record;
+        if (!cursor->current[0] && cursor->at[0] < leaf->node.count) {
+            *resume = leaf->records[cursor->at[0]];
+            return NULL;
+        }
+        cursor->end = !cursor_next_leaf(cursor, is_current);
     }
     return NULL;
 }

@@ -73,6 +73,8 @@ struct mvcc_range {
     enum mvcc_target target;
     int flags;
     int64_t mod_min, mod_max, create_min, create_max; /* 0: off; bounds included */
+    size_t visit_max;                                 /* 0: none; else KV_ETOOBIG rather than to
+                                                         look at more records (see scan.h) */
 };
 
 struct mvcc_range_result {
@@ -82,9 +84,9 @@ struct mvcc_range_result {
     bool more;
 };
 
-/* 0, KV_EFUTURE or KV_ECOMPACTED. Limit, filters, sorting and the quirk of sorting by a target with
- * order NONE are etcd's (etcd-api.md 5.1). A default-order range costs O(log n + limit) at the
- * newest revision, count included. */
+/* 0, KV_EFUTURE, KV_ECOMPACTED or KV_ETOOBIG. Limit, filters, sorting and the quirk of sorting by a
+ * target with order NONE are etcd's (etcd-api.md 5.1). A default-order range costs O(log n + limit)
+ * at the newest revision, count included. */
 int mvcc_range(const struct mvcc *mvcc, const struct mvcc_range *range, struct arena *arena,
                struct mvcc_range_result *out);
 

@@ -11,7 +11,7 @@ struct query {
     struct arena *arena;
 };
 
-static bool has_filters(const struct mvcc_range *range)
+bool mvcc__has_filters(const struct mvcc_range *range)
 {
     return range->mod_min != 0 || range->mod_max != 0 || range->create_min != 0 ||
            range->create_max != 0;
@@ -22,7 +22,7 @@ static bool within(int64_t value, int64_t min, int64_t max)
     return (min == 0 || value >= min) && (max == 0 || value <= max);
 }
 
-static bool passes(const struct mvcc_range *range, const struct record *record)
+bool mvcc__passes(const struct mvcc_range *range, const struct record *record)
 {
     return within(record->main, range->mod_min, range->mod_max) &&
            within(record->create, range->create_min, range->create_max);
@@ -30,24 +30,32 @@ static bool passes(const struct mvcc_range *range, const struct record *record)
 
 /* etcd counts order NONE as default whatever the target, and so considers only the first limit+1
  * keys, though it then sorts them by the target (etcd-api.md 5.1; kept in all its versions). */
-static bool is_default_order(const struct mvcc_range *range)
+bool mvcc__is_default_order(const struct mvcc_range *range)
 {
     return range->order == MVCC_ORDER_NONE ||
            (range->order == MVCC_ORDER_ASCEND && range->target == MVCC_BY_KEY);
 }
 
-static bool is_reversed_keys(const struct mvcc_range *range)
+bool mvcc__is_reversed_keys(const struct mvcc_range *range)
 {
     return range->order == MVCC_ORDER_DESCEND && range->target == MVCC_BY_KEY;
 }
 
-/* How many of n the limit lets through. */
-static size_t limited(const struct mvcc_range *range, size_t n)
+size_t mvcc__limited(const struct mvcc_range *range, size_t n)
 {
     return range->limit > 0 && (uint64_t)range->limit < n ? (size_t)range->limit : n;
 }
 
-static void emit(const struct mvcc_range *range, const struct record *record, struct mvcc_kv *out)
+size_t mvcc__first_only(const struct mvcc_range *range, size_t count)
+{
+    size_t limited = mvcc__limited(range, count);
+
+    if (!mvcc__is_default_order(range) || mvcc__has_filters(range) || limited == count)
+        return count;
+    return limited + 1;
+}
+
+void mvcc__emit(const struct mvcc_range *range, const struct record *record, struct mvcc_kv *out)
 {
     record__to_kv(record, out);
     if (range->flags & MVCC_KEYS_ONLY)
@@ -75,9 +83,9 @@ static void query_point(const struct query *query, struct mvcc_range_result *out
         *out = (struct mvcc_range_result){0};
         return;
     }
-    if (!(range->flags & MVCC_COUNT_ONLY) && passes(range, record)) {
+    if (!(range->flags & MVCC_COUNT_ONLY) && mvcc__passes(range, record)) {
         kv = arena_alloc(query->arena, sizeof *kv);
-        emit(range, record, kv);
+        mvcc__emit(range, record, kv);
     }
     *out = (struct mvcc_range_result){.kvs = kv, .len = kv != NULL, .count = 1};
 }
@@ -85,13 +93,13 @@ static void query_point(const struct query *query, struct mvcc_range_result *out
 /* Key order, no filters: reads only what it returns. */
 static void query_in_key_order(const struct query *query, struct mvcc_range_result *out)
 {
-    size_t len = limited(query->range, query->count);
+    size_t len = mvcc__limited(query->range, query->count);
     struct mvcc_kv *kvs = arena_alloc(query->arena, len * sizeof *kvs);
     struct keyindex_cursor cursor;
 
     keyindex__seek(&query->mvcc->index, query->range->span.key, query->revision, &cursor);
     for (size_t i = 0; i < len; i++)
-        emit(query->range, keyindex__next(&cursor), &kvs[i]);
+        mvcc__emit(query->range, keyindex__next(&cursor), &kvs[i]);
     result_fill(query, kvs, len, len < query->count, out);
 }
 
@@ -99,14 +107,14 @@ static void query_in_key_order(const struct query *query, struct mvcc_range_resu
 static void query_in_reverse(const struct query *query, struct mvcc_range_result *out)
 {
     const struct keyindex *index = &query->mvcc->index;
-    size_t len = limited(query->range, query->count);
+    size_t len = mvcc__limited(query->range, query->count);
     struct mvcc_kv *kvs = arena_alloc(query->arena, len * sizeof *kvs);
     size_t below = keyindex__rank(index, query->range->span.key);
     struct keyindex_cursor cursor;
 
     keyindex__seek_rank(index, below + query->count - len, &cursor);
     for (size_t i = len; i-- > 0;)
-        emit(query->range, keyindex__next(&cursor), &kvs[i]);
+        mvcc__emit(query->range, keyindex__next(&cursor), &kvs[i]);
     result_fill(query, kvs, len, len < query->count, out);
 }
 
@@ -134,8 +142,7 @@ static int compare_by(enum mvcc_target target, const struct record *a, const str
     return slice_cmp(record__key(a), record__key(b));
 }
 
-/* Ties in key order in both directions. */
-static int compare_records(const void *a, const void *b, void *arg)
+int mvcc__compare_records(const void *a, const void *b, void *arg)
 {
     const struct record *left = *(const struct record *const *)a;
     const struct record *right = *(const struct record *const *)b;
@@ -151,30 +158,42 @@ static int compare_records(const void *a, const void *b, void *arg)
 static void query_sorted(const struct query *query, struct mvcc_range_result *out)
 {
     struct mvcc_range range = *query->range;
-    bool only_first = is_default_order(&range) && !has_filters(&range);
-    size_t fetch = query->count, found = 0, len;
+    size_t fetch = mvcc__first_only(&range, query->count), found = 0, len;
     const struct record **records;
     struct keyindex_cursor cursor;
     struct mvcc_kv *kvs;
 
-    if (only_first && limited(&range, fetch) < fetch)
-        fetch = limited(&range, fetch) + 1;
     records = arena_alloc(query->arena, fetch * sizeof *records);
     keyindex__seek(&query->mvcc->index, range.span.key, query->revision, &cursor);
     for (size_t i = 0; i < fetch; i++) {
         const struct record *record = keyindex__next(&cursor);
 
-        if (passes(&range, record))
+        if (mvcc__passes(&range, record))
             records[found++] = record;
     }
     if (range.target != MVCC_BY_KEY || range.order == MVCC_ORDER_DESCEND)
-        qsort_r(records, found, sizeof *records, compare_records, &range);
+        qsort_r(records, found, sizeof *records, mvcc__compare_records, &range);
 
-    len = limited(&range, found);
+    len = mvcc__limited(&range, found);
     kvs = arena_alloc(query->arena, len * sizeof *kvs);
     for (size_t i = 0; i < len; i++)
-        emit(&range, records[i], &kvs[i]);
+        mvcc__emit(&range, records[i], &kvs[i]);
     result_fill(query, kvs, len, len < found, out);
+}
+
+/* Records that the query will look at. */
+static size_t visits(const struct query *query, bool newest)
+{
+    const struct mvcc_range *range = query->range;
+    bool by_key = range->target == MVCC_BY_KEY;
+
+    if (range->flags & MVCC_COUNT_ONLY)
+        return 0;
+    if (mvcc__has_filters(range))
+        return query->count;
+    if (by_key && (mvcc__is_default_order(range) || newest))
+        return mvcc__limited(range, query->count);
+    return mvcc__first_only(range, query->count);
 }
 
 int mvcc_range(const struct mvcc *mvcc, const struct mvcc_range *range, struct arena *arena,
@@ -196,13 +215,15 @@ int mvcc_range(const struct mvcc *mvcc, const struct mvcc_range *range, struct a
     }
 
     query.count = keyindex__count(&mvcc->index, range->span, query.revision);
+    if (range->visit_max > 0 && visits(&query, newest) > range->visit_max)
+        return KV_ETOOBIG;
     if (query.count == 0 || (range->flags & MVCC_COUNT_ONLY))
         result_fill(&query, NULL, 0, false, out);
-    else if (has_filters(range) || (range->target != MVCC_BY_KEY))
+    else if (mvcc__has_filters(range) || (range->target != MVCC_BY_KEY))
         query_sorted(&query, out);
-    else if (is_default_order(range))
+    else if (mvcc__is_default_order(range))
         query_in_key_order(&query, out);
-    else if (is_reversed_keys(range) && newest)
+    else if (mvcc__is_reversed_keys(range) && newest)
         query_in_reverse(&query, out);
     else
         query_sorted(&query, out);

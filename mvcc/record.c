@@ -51,7 +51,7 @@ size_t mvcc__heap_size(size_t n)
     return MAX(rounded, 32);
 }
 
-static size_t record_size(const struct record *record)
+size_t record__size(const struct record *record)
 {
     return RECORD_HEAD + record->key_len + record->value_len +
            (record->leased ? sizeof(int64_t) : 0);
@@ -59,17 +59,17 @@ static size_t record_size(const struct record *record)
 
 size_t record__heap_size(const struct record *record)
 {
-    return heap__slot_size(record_size(record));
+    return heap__slot_size(record__size(record));
 }
 
 void record__free(struct heap *heap, struct record *record)
 {
-    heap__free(heap, record, record_size(record));
+    heap__free(heap, record, record__size(record));
 }
 
 struct record *record__clone(struct heap *heap, const struct record *record)
 {
-    size_t size = record_size(record);
+    size_t size = record__size(record);
 
     return memcpy(heap__alloc(heap, size), record, size);
 }

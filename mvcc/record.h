@@ -38,6 +38,7 @@ struct record *record__tombstone(struct heap *heap, int64_t main, uint32_t sub, 
 
 /* What the allocator takes for n bytes (glibc: a word before, 16-byte steps). */
 size_t mvcc__heap_size(size_t n);
+size_t record__size(const struct record *record);
 /* What a record takes of its own heap. */
 size_t record__heap_size(const struct record *record);
 void record__free(struct heap *heap, struct record *record);
