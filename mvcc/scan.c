@@ -116,8 +116,7 @@ static void walk(const struct mvcc_scan *scan, const struct mvcc_place *place,
     if (indexed != NULL && !mvcc__is_before(place, record__key(indexed)))
         indexed = NULL;
     for (size_t i = 0; i < n; i++) {
-        const struct record *saved =
-            saved_at < scan->saved.len ? scan->saved.at[saved_at] : NULL;
+        const struct record *saved = saved_at < scan->saved.len ? scan->saved.at[saved_at] : NULL;
 
         out[i] = next_of_both(&cursor, &indexed, saved);
         ASSERT(out[i] != NULL);
@@ -149,8 +148,7 @@ static void plan(struct mvcc_scan *scan, bool newest)
 
     mvcc__place_set(&scan->taken, range->span.key, false);
     mvcc__place_set(&scan->measured, range->span.key, false);
-    scan->is_list =
-        !by_key || range->order == MVCC_ORDER_DESCEND || mvcc__has_filters(range);
+    scan->is_list = !by_key || range->order == MVCC_ORDER_DESCEND || mvcc__has_filters(range);
     scan->state = scan->is_list ? MVCC_SCAN_COLLECT : MVCC_SCAN_READY;
     if (scan->count == 0 || (range->flags & MVCC_COUNT_ONLY))
         return;
@@ -177,8 +175,8 @@ int mvcc_scan_begin(struct mvcc *mvcc, const struct mvcc_range *range, struct mv
     newest = revision == mvcc->revision;
     *scan = (struct mvcc_scan){
         .mvcc = mvcc, .range = *range, .revision = revision, .safe = mvcc->compact_revision};
-    scan->count = (int64_t)keyindex__count(&mvcc->index, range->span,
-                                           newest ? INT64_MAX : revision);
+    scan->count =
+        (int64_t)keyindex__count(&mvcc->index, range->span, newest ? INT64_MAX : revision);
     plan(scan, newest);
     if (scan->is_list) {
         mvcc_pin(mvcc);

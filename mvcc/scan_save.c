@@ -70,8 +70,8 @@ static void merge_fresh(struct mvcc_scan *scan)
     size_t i = 0, j = 0;
 
     while (i < a->len || j < b->len) {
-        bool first = j == b->len || (i < a->len && slice_cmp(record__key(a->at[i]),
-                                                            record__key(b->at[j])) < 0);
+        bool first = j == b->len ||
+                     (i < a->len && slice_cmp(record__key(a->at[i]), record__key(b->at[j])) < 0);
 
         mvcc__records_push(&both, first ? a->at[i++] : b->at[j++]);
     }
@@ -98,8 +98,8 @@ static bool save_walk(struct mvcc_scan *scan, size_t budget)
     while ((record = keyindex__next_changed(&cursor, &budget, &resume)) != NULL) {
         if (!is_wanted(scan, record))
             break;
-        if (mvcc__is_before(&scan->saver, record__key(record)) &&
-            record->superseded > scan->safe && record->superseded <= scan->saving)
+        if (mvcc__is_before(&scan->saver, record__key(record)) && record->superseded > scan->safe &&
+            record->superseded <= scan->saving)
             mvcc__records_push(&scan->fresh, copy(scan, record));
     }
     if (record == NULL && resume != NULL && is_wanted(scan, resume)) {

@@ -36,8 +36,7 @@ static const struct record *merge_next(struct mvcc_scan *scan)
     if (left == middle || right == end)
         take_left = left < middle;
     else
-        take_left =
-            mvcc__compare_records(&list->at[left], &list->at[right], &scan->range) <= 0;
+        take_left = mvcc__compare_records(&list->at[left], &list->at[right], &scan->range) <= 0;
     if (take_left)
         scan->i++;
     else
@@ -78,8 +77,7 @@ bool mvcc_scan_prepare(struct mvcc_scan *scan, size_t budget)
     switch (scan->state) {
     case MVCC_SCAN_COLLECT:
         if (mvcc__scan_collect(scan, budget))
-            scan->state =
-                scan->range.target == MVCC_BY_KEY ? MVCC_SCAN_READY : MVCC_SCAN_RUNS;
+            scan->state = scan->range.target == MVCC_BY_KEY ? MVCC_SCAN_READY : MVCC_SCAN_RUNS;
         break;
     case MVCC_SCAN_RUNS:
         sort_runs(scan, budget);

@@ -158,7 +158,7 @@ void call__on_due(struct grpc_call *call)
         inner__on_due(call);
         return;
     }
-    if (call->queued == 0) {
+    if (call->queued == 0 && call->message_left == 0) {
         call__refuse(call, 200, GRPC_DEADLINE_EXCEEDED, "context deadline exceeded");
         return;
     }
@@ -166,10 +166,7 @@ void call__on_due(struct grpc_call *call)
      * could not be told apart from it. The client's own deadline has passed too. */
     cut_off(call, GRPC_DEADLINE_EXCEEDED);
     drop_input(call);
-    call__drop_output(call);
-    (void)nghttp2_submit_rst_stream(call->conn->h2->session, NGHTTP2_FLAG_NONE, call->stream_id,
-                                    NGHTTP2_CANCEL);
-    conn__mark_dirty(call->conn);
+    call__reset(call, NGHTTP2_CANCEL);
 }
 
 /* ---- headers ---- */

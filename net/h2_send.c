@@ -76,7 +76,7 @@ static void chunk_free(struct net_server *server, struct out_chunk *chunk)
 
 /* Space behind what is queued: in the last chunk if it has room, so that many small messages of a
  * stream share one. */
-static uint8_t *open_space(struct grpc_call *call, size_t len)
+uint8_t *call__open_space(struct grpc_call *call, size_t len)
 {
     struct out_chunk *last = call->out_last;
 
@@ -107,7 +107,7 @@ static void count_queued(struct grpc_call *call, ptrdiff_t delta)
     h2->conn->server->unsent = (size_t)((ptrdiff_t)h2->conn->server->unsent + delta);
 }
 
-static void queue_open(struct grpc_call *call)
+void call__queue_open(struct grpc_call *call)
 {
     struct out_chunk *chunk = call->open_chunk;
 
@@ -126,6 +126,7 @@ static void queue_open(struct grpc_call *call)
 void call__drop_output(struct grpc_call *call)
 {
     call__forget_open(call);
+    call__forget_message(call);
     while (call->out_first != NULL) {
         struct out_chunk *chunk = call->out_first;
 
@@ -218,6 +219,22 @@ static void begin_response(struct grpc_call *call)
                                         &provider));
 }
 
+void call__resume(struct grpc_call *call)
+{
+    if (!call->response_begun)
+        begin_response(call);
+    resume(call);
+}
+
+void call__reset(struct grpc_call *call, uint32_t code)
+{
+    call__drop_output(call);
+    (void)nghttp2_submit_rst_stream(
+        call->conn->h2->session, NGHTTP2_FLAG_NONE, call->stream_id,
+        code); /* fails for want of memory only: then the client waits */
+    conn__mark_dirty(call->conn);
+}
+
 void call__end_response(struct grpc_call *call, int http_status)
 {
     nghttp2_session *session = call->conn->h2->session;
@@ -300,8 +317,8 @@ void call__http_response(struct grpc_call *call, const nghttp2_nv *nv, size_t co
     call->response_begun = true;
     call->trailers_due = true; /* here: nothing comes behind the body */
     if (body.len > 0) {
-        memcpy(open_space(call, body.len), body.data, body.len);
-        queue_open(call);
+        memcpy(call__open_space(call, body.len), body.data, body.len);
+        call__queue_open(call);
     }
     check(call, nghttp2_submit_response(call->conn->h2->session, call->stream_id, nv, count,
                                         body.len > 0 ? &provider : NULL));
@@ -321,8 +338,8 @@ void call__http_begin(struct grpc_call *call, const nghttp2_nv *nv, size_t count
 
 void call__http_chunk(struct grpc_call *call, struct slice bytes)
 {
-    memcpy(open_space(call, bytes.len), bytes.data, bytes.len);
-    queue_open(call);
+    memcpy(call__open_space(call, bytes.len), bytes.data, bytes.len);
+    call__queue_open(call);
     resume(call);
 }
 
@@ -341,14 +358,9 @@ uint8_t *grpc_call_message(struct grpc_call *call, size_t len)
     ASSERT(!call->ended);
     ASSERT(len <= UINT32_MAX);
     if (call->origin != NULL)
-        return open_space(call, len);
-    frame = open_space(call, GRPC_FRAME_HEADER_SIZE + len);
-    frame[0] = 0; /* never compressed */
-    frame[1] = (uint8_t)(len >> 24);
-    frame[2] = (uint8_t)(len >> 16);
-    frame[3] = (uint8_t)(len >> 8);
-    frame[4] = (uint8_t)len;
-    return frame + GRPC_FRAME_HEADER_SIZE;
+        return call__open_space(call, len);
+    frame = call__open_space(call, GRPC_FRAME_HEADER_SIZE + len);
+    return grpc__put_frame_header(frame, len);
 }
 
 void grpc_call_send(struct grpc_call *call)
@@ -359,12 +371,11 @@ void grpc_call_send(struct grpc_call *call)
         inner__send(call);
         return;
     }
+    ASSERT(call->message_left == 0);
     call->conn->server->bytes_sent += call->open_len - GRPC_FRAME_HEADER_SIZE;
     h2__message_sent(call->conn->h2);
-    queue_open(call);
-    if (!call->response_begun)
-        begin_response(call);
-    resume(call);
+    call__queue_open(call);
+    call__resume(call);
 }
 
 size_t grpc_call_queued(const struct grpc_call *call)
@@ -383,6 +394,10 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
 {
     if (call->origin != NULL) {
         inner__finish(call, status, message);
+        return;
+    }
+    if (call->message_left > 0) {
+        call__break_message(call, status);
         return;
     }
     call__mark_ended(call, status);

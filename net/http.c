@@ -427,6 +427,16 @@ void http_reply_end(struct http_request *request)
     }
 }
 
+void http_reply_abort(struct http_request *request)
+{
+    ASSERT(request->dispatched && request->begun);
+    ASSERT(request->inner == NULL);
+    if (request->call != NULL)
+        call__reset(request->call, NGHTTP2_INTERNAL_ERROR);
+    else
+        conn__doom(request->conn);
+}
+
 size_t http_reply_queued(const struct http_request *request)
 {
     size_t held = net_sock_pending(request->conn->sock);

@@ -232,6 +232,7 @@ void h1__reply_begin(struct http_request *request, int status, const char *conte
     if (!request->minor_0)
         add_field(&h1->out, slice_str("Transfer-Encoding"), slice_str("chunked"));
     (void)buf_append(&h1->out, "\r\n", 2);
+    h1->drain_due = true; /* who looks at http_reply_queued() now waits for it */
     conn__mark_dirty(h1->conn);
 }
 

@@ -104,6 +104,7 @@ static void detach(struct grpc_call *call, enum grpc_status status)
     struct net_server *server = call->conn->server;
 
     call__mark_ended(call, status);
+    call__forget_message(call);
     call->origin->inner = NULL;
     list_push_back(&server->inner_ended, &call->node);
 }
@@ -138,6 +139,36 @@ void inner__send(struct grpc_call *call)
 
     call->conn->server->bytes_sent += message.len;
     call->origin_events->on_message(call->origin, message);
+    call__forget_open(call);
+}
+
+void inner__message_begin(struct grpc_call *call, size_t len)
+{
+    if (call->origin_events->on_message_begin != NULL) {
+        call->origin_events->on_message_begin(call->origin, len);
+        return;
+    }
+    call->whole = xmalloc(len);
+    call->whole_len = 0;
+}
+
+static void put_together(struct grpc_call *call, struct slice piece)
+{
+    memcpy(call->whole + call->whole_len, piece.data, piece.len);
+    call->whole_len += piece.len;
+    if (call->message_left > 0)
+        return;
+    call->origin_events->on_message(call->origin, slice_of(call->whole, call->whole_len));
+    free(call->whole);
+    call->whole = NULL;
+}
+
+void inner__piece(struct grpc_call *call, struct slice piece)
+{
+    if (call->whole != NULL)
+        put_together(call, piece);
+    else
+        call->origin_events->on_piece(call->origin, piece);
     call__forget_open(call);
 }
 
@@ -183,6 +214,7 @@ void inner__free_ended(struct net_server *server)
 
         list_remove(&call->node);
         arena_release(&call->arena);
+        free(call->whole);
         free(call);
     }
 }

@@ -75,6 +75,7 @@ static void conn_close(struct net_conn *conn)
 
     conn->doomed = true;
     close_state(conn);
+    ASSERT(conn->promised == 0);
     server__clear_due(server, &conn->timed);
     list_remove(&conn->dirty_node);
     list_remove(&conn->node);
@@ -154,12 +155,20 @@ static void hold_back(struct net_conn *conn)
     }
 }
 
+/* Much waits for the client: what it has not taken, and what is only made once it has. */
+static bool much_waits(const struct net_conn *conn)
+{
+    size_t unsent = conn__unsent(conn);
+
+    return unsent > 0 && unsent + conn->promised > STALL_BYTES;
+}
+
 /* When the client is given up if it goes on taking nothing. */
 static uint64_t stall_due(struct net_conn *conn)
 {
     size_t pending = net_sock_pending(conn->sock);
 
-    if (conn__unsent(conn) <= STALL_BYTES) {
+    if (!much_waits(conn)) {
         conn->progress_ms = 0;
         return UINT64_MAX;
     }
@@ -210,7 +219,7 @@ static void flush_conn(struct net_conn *conn)
             conn__doom(conn);
         return;
     }
-    if (conn__unsent(conn) > STALL_BYTES) {
+    if (much_waits(conn)) {
         uint64_t at = stall_due(conn);
 
         if (conn->timed.due.place == DUE_UNSET || at < conn->timed.due.at_ms)

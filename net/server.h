@@ -112,6 +112,20 @@ const char *grpc_call_peer(const struct grpc_call *call);
  * so an encoder writes straight into the output. One at a time. */
 uint8_t *grpc_call_message(struct grpc_call *call, size_t len);
 void grpc_call_send(struct grpc_call *call);
+
+/* A message in pieces, for what shall not lie in memory whole: first its length, then pieces whose
+ * lengths add up to it, each filled before grpc_call_piece_send() queues it. The call can send
+ * nothing else before the last piece. If it ends with a part missing, the client is told by a reset
+ * of the stream (RESOURCE_EXHAUSTED as ENHANCE_YOUR_CALM, all else as INTERNAL_ERROR), for it could
+ * take trailers for a part of the message. A client that takes nothing is cut after
+ * stall_timeout_ms as if all of the message lay there. Where nothing follows, finish the call at
+ * once behind the last piece: status and data then need the client's window only once. */
+void grpc_call_message_begin(struct grpc_call *call, size_t len);
+uint8_t *grpc_call_piece(struct grpc_call *call, size_t len); /* at least 1 */
+void grpc_call_piece_send(struct grpc_call *call);
+/* What is missing of the message; 0 also if none was begun. */
+size_t grpc_call_message_left(const struct grpc_call *call);
+
 /* Bytes of messages not yet taken by the client's window and the kernel: for back-pressure. */
 size_t grpc_call_queued(const struct grpc_call *call);
 /* Called when the queue of a stream has fallen to nothing after having been non-empty. */
@@ -144,6 +158,9 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type);
 void http_reply_chunk(struct http_request *request, struct slice bytes);
 void http_reply_end(struct http_request *request);
+/* Gives the answer up, so that the client sees it has not got all of it: the connection closes, the
+ * stream is reset. on_http_cancel follows. */
+void http_reply_abort(struct http_request *request);
 /* Bytes of the answer not yet taken by the client and the kernel. */
 size_t http_reply_queued(const struct http_request *request);
 
@@ -154,6 +171,10 @@ size_t http_reply_queued(const struct http_request *request);
 struct http_call_events {
     /* A message of the method; borrowed until return. */
     void (*on_message)(struct http_request *request, struct slice message);
+    /* One that the method sends in pieces: its length, then the pieces, each borrowed until return.
+     * Both NULL: it is put together, and on_message gets it. */
+    void (*on_message_begin)(struct http_request *request, size_t len);
+    void (*on_piece)(struct http_request *request, struct slice piece);
     /* The call has ended and is gone: by the method, or by its deadline. */
     void (*on_finish)(struct http_request *request, enum grpc_status status, const char *message);
 };

@@ -1,5 +1,5 @@
 /* Shared by the files of the listener side: server.c (life cycle), h2_session.c, h2_recv.c,
- * h2_send.c, h2_mem.c (HTTP/2), http1.c, http.c (HTTP), inner.c, grpc.c, methods.c.
+ * h2_send.c, pieces.c, h2_mem.c (HTTP/2), http1.c, http.c (HTTP), inner.c, grpc.c, methods.c.
  *
  * Ownership: a server owns its connections, a connection its protocol state, that its calls or its
  * one request. Everything happens on the loop's thread. A connection is only ever freed at the top
@@ -153,6 +153,7 @@ struct net_conn {
     uint64_t last_read_ms;
     uint64_t progress_ms; /* when the client last took output; 0: not much waits */
     size_t pending_mark;  /* net_sock_pending() then */
+    size_t promised;      /* bytes that messages under way are yet to get */
     struct h2 *h2;
     struct h1 *h1;
 };
@@ -309,6 +310,9 @@ struct grpc_call {
     struct out_chunk *open_chunk; /* holds the message that is being written */
     uint8_t *open_at;
     size_t open_len;
+    size_t message_left; /* of a message that comes in pieces; counted in conn->promised */
+    uint8_t *whole;      /* inner: where its pieces are put together, if they are */
+    size_t whole_len;
     enum grpc_status status;
     struct slice status_text; /* escaped; in the arena */
     void (*on_drain)(struct grpc_call *call);
@@ -355,6 +359,20 @@ void call__http_response(struct grpc_call *call, const nghttp2_nv *nv, size_t co
 /* Its head alone. */
 void call__http_begin(struct grpc_call *call, const nghttp2_nv *nv, size_t count);
 void call__drop_output(struct grpc_call *call);
+/* Space for output behind what is queued, and its way into the queue. */
+uint8_t *call__open_space(struct grpc_call *call, size_t len);
+void call__queue_open(struct grpc_call *call);
+/* Begins the response if that has not been done, and tells nghttp2. */
+void call__resume(struct grpc_call *call);
+/* The stream ends where it is, with an error code of HTTP/2. */
+void call__reset(struct grpc_call *call, uint32_t code);
+/* ---- messages in pieces (pieces.c) ---- */
+
+/* The rest will not come. */
+void call__forget_message(struct grpc_call *call);
+/* Ends a call that has promised more. */
+void call__break_message(struct grpc_call *call, enum grpc_status status);
+
 /* The message that was being written, if any, will not be sent. */
 void call__forget_open(struct grpc_call *call);
 /* An answer of HTTP over HTTP/2 in pieces: a chunk, and the end. */
@@ -365,6 +383,17 @@ void call__end_response(struct grpc_call *call, int http_status);
 void call__mark_ended(struct grpc_call *call, enum grpc_status status);
 
 /* ---- gRPC odds (grpc.c) ---- */
+
+/* Never compressed; returns the end. */
+static inline uint8_t *grpc__put_frame_header(uint8_t *p, size_t len)
+{
+    *p++ = 0;
+    *p++ = (uint8_t)(len >> 24);
+    *p++ = (uint8_t)(len >> 16);
+    *p++ = (uint8_t)(len >> 8);
+    *p++ = (uint8_t)len;
+    return p;
+}
 
 struct slice grpc__escape(struct arena *arena, const char *message);
 int grpc__timeout(struct slice value, uint64_t *out_ms);
@@ -432,6 +461,8 @@ void h1__reply_end(struct http_request *request);
 /* ---- calls that HTTP requests open (inner.c) ---- */
 
 void inner__send(struct grpc_call *call);
+void inner__message_begin(struct grpc_call *call, size_t len);
+void inner__piece(struct grpc_call *call, struct slice piece);
 void inner__finish(struct grpc_call *call, enum grpc_status status, const char *message);
 void inner__on_due(struct grpc_call *call);
 /* All of the answer has gone out. */

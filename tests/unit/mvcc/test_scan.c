@@ -387,15 +387,15 @@ static void a_bounded_range_refuses_what_would_look_at_more(void **state)
     assert_int_equal(
         range_within(mvcc, (struct mvcc_range){.limit = 10, .order = MVCC_ORDER_DESCEND}, 10), 0);
     fill(mvcc, 1, "v");
-    assert_int_equal(range_within(mvcc,
-                                  (struct mvcc_range){
-                                      .limit = 10, .order = MVCC_ORDER_DESCEND, .revision = now},
-                                  10),
-                     KV_ETOOBIG); /* an old revision is not read backwards */
+    assert_int_equal(
+        range_within(mvcc,
+                     (struct mvcc_range){.limit = 10, .order = MVCC_ORDER_DESCEND, .revision = now},
+                     10),
+        KV_ETOOBIG); /* an old revision is not read backwards */
     assert_int_equal(range_within(mvcc, (struct mvcc_range){.limit = 10, .mod_min = 1}, 99),
                      KV_ETOOBIG);
-    assert_int_equal(range_within(mvcc, (struct mvcc_range){.limit = 10, .target = MVCC_BY_MOD}, 11),
-                     0);
+    assert_int_equal(
+        range_within(mvcc, (struct mvcc_range){.limit = 10, .target = MVCC_BY_MOD}, 11), 0);
     mvcc_free(mvcc);
 }
 

@@ -1,0 +1,63 @@
+/* Messages that come in pieces: their length is known before their bytes are made. */
+#include "net/server_internal.h"
+
+static void promise(struct grpc_call *call, ptrdiff_t delta)
+{
+    call->message_left = (size_t)((ptrdiff_t)call->message_left + delta);
+    call->conn->promised = (size_t)((ptrdiff_t)call->conn->promised + delta);
+}
+
+void call__forget_message(struct grpc_call *call)
+{
+    promise(call, -(ptrdiff_t)call->message_left);
+}
+
+void call__break_message(struct grpc_call *call, enum grpc_status status)
+{
+    call__mark_ended(call, status);
+    call__reset(call, status == GRPC_RESOURCE_EXHAUSTED ? NGHTTP2_ENHANCE_YOUR_CALM
+                                                        : NGHTTP2_INTERNAL_ERROR);
+}
+
+void grpc_call_message_begin(struct grpc_call *call, size_t len)
+{
+    ASSERT(!call->ended);
+    ASSERT(call->message_left == 0);
+    ASSERT(len > 0);
+    ASSERT(len <= UINT32_MAX);
+    promise(call, (ptrdiff_t)len);
+    call->conn->server->bytes_sent += len;
+    if (call->origin != NULL) {
+        inner__message_begin(call, len);
+        return;
+    }
+    (void)grpc__put_frame_header(call__open_space(call, GRPC_FRAME_HEADER_SIZE), len);
+    call__queue_open(call);
+    call__resume(call);
+}
+
+uint8_t *grpc_call_piece(struct grpc_call *call, size_t len)
+{
+    ASSERT(!call->ended);
+    ASSERT(len > 0);
+    ASSERT(len <= call->message_left);
+    return call__open_space(call, len);
+}
+
+void grpc_call_piece_send(struct grpc_call *call)
+{
+    ASSERT(!call->ended);
+    ASSERT(call->open_chunk != NULL);
+    promise(call, -(ptrdiff_t)call->open_len);
+    if (call->origin != NULL) {
+        inner__piece(call, slice_of(call->open_at, call->open_len));
+        return;
+    }
+    call__queue_open(call);
+    call__resume(call);
+}
+
+size_t grpc_call_message_left(const struct grpc_call *call)
+{
+    return call->message_left;
+}
