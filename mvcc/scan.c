@@ -141,6 +141,12 @@ static void collect_from_the_end(struct mvcc_scan *scan)
     scan->unseen = len;
 }
 
+bool mvcc_range_is_walk(const struct mvcc_range *range)
+{
+    return range->target == MVCC_BY_KEY && range->order != MVCC_ORDER_DESCEND &&
+           !mvcc__has_filters(range);
+}
+
 static void plan(struct mvcc_scan *scan, bool newest)
 {
     const struct mvcc_range *range = &scan->range;
@@ -148,7 +154,7 @@ static void plan(struct mvcc_scan *scan, bool newest)
 
     mvcc__place_set(&scan->taken, range->span.key, false);
     mvcc__place_set(&scan->measured, range->span.key, false);
-    scan->is_list = !by_key || range->order == MVCC_ORDER_DESCEND || mvcc__has_filters(range);
+    scan->is_list = !mvcc_range_is_walk(range);
     scan->state = scan->is_list ? MVCC_SCAN_COLLECT : MVCC_SCAN_READY;
     if (scan->count == 0 || (range->flags & MVCC_COUNT_ONLY))
         return;

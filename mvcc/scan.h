@@ -60,6 +60,9 @@ struct mvcc_scan {
     struct mvcc_records fresh;
 };
 
+/* It is read in key order, and so without a pin. */
+bool mvcc_range_is_walk(const struct mvcc_range *range);
+
 /* KV_EFUTURE or KV_ECOMPACTED: nothing has begun. O(log n), as a count. */
 int mvcc_scan_begin(struct mvcc *mvcc, const struct mvcc_range *range, struct mvcc_scan *scan);
 /* Always after a begin that returned 0; harmless if repeated. */

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "mvcc/scan_internal.h"
 
+enum { BYTES_PER_LOOK = 256 };
+
 static size_t copy_size(const struct record *copy)
 {
     return mvcc__heap_size(MAX(record__size(copy), sizeof *copy));
@@ -29,6 +31,14 @@ static const struct record *copy(struct mvcc_scan *scan, const struct record *re
     return out;
 }
 
+/* What copying costs, in records looked at. */
+static void pay(size_t *budget, const struct record *copied)
+{
+    size_t price = copied->value_len / BYTES_PER_LOOK;
+
+    *budget -= MIN(*budget, price);
+}
+
 /* ---- lists: every record that is yet to be given ---- */
 
 static bool is_to_come(const struct mvcc_scan *scan, size_t n)
@@ -42,9 +52,16 @@ static bool save_list(struct mvcc_scan *scan, size_t budget)
 {
     struct mvcc_records *list = &scan->list;
 
-    for (; budget > 0 && scan->copies < list->len; budget--, scan->copies++)
-        list->at[scan->copies] =
-            is_to_come(scan, scan->copies) ? copy(scan, list->at[scan->copies]) : NULL;
+    for (; budget > 0 && scan->copies < list->len; budget--, scan->copies++) {
+        const struct record *record = list->at[scan->copies];
+
+        list->at[scan->copies] = NULL;
+        if (!is_to_come(scan, scan->copies))
+            continue;
+        list->at[scan->copies] = copy(scan, record);
+        pay(&budget, list->at[scan->copies]);
+        budget = MAX(budget, 1);
+    }
     if (scan->copies < list->len)
         return false;
     mvcc__scan_unpin(scan);
@@ -98,9 +115,11 @@ static bool save_walk(struct mvcc_scan *scan, size_t budget)
     while ((record = keyindex__next_changed(&cursor, &budget, &resume)) != NULL) {
         if (!is_wanted(scan, record))
             break;
-        if (mvcc__is_before(&scan->saver, record__key(record)) && record->superseded > scan->safe &&
-            record->superseded <= scan->saving)
-            mvcc__records_push(&scan->fresh, copy(scan, record));
+        if (!mvcc__is_before(&scan->saver, record__key(record)) ||
+            record->superseded <= scan->safe || record->superseded > scan->saving)
+            continue;
+        mvcc__records_push(&scan->fresh, copy(scan, record));
+        pay(&budget, record);
     }
     if (record == NULL && resume != NULL && is_wanted(scan, resume)) {
         mvcc__place_set(&scan->saver, record__key(resume), false);

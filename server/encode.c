@@ -1,6 +1,7 @@
 #include "server/encode.h"
 
 #include "base/codec.h"
+#include "base/util.h"
 
 /* Every field number here is below 16, so a tag is one byte. */
 enum wire { WIRE_VARINT = 0, WIRE_BYTES = 2 };
@@ -80,6 +81,73 @@ static uint8_t *put_kv(uint8_t *p, unsigned field, const struct mvcc_kv *kv)
     return put_varint_field(p, 6, (uint64_t)kv->lease);
 }
 
+/* ---- range ---- */
+
+size_t encode_range_kv_size(const struct mvcc_kv *kv)
+{
+    return message_field_size(kv_size(kv));
+}
+
+/* Bytes that lie one behind the other, of which a window is wanted. */
+struct window {
+    uint8_t *p;
+    size_t skip, left;
+};
+
+static void show(struct window *window, struct slice bytes)
+{
+    size_t skipped = MIN(window->skip, bytes.len);
+    size_t n = MIN(bytes.len - skipped, window->left);
+
+    window->skip -= skipped;
+    if (n > 0)
+        memcpy(window->p, bytes.data + skipped, n);
+    window->p += n;
+    window->left -= n;
+}
+
+enum { SMALL_MAX = 64 }; /* numbers and tags between the bytes of a record */
+
+static uint8_t *put_bytes_head(uint8_t *p, unsigned field, size_t len)
+{
+    return len == 0 ? p : put_message_head(p, field, len);
+}
+
+void encode_range_kv_part(uint8_t *p, const struct mvcc_kv *kv, size_t from, size_t len)
+{
+    struct window window = {.p = p, .skip = from, .left = len};
+    uint8_t small[SMALL_MAX], *end;
+
+    if (from == 0 && len == encode_range_kv_size(kv)) {
+        (void)put_kv(p, 2, kv); /* writes the size it said */
+        return;
+    }
+    end = put_message_head(small, 2, kv_size(kv));
+    end = put_bytes_head(end, 1, kv->key.len);
+    show(&window, slice_of(small, (size_t)(end - small)));
+    show(&window, kv->key);
+    end = put_varint_field(small, 2, (uint64_t)kv->create_revision);
+    end = put_varint_field(end, 3, (uint64_t)kv->mod_revision);
+    end = put_varint_field(end, 4, (uint64_t)kv->version);
+    end = put_bytes_head(end, 5, kv->value.len);
+    show(&window, slice_of(small, (size_t)(end - small)));
+    show(&window, kv->value);
+    end = put_varint_field(small, 6, (uint64_t)kv->lease);
+    show(&window, slice_of(small, (size_t)(end - small)));
+    ASSERT(window.left == 0);
+}
+
+uint8_t *encode_range_end(uint8_t *p, bool more, int64_t count)
+{
+    p = put_varint_field(p, 3, more);
+    return put_varint_field(p, 4, (uint64_t)count);
+}
+
+uint8_t *encode_stream_head(uint8_t *p, size_t body_size)
+{
+    return put_message_head(p, 1, body_size);
+}
+
 size_t encode_range_size(const struct encode_header *header, const struct mvcc_range_result *result)
 {
     size_t size = message_field_size(header_size(header)) + varint_field_size(result->more) +
@@ -96,8 +164,7 @@ uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
     p = put_header(p, header);
     for (size_t i = 0; i < result->len; i++)
         p = put_kv(p, 2, &result->kvs[i]);
-    p = put_varint_field(p, 3, result->more);
-    return put_varint_field(p, 4, (uint64_t)result->count);
+    return encode_range_end(p, result->more, result->count);
 }
 
 size_t encode_empty_size(const struct encode_header *header)

@@ -24,6 +24,14 @@ size_t encode_range_size(const struct encode_header *header,
 uint8_t *encode_range(uint8_t *p, const struct encode_header *header,
                       const struct mvcc_range_result *result);
 
+/* The parts of a RangeResponse, for who makes it in pieces (encode_range.h): a record, bytes [from,
+ * from + len) of it; `more` and `count`; and what a RangeStreamResponse puts before body_size bytes
+ * of RangeResponse. */
+size_t encode_range_kv_size(const struct mvcc_kv *kv);
+void encode_range_kv_part(uint8_t *p, const struct mvcc_kv *kv, size_t from, size_t len);
+uint8_t *encode_range_end(uint8_t *p, bool more, int64_t count);
+uint8_t *encode_stream_head(uint8_t *p, size_t body_size);
+
 /* An answer that is nothing but its header: put and compact. */
 size_t encode_empty_size(const struct encode_header *header);
 uint8_t *encode_empty(uint8_t *p, const struct encode_header *header);

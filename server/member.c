@@ -12,6 +12,7 @@
 #include "server/http.h"
 #include "server/identity.h"
 #include "server/member_internal.h"
+#include "server/ranges.h"
 #include "server/services.h"
 #include "server/watches.h"
 
@@ -396,6 +397,7 @@ static int start(struct member *member, struct err *err)
     if (rc != 0)
         return rc;
     member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
+    member->ranges = ranges_new(member);
     rc = open_log(member, err);
     if (rc == 0)
         rc = tls_set_open(member->config, member->log, &member->tls, err);
@@ -450,6 +452,7 @@ static void finish(struct member *member)
     wal_close(member->wal);
     member__free_snapshots(member);
     watches_free(member->watches);
+    ranges_free(member->ranges);
     lessor__release(&member->lessor);
     member__compactor_release(member);
     machine_free(member->machine);

@@ -28,6 +28,7 @@
 #include "wal/writer.h"
 
 struct http;
+struct ranges;
 struct watches;
 
 enum {
@@ -224,6 +225,7 @@ struct member {
     struct net_server *metrics_server; /* NULL without listen_metrics */
     struct http *http;
     struct watches *watches;
+    struct ranges *ranges;
 
     uv_prepare_t turn; /* end of a loop turn: after timers, before the loop sleeps */
     uv_idle_t again;   /* active: the loop does not sleep, there is more to do */

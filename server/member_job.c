@@ -1,6 +1,7 @@
 /* Work that grows with the store, in slices between the turns: HashKV, and giving memory back after
  * a compaction. One at a time; hashes first, because removal waits for them anyway. */
 #include "server/member_internal.h"
+#include "server/ranges.h"
 #include "server/watches.h"
 
 enum {
@@ -88,8 +89,9 @@ static bool step(struct member *member)
         return true;
     }
     if (mvcc_compact_pending(member->machine->mvcc)) {
-        if (!watches_allow_removal(member->watches))
-            return false; /* watches_run() has more to do, and so there is a next turn */
+        /* watches_run() or ranges_run() has more to do, and so there is a next turn. */
+        if (!watches_allow_removal(member->watches) || !ranges_allow_removal(member->ranges))
+            return false;
         (void)mvcc_compact_step(member->machine->mvcc, SLICE_RECORDS); /* asked again next time */
         return true;
     }

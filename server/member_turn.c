@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
 #include "server/member_internal.h"
+#include "server/ranges.h"
 #include "server/watches.h"
 
 enum {
@@ -336,12 +337,15 @@ void member__on_turn(uv_prepare_t *handle)
             await_ready(member);
         lessor__turn(&member->lessor);
         member__space_turn(member);
-        if (member->woken)
+        if (member->woken) {
+            ranges_make_way(member->ranges);
             turn_replica(member);
+        }
         lessor__turn_end(&member->lessor);
         wal_writer_kick(member->writer);
     }
     again = watches_run(member->watches);
+    again = ranges_run(member->ranges) || again;
     again = member__run_jobs(member) || again;
     again = member__snapshots_turn(member) || again;
     tell_fatal(member);

@@ -36,6 +36,7 @@ void service_on_cancel(struct grpc_call *call);
 /* ---- the methods, for the table in services.c ---- */
 
 void service_kv_range(struct grpc_call *call, struct slice message);
+void service_kv_range_stream(struct grpc_call *call, struct slice message);
 void service_kv_put(struct grpc_call *call, struct slice message);
 void service_kv_delete(struct grpc_call *call, struct slice message);
 void service_kv_txn(struct grpc_call *call, struct slice message);

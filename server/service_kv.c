@@ -1,9 +1,25 @@
 /* etcdserverpb.KV (etcd-api.md section 5). */
 #include "server/machine_internal.h"
+#include "server/ranges.h"
 #include "server/service.h"
 #include "server/validate.h"
 
 /* ---- range ---- */
+
+/* What is answered in one go; see ranges.h for the rest. */
+enum { DIRECT_RECORDS = 1024, DIRECT_BYTES = 256 * 1024 };
+
+static void count_range(struct member *member)
+{
+    if (member->metrics != NULL)
+        member->metrics->ranges++;
+}
+
+static void run_long_range(struct grpc_call *call, struct mvcc_range *range, enum ranges_kind kind)
+{
+    range->visit_max = 0;
+    ranges_start(service_member(call)->ranges, call, range, kind);
+}
 
 static void run_range(struct grpc_call *call, const void *message)
 {
@@ -13,20 +29,26 @@ static void run_range(struct grpc_call *call, const void *message)
     struct mvcc_range_result result;
     struct encode_header header;
     struct mvcc_range range;
+    size_t size = SIZE_MAX;
     int rc;
 
     (void)machine__range_of(request, &range); /* validated */
+    range.visit_max = DIRECT_RECORDS;
     rc = mvcc_range(mvcc, &range, grpc_call_arena(call), &result);
-    if (rc != 0) {
+    if (rc != 0 && rc != KV_ETOOBIG) {
         service_fail(call, status_of_error(rc));
         return;
     }
-    if (member->metrics != NULL)
-        member->metrics->ranges++;
-    /* Keys and values go from the store straight into the output. */
+    count_range(member);
     header = service_encode_header(member, mvcc_revision(mvcc));
-    (void)encode_range(grpc_call_message(call, encode_range_size(&header, &result)), &header,
-                       &result); /* writes the size it said */
+    if (rc == 0)
+        size = encode_range_size(&header, &result);
+    if (size > DIRECT_BYTES) {
+        run_long_range(call, &range, RANGES_WHOLE);
+        return;
+    }
+    /* Keys and values go from the store straight into the output. */
+    (void)encode_range(grpc_call_message(call, size), &header, &result); /* writes what it said */
     grpc_call_reply(call);
 }
 
@@ -45,6 +67,33 @@ void service_kv_range(struct grpc_call *call, struct slice message)
         run_range(call, request);
     else
         service_read(call, request, run_range);
+}
+
+static void run_range_stream(struct grpc_call *call, const void *message)
+{
+    struct mvcc_range range;
+
+    (void)machine__range_of(message, &range); /* validated */
+    range.target = MVCC_BY_KEY;               /* another one counts for nothing with order NONE */
+    count_range(service_member(call));
+    run_long_range(call, &range, RANGES_STREAM);
+}
+
+void service_kv_range_stream(struct grpc_call *call, struct slice message)
+{
+    const Etcdserverpb__RangeRequest *request;
+    enum status status;
+
+    request = service_begin(call, message, &etcdserverpb__range_request__descriptor);
+    if (request == NULL)
+        return;
+    status = validate_range_stream(request);
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    else if (request->serializable)
+        run_range_stream(call, request);
+    else
+        service_read(call, request, run_range_stream);
 }
 
 /* ---- writes: first of all the space quota, as in etcd, even for what is not valid ---- */

@@ -22,6 +22,7 @@
 
 static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.KV", "Range", service_kv_range),
+    SERVER_STREAM("etcdserverpb.KV", "RangeStream", service_kv_range_stream),
     UNARY("etcdserverpb.KV", "Put", service_kv_put),
     UNARY("etcdserverpb.KV", "DeleteRange", service_kv_delete),
     UNARY("etcdserverpb.KV", "Txn", service_kv_txn),

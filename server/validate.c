@@ -13,6 +13,22 @@ enum status validate_range(const Etcdserverpb__RangeRequest *request)
     return STATUS_OK;
 }
 
+enum status validate_range_stream(const Etcdserverpb__RangeRequest *request)
+{
+    enum status status = validate_range(request);
+    bool ascends = request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND &&
+                   request->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY;
+
+    if (status != STATUS_OK)
+        return status;
+    if (request->sort_order != ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE && !ascends)
+        return STATUS_STREAM_SORT;
+    if (request->min_mod_revision != 0 || request->max_mod_revision != 0 ||
+        request->min_create_revision != 0 || request->max_create_revision != 0)
+        return STATUS_STREAM_FILTER;
+    return STATUS_OK;
+}
+
 enum status validate_put(const Etcdserverpb__PutRequest *request)
 {
     if (request->key.len == 0)

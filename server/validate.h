@@ -10,6 +10,8 @@
 #include "server/status.h"
 
 enum status validate_range(const Etcdserverpb__RangeRequest *request);
+/* RangeStream gives keys in their order only, and all of them. */
+enum status validate_range_stream(const Etcdserverpb__RangeRequest *request);
 enum status validate_put(const Etcdserverpb__PutRequest *request);
 enum status validate_delete(const Etcdserverpb__DeleteRangeRequest *request);
 /* ops_max: --max-txn-ops. The arena takes what the overlap check needs. */

@@ -98,8 +98,12 @@ static void message_is_the_same_however_it_is_cut(void **state)
     static const struct {
         size_t size;
         const char *request;
-    } rows[] = {{1, "1 1"},           {2, "2 1"},           {1000, "1000 1"},
-                {70000, "70000 999"}, {300000, "300000 65536"}, {300000, "300000 300000"}};
+    } rows[] = {{1, "1 1"},
+                {2, "2 1"},
+                {1000, "1000 1"},
+                {70000, "70000 999"},
+                {300000, "300000 65536"},
+                {300000, "300000 300000"}};
     struct fixture *f = start(state);
     struct client *c = client_h2(f);
     size_t total = 0;
@@ -354,7 +358,8 @@ static void inner_call_passes_its_pieces_on(void **state)
     assert_int_equal(f->bytes_sent, 6000000);
 }
 
-/* What the handler makes of a piece may be nothing; then no queue drains, and the method sees it. */
+/* What the handler makes of a piece may be nothing; then no queue drains, and the method sees it.
+ */
 static void inner_call_goes_on_when_nothing_is_queued(void **state)
 {
     struct fixture *f = gateway_start(state);

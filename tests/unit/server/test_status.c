@@ -55,6 +55,14 @@ static const struct row rows[] = {
      "out, leader transfer took too long|unknown method"},
     {5, "", "unknown service"},
     {13, "", "grpc: error unmarshalling request: malformed message"},
+    {12, "",
+     "RangeStream does not support custom sort orders|RangeStream does not support revision "
+     "filters"},
+    /* Ours. */
+    {8, "etcdserver: ",
+     "long ranges under way take too much memory: ask for fewer keys at a time, without sorting, "
+     "or "
+     "read faster"},
 };
 
 static const struct status_line *find(const char *prefix, const char *text, size_t len)
