@@ -148,8 +148,9 @@ static void fail(struct http_request *request, enum grpc_status status, const ch
 
 struct call {
     const struct route *route;
-    struct buf answer; /* of a unary call */
-    bool begun;        /* streams: the head is out */
+    struct buf answer;            /* of a unary call, or the part of it that is made */
+    struct json_pb_stream stream; /* of an answer that comes in pieces */
+    bool begun;                   /* the head is out */
 };
 
 /* What the services have written is well-formed. */
@@ -170,8 +171,15 @@ static struct call *call_new(struct http_request *request, const struct route *r
 
     *call = (struct call){.route = route};
     buf_init(&call->answer, SIZE_MAX / 2);
+    json_pb_stream_init(&call->stream, route->response);
     http_set_data(request, call);
     return call;
+}
+
+static void call_release(struct call *call)
+{
+    buf_release(&call->answer);
+    json_pb_stream_release(&call->stream);
 }
 
 void gateway_on_cancel(struct http_request *request)
@@ -179,7 +187,7 @@ void gateway_on_cancel(struct http_request *request)
     struct call *call = http_data(request);
 
     if (call != NULL)
-        buf_release(&call->answer);
+        call_release(call);
 }
 
 /* Opens the call of the route; if that fails the request is answered. */
@@ -202,17 +210,55 @@ static void on_answer(struct http_request *request, struct slice message)
     print_message(call, message, &call->answer);
 }
 
+/* A long answer goes out as it comes in: none of it is held here. Its status is 200 then, and what
+ * fails later shows by an answer that does not end. */
+static void on_answer_begin(struct http_request *request, size_t len)
+{
+    struct call *call = http_data(request);
+
+    (void)len; /* the length as JSON is another */
+    call->begun = true;
+    http_reply_begin(request, 200, JSON);
+}
+
+static void on_answer_piece(struct http_request *request, struct slice piece)
+{
+    struct call *call = http_data(request);
+    int rc = json_pb_stream_feed(&call->stream, piece, &call->answer);
+
+    ASSERT(rc == 0); /* what the services have written is well-formed */
+    http_reply_chunk(request, buf_slice(&call->answer));
+    buf_reset(&call->answer);
+}
+
+static void end_pieces(struct http_request *request, enum grpc_status status)
+{
+    struct call *call = http_data(request);
+
+    if (status != GRPC_OK) {
+        http_reply_abort(request); /* gateway_on_cancel() follows */
+        return;
+    }
+    (void)json_pb_stream_end(&call->stream, &call->answer); /* as above */
+    http_reply_chunk(request, buf_slice(&call->answer));
+    call_release(call);
+    http_reply_end(request);
+}
+
 static void on_unary_finish(struct http_request *request, enum grpc_status status,
                             const char *message)
 {
-    struct call *call = http_data(request);
-    struct buf answer = call->answer; /* the call goes with the request */
+    struct call call = *(struct call *)http_data(request); /* the original goes with the request */
 
+    if (call.begun) {
+        end_pieces(request, status);
+        return;
+    }
     if (status == GRPC_OK)
-        http_reply(request, 200, JSON, buf_slice(&answer));
+        http_reply(request, 200, JSON, buf_slice(&call.answer));
     else
         fail(request, status, message);
-    buf_release(&answer);
+    call_release(&call);
 }
 
 /* The first value of the body; an empty body is an empty message, and what may follow is not looked
@@ -220,6 +266,8 @@ static void on_unary_finish(struct http_request *request, enum grpc_status statu
 static void serve_unary(struct http_request *request, const struct route *route)
 {
     static const struct http_call_events events = {.on_message = on_answer,
+                                                   .on_message_begin = on_answer_begin,
+                                                   .on_piece = on_answer_piece,
                                                    .on_finish = on_unary_finish};
     struct slice rest = http_body(request), value;
     struct err err = ERR_INIT;

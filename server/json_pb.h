@@ -34,6 +34,23 @@ int json_pb_parse(const ProtobufCMessageDescriptor *type, struct slice value, st
 /* Appends the JSON form of the message, without white space. KV_ETOOBIG from out. */
 int json_pb_print(const ProtobufCMessage *message, struct buf *out);
 
+/* The same of a message that comes in pieces, as its sender packed it: fields in the order of their
+ * numbers. Holds no more of it than one field. */
+struct json_pb_stream {
+    const ProtobufCMessageDescriptor *type;
+    struct buf rest;                      /* of a field that is not whole */
+    const ProtobufCFieldDescriptor *list; /* whose "[" is open */
+    bool begun;                           /* the "{" is out */
+    bool first;                           /* no field is out yet */
+};
+
+void json_pb_stream_init(struct json_pb_stream *stream, const ProtobufCMessageDescriptor *type);
+/* Appends what the piece completes. KV_EPROTO: it is no such message. */
+int json_pb_stream_feed(struct json_pb_stream *stream, struct slice piece, struct buf *out);
+/* All pieces have come; appends the end. KV_EPROTO: a field is cut off. */
+int json_pb_stream_end(struct json_pb_stream *stream, struct buf *out);
+void json_pb_stream_release(struct json_pb_stream *stream);
+
 /* Appends the text as a JSON string, quotes included; what is no UTF-8 becomes U+FFFD. */
 int json_pb_print_string(struct slice text, struct buf *out);
 

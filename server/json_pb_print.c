@@ -143,17 +143,27 @@ static size_t size_of(ProtobufCType type)
     }
 }
 
-static int put_list(const ProtobufCFieldDescriptor *field, const void *list, size_t count,
-                    struct buf *out)
+int json_pb__put_values(const ProtobufCFieldDescriptor *field, const void *at, size_t count,
+                        struct buf *out)
 {
-    int rc = put_text(out, "[");
+    int rc = 0;
 
     for (size_t i = 0; i < count && rc == 0; i++) {
         if (i > 0)
             rc = put_text(out, ",");
         if (rc == 0)
-            rc = put_value(field, (const uint8_t *)list + i * size_of(field->type), out);
+            rc = put_value(field, (const uint8_t *)at + i * size_of(field->type), out);
     }
+    return rc;
+}
+
+static int put_list(const ProtobufCFieldDescriptor *field, const void *list, size_t count,
+                    struct buf *out)
+{
+    int rc = put_text(out, "[");
+
+    if (rc == 0)
+        rc = json_pb__put_values(field, list, count, out);
     return rc == 0 ? put_text(out, "]") : rc;
 }
 
@@ -182,8 +192,8 @@ static bool is_present(const ProtobufCFieldDescriptor *field, const uint8_t *bas
 
 _Static_assert(sizeof(protobuf_c_boolean) == sizeof(uint32_t), "is_present() reads it as one");
 
-static int put_field(const ProtobufCFieldDescriptor *field, const uint8_t *base, bool *first,
-                     struct buf *out)
+int json_pb__put_field(const ProtobufCFieldDescriptor *field, const uint8_t *base, bool *first,
+                       struct buf *out)
 {
     const void *at = base + field->offset;
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
@@ -206,6 +216,6 @@ int json_pb_print(const ProtobufCMessage *message, struct buf *out)
     int rc = put_text(out, "{");
 
     for (unsigned i = 0; i < type->n_fields && rc == 0; i++)
-        rc = put_field(&type->fields[i], (const uint8_t *)message, &first, out);
+        rc = json_pb__put_field(&type->fields[i], (const uint8_t *)message, &first, out);
     return rc == 0 ? put_text(out, "}") : rc;
 }

@@ -45,7 +45,7 @@ struct long_range {
     enum phase phase;
     struct mvcc_range range;
     struct mvcc_scan scan; /* nothing while phase is BEGIN */
-    size_t scan_bytes; /* as counted in ranges->bytes */
+    size_t scan_bytes;     /* as counted in ranges->bytes */
     struct encode_header header;
     struct range_encoder encoder;
     size_t len, kv_bytes; /* of the records measured for this message */
@@ -189,9 +189,8 @@ static bool fits(struct long_range *job, size_t size)
 
     if (size <= ANSWER_SIZE_MAX)
         return true;
-    (void)snprintf(text, sizeof text,
-                   "grpc: trying to send message larger than max (%zu vs. %d)", size,
-                   ANSWER_SIZE_MAX);
+    (void)snprintf(text, sizeof text, "grpc: trying to send message larger than max (%zu vs. %d)",
+                   size, ANSWER_SIZE_MAX);
     forget(job);
     grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
     return false;

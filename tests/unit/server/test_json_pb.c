@@ -282,6 +282,65 @@ static void every_message_survives_the_way_there_and_back(void **state)
             there_and_back(f, &prng, types[i]);
 }
 
+/* Cut anywhere, a message becomes the same text. */
+static void in_pieces(struct fixture *f, struct prng *prng, const ProtobufCMessageDescriptor *type)
+{
+    struct json_pb_stream stream;
+    ProtobufCMessage *message;
+    struct slice bytes;
+    struct buf text;
+
+    buf_reset(&f->wire);
+    generate(prng, type, 1, &f->wire);
+    assert_int_equal(scan_unpack(type, buf_slice(&f->wire), &f->arena, &message), 0);
+    bytes = packed(&f->arena, message);
+    buf_init(&text, SIZE_MAX / 2);
+    json_pb_stream_init(&stream, type);
+    while (bytes.len > 0) {
+        size_t n = (size_t)prng_between(prng, 1, 40);
+
+        n = MIN(n, bytes.len);
+        assert_int_equal(json_pb_stream_feed(&stream, slice_of(bytes.data, n), &text), 0);
+        bytes = slice_of(bytes.data + n, bytes.len - n);
+    }
+    assert_int_equal(json_pb_stream_end(&stream, &text), 0);
+    json_pb_stream_release(&stream);
+    (void)printed(f, message);
+    assert_int_equal(text.len, f->json.len - 1);
+    assert_memory_equal(text.data, f->json.data, text.len);
+    buf_release(&text);
+    arena_reset(&f->arena);
+}
+
+static void message_in_pieces_becomes_the_same_text(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seed = (uint64_t)time(NULL);
+    struct prng prng;
+
+    print_message("seed %llu\n", (unsigned long long)seed);
+    prng_seed(&prng, seed);
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        for (int n = 0; n < 200; n++)
+            in_pieces(f, &prng, types[i]);
+}
+
+static void message_cut_off_is_refused(void **state)
+{
+    static const uint8_t bytes[] = {0x18, 1, 0x20}; /* more, and the tag of count */
+    struct fixture *f = *state;
+    struct json_pb_stream stream;
+
+    json_pb_stream_init(&stream, TYPE(range_response));
+    assert_int_equal(json_pb_stream_feed(&stream, slice_of(bytes, 3), &f->json), 0);
+    assert_int_equal(json_pb_stream_end(&stream, &f->json), KV_EPROTO);
+    json_pb_stream_release(&stream);
+    json_pb_stream_init(&stream, TYPE(range_response));
+    assert_int_equal(json_pb_stream_feed(&stream, slice_of("\x12\x01\x0a", 3), &f->json),
+                     KV_EPROTO);
+    json_pb_stream_release(&stream);
+}
+
 /* ---- written ---- */
 
 static void answers_look_like_those_of_etcd(void **state)
@@ -658,6 +717,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(every_message_survives_the_way_there_and_back),
+        TEST(message_in_pieces_becomes_the_same_text),
+        TEST(message_cut_off_is_refused),
         TEST(answers_look_like_those_of_etcd),
         TEST(zero_member_of_a_oneof_is_written),
         TEST(text_that_is_no_utf8_is_still_json),
