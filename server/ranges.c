@@ -49,6 +49,7 @@ struct long_range {
     struct encode_header header;
     struct range_encoder encoder;
     size_t len, kv_bytes; /* of the records measured for this message */
+    bool last;            /* no message follows this one */
     size_t chunk_max;     /* records of this message; SIZE_MAX unless it is a stream's */
 };
 
@@ -196,16 +197,11 @@ static bool fits(struct long_range *job, size_t size)
     return false;
 }
 
-static bool is_last(const struct long_range *job)
-{
-    return job->encoder.tail_len > 0 || job->kind == RANGES_WHOLE;
-}
-
-static void begin_message(struct long_range *job, bool last)
+static void begin_message(struct long_range *job)
 {
     struct range_encoding encoding = {.len = job->len,
                                       .kv_bytes = job->kv_bytes,
-                                      .header = last ? &job->header : NULL,
+                                      .header = job->last ? &job->header : NULL,
                                       .in_stream = job->kind == RANGES_STREAM};
 
     range_encoder_init(&job->encoder, &job->scan, &encoding);
@@ -219,13 +215,12 @@ static void measure(struct long_range *job)
 {
     struct mvcc_kv kvs[STEP_RECORDS];
     size_t max = MIN((size_t)STEP_RECORDS, job->chunk_max - job->len);
-    bool done;
-    size_t n = mvcc_scan_measure(&job->scan, kvs, max, &done);
+    size_t n = mvcc_scan_measure(&job->scan, kvs, max, &job->last);
 
     job->len += n;
     job->kv_bytes += range_encoder_measure(kvs, n);
-    if (done || job->len == job->chunk_max)
-        begin_message(job, done);
+    if (job->last || job->len == job->chunk_max)
+        begin_message(job);
 }
 
 /* etcd's: messages of about the size that a request may have. */
@@ -243,7 +238,7 @@ static void end_message(struct long_range *job)
 {
     struct grpc_call *call = job->call;
 
-    if (is_last(job)) {
+    if (job->last) {
         forget(job);
         grpc_call_finish(call, GRPC_OK, NULL);
         return;
