@@ -108,11 +108,18 @@ static void wait_again(struct kv_call *call, uint64_t retry_at_ms)
 static void on_message(void *ctx, struct slice message)
 {
     struct kv_call *call = ctx;
+    ProtobufCMessage *part;
 
+    part = protobuf_c_message_unpack(call->method->response, NULL, message.len, message.data);
     kv_message_free(call->result.message); /* a second one: on_done() sees only the last */
-    call->result.message =
-        protobuf_c_message_unpack(call->method->response, NULL, message.len, message.data);
-    if (call->result.message == NULL)
+    call->result.message = part;
+    if (part != NULL && call->on_part != NULL) {
+        call->has_parts = true;
+        call->on_part(call->part_ctx, part);
+        kv_message_free(part);
+        call->result.message = NULL;
+    }
+    if (part == NULL)
         (void)err_set(&call->result.err, KV_EPROTO,
                       "the answer of %s to %s cannot be decoded: is it an etcd v3 server?",
                       call->result.endpoint, call->method->name);
@@ -126,7 +133,7 @@ static bool try_again(struct kv_call *call, enum grpc_status status, enum grpc_s
     uint64_t now = kv__now(client);
     uint64_t pause = kv__backoff(client, call->result.attempts - 1);
 
-    if (status != GRPC_UNAVAILABLE || now >= call->deadline_ms)
+    if (status != GRPC_UNAVAILABLE || now >= call->deadline_ms || call->has_parts)
         return false;
     if (sent != GRPC_NOT_SENT && !repeatable(call))
         return false;
@@ -165,7 +172,7 @@ static void judge(struct kv_call *call, enum grpc_status status, const char *mes
     result->status = status;
     if (status == GRPC_OK && result->err.code == KV_EPROTO) {
         result->status = GRPC_INTERNAL;
-    } else if (status == GRPC_OK && result->message == NULL) {
+    } else if (status == GRPC_OK && result->message == NULL && !call->has_parts) {
         result->status = GRPC_INTERNAL;
         (void)err_set(&result->err, KV_EPROTO, "%s answered %s without a message", result->endpoint,
                       call->method->name);
@@ -254,6 +261,8 @@ int kv_call_start(struct kv_client *client, struct kv_call *call, const struct k
     uv_update_time(client->loop); /* the caller may have been away from the loop for long */
     *call = (struct kv_call){.client = client, .method = method, .cb = cb};
     call->flags = options != NULL ? options->flags : 0;
+    call->on_part = options != NULL ? options->on_part : NULL;
+    call->part_ctx = options != NULL ? options->part_ctx : NULL;
     call->waiting_since_ms = kv__now(client);
     call->deadline_ms =
         kv__now(client) + (timeout != 0 ? timeout : client->options.call_timeout_ms);

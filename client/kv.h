@@ -77,9 +77,18 @@ enum kv_call_flags {
                              * reads, an alarm listing */
 };
 
+/* A message of an answer in parts, of method->response; borrowed until return. Must not touch the
+ * call or the client. */
+typedef void (*kv_part_cb)(void *ctx, const ProtobufCMessage *part);
+
 struct kv_call_options {
     uint64_t timeout_ms; /* the whole call with all its attempts; 0: the client's */
     int flags;           /* enum kv_call_flags */
+    /* For methods that answer with a stream, and only for them: gets each message as it comes, and
+     * result.message stays NULL. A call that has had a part is not repeated: what follows may be
+     * KV_ECONN with some parts missing. */
+    kv_part_cb on_part;
+    void *part_ctx;
 };
 
 /* How a call ended. */
@@ -117,6 +126,9 @@ struct kv_call {
     uint64_t waiting_since_ms; /* waits for a connection since then */
     uint64_t retry_at_ms;      /* not before */
     int flags;
+    kv_part_cb on_part;
+    void *part_ctx;
+    bool has_parts;
 };
 
 /* Encodes request (borrowed until return) and sends it when there is a connection. If this returns
@@ -163,6 +175,10 @@ int kv_call(struct kv_client *client, const struct kv_method *method,
                   Etcdserverpb__##Message##Response **out, struct err *err);
 KV_METHOD_MAP(X)
 #undef X
+
+/* RangeStream (etcd 3.7): with kv_call_options.on_part. What kvd or an older etcd does not stream
+ * it refuses with UNIMPLEMENTED: then use kv_method_range. */
+extern const struct kv_method kv_method_range_stream;
 
 /* Frees an answer of any type; accepts NULL. */
 #define kv_free(message) kv_message_free((message) == NULL ? NULL : &(message)->base)

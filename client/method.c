@@ -56,6 +56,14 @@ static int call_typed(struct kv_client *client, const struct kv_method *method,
 KV_METHOD_MAP(X)
 #undef X
 
+const struct kv_method kv_method_range_stream = {
+    .name = "RangeStream",
+    .path = "/etcdserverpb.KV/RangeStream",
+    .request = &etcdserverpb__range_request__descriptor,
+    .response = &etcdserverpb__range_stream_response__descriptor,
+    .kind = KV_READ,
+};
+
 /* Texts that programs act on (etcd-api.md section 14); the rest goes by status. */
 static const struct {
     const char *text;

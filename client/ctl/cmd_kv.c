@@ -2,9 +2,75 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/gotext.h"
 #include "client/ctl/kvop.h"
+
+/* ---- get --stream ---- */
+
+struct parts {
+    struct output *output;
+    struct buf bytes; /* RangeResponses one behind the other: together they are one */
+};
+
+/* Simple output goes out as it comes; the other formats need all of it. */
+static void on_part(void *ctx, const ProtobufCMessage *message)
+{
+    const Etcdserverpb__RangeStreamResponse *part = (const void *)message;
+    const Etcdserverpb__RangeResponse *body = part->range_response;
+    struct parts *parts = ctx;
+    size_t len;
+
+    if (body == NULL)
+        return;
+    if (parts->output->format == &output_simple) {
+        output_message(parts->output, &body->base);
+        return;
+    }
+    len = etcdserverpb__range_response__get_packed_size(body);
+    (void)buf_reserve(&parts->bytes, len); /* has no bound */
+    (void)etcdserverpb__range_response__pack(body, parts->bytes.data + parts->bytes.len);
+    parts->bytes.len += len;
+}
+
+static int print_parts(struct ctl *ctl, const struct parts *parts)
+{
+    Etcdserverpb__RangeResponse *whole;
+
+    if (ctl->output.format == &output_simple)
+        return 0;
+    whole = etcdserverpb__range_response__unpack(NULL, parts->bytes.len, parts->bytes.data);
+    ASSERT(whole != NULL); /* packed above */
+    output_message(&ctl->output, &whole->base);
+    kv_free(whole);
+    return 0;
+}
+
+/* Servers that do not know it, or not for such a range, say so at once. */
+static int stream_and_print(struct ctl *ctl, const Etcdserverpb__RangeRequest *request)
+{
+    struct parts parts = {.output = &ctl->output};
+    struct kv_call_options options = {.on_part = on_part, .part_ctx = &parts};
+    struct kv_client *client = NULL;
+    struct kv_result result;
+    int code;
+
+    code = ctl_connect(ctl, &etcdserverpb__range_response__descriptor, &client);
+    if (code != 0)
+        return code;
+    buf_init(&parts.bytes, SIZE_MAX / 2);
+    if (kv_call(client, &kv_method_range_stream, &request->base, &options, &result) == 0)
+        code = print_parts(ctl, &parts);
+    else if (result.status == GRPC_UNIMPLEMENTED)
+        code = ctl_call_and_print(ctl, &kv_method_range, &request->base, 0);
+    else
+        code = ctl_fail_call(ctl, &result);
+    buf_release(&parts.bytes);
+    kv_result_release(&result);
+    kv_client_free(client);
+    return code;
+}
 
 static int run_get(struct ctl *ctl, const void *options_, int argc, char **argv)
 {
@@ -21,6 +87,8 @@ static int run_get(struct ctl *ctl, const void *options_, int argc, char **argv)
         return ctl_fail(ctl, CTL_BAD_ARGS, "print-value-only is only for `--write-out=simple`");
     ctl->output.value_only = options->print_value_only;
     ctl->output.count_only = options->count_only;
+    if (options->stream)
+        return stream_and_print(ctl, &request);
     return ctl_call_and_print(ctl, &kv_method_range, &request.base, 0);
 }
 
@@ -32,7 +100,8 @@ const struct ctl_command ctl_cmd_get = {
             "there is no error; nothing is printed then.\n\n"
             "  kvctl get foo\n"
             "  kvctl get --prefix --keys-only /registry/\n"
-            "  kvctl get --prefix --count-only foo\n",
+            "  kvctl get --prefix --count-only foo\n"
+            "  kvctl get --prefix --stream /registry/\n",
     .flags = get_flags,
     .options_size = sizeof(struct get_options),
     .run = run_get,

@@ -28,6 +28,8 @@ const struct flag get_flags[] = {
     {"rev", 0, FLAG_INT, AT(rev), "0", "Specify the kv revision"},
     {"sort-by", 0, FLAG_STRING, AT(sort_by), "",
      "Sort target; CREATE, KEY, MODIFY, VALUE, or VERSION"},
+    {"stream", 0, FLAG_BOOL, AT(stream), "false",
+     "Get the keys in parts, as the server reads them (etcd 3.7, or kvd)"},
     {.name = NULL},
 };
 #undef AT

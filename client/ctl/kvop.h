@@ -18,7 +18,7 @@ struct get_options {
     const char *consistency, *order, *sort_by;
     int64_t limit, rev;
     int64_t min_create_rev, max_create_rev, min_mod_rev, max_mod_rev;
-    bool prefix, from_key, keys_only, count_only, print_value_only;
+    bool prefix, from_key, keys_only, count_only, print_value_only, stream;
 };
 
 struct put_options {

@@ -3,7 +3,9 @@
 (etcd 3.7, which Debian does not have) put together against Range, with both and with clients of tiny windows.
 """
 
+import os
 import random
+import subprocess
 
 import grpc
 from etcd3 import etcdrpc as pb
@@ -186,6 +188,19 @@ def compaction_overtakes(score, kvd, member):
         score.check(view(whole.result()) == view(want), "a Range goes on at its revision")
 
 
+def kvctl_streams(score, build, members):
+    """get --stream prints what get prints, from a server that streams, and from one that does not."""
+    for member in members:
+        for flags in ([], ["-w", "json"], ["-w", "fields"], ["--keys-only"], ["--limit", "30"], ["--order", "DESCEND"],
+                      ["--rev", "1"]):
+            command = [os.path.join(build, "kvctl"), "--endpoints", member.endpoint, "get", "--prefix", "k/", *flags]
+            plain = subprocess.run(command, capture_output=True)
+            streamed = subprocess.run(command + ["--stream"], capture_output=True)
+            score.check((plain.returncode, plain.stdout, plain.stderr) ==
+                        (streamed.returncode, streamed.stdout, streamed.stderr) and plain.stdout + plain.stderr,
+                        "kvctl get --stream %s from %s" % (flags, member.kind), streamed.stderr.decode())
+
+
 def main():
     args = _servers.arguments(count=60)
     rng = random.Random(args.seed)
@@ -201,6 +216,7 @@ def main():
     for stub in (etcd_kv, kvd_kv):
         stub.Compact(pb.CompactionRequest(revision=revision - 20, physical=True))
     compare_ranges(rng, score, etcd_kv, [channel, slow], args.count)
+    kvctl_streams(score, args.build, [member, etcd.members[0]])
     refusals(score, channel)
     chunks_grow(rng, score, kvd_kv, channel)
     compaction_overtakes(score, kvd_kv, member)

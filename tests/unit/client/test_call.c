@@ -66,6 +66,29 @@ static void on_message(struct grpc_call *call, struct slice message)
     }
 }
 
+enum { PARTS = 3 };
+
+/* OK: all parts. Else a first part, unless the message is empty, and then the status. */
+static void on_stream_message(struct grpc_call *call, struct slice message)
+{
+    Etcdserverpb__RangeStreamResponse part = ETCDSERVERPB__RANGE_STREAM_RESPONSE__INIT;
+    Etcdserverpb__RangeResponse body = ETCDSERVERPB__RANGE_RESPONSE__INIT;
+    struct server *server = grpc_call_ctx(call);
+    struct line line = server->script[MIN((size_t)server->calls, server->script_len - 1)];
+    int parts = line.status == GRPC_OK ? PARTS : line.message[0] != '\0';
+
+    (void)message;
+    server->calls++;
+    part.range_response = &body;
+    for (int i = 0; i < parts; i++) {
+        body.count = i + 1;
+        protobuf_c_message_pack(
+            &part.base, grpc_call_message(call, protobuf_c_message_get_packed_size(&part.base)));
+        grpc_call_send(call);
+    }
+    grpc_call_finish(call, (enum grpc_status)line.status, line.message);
+}
+
 static void on_cancel(struct grpc_call *call)
 {
     (void)call;
@@ -77,6 +100,11 @@ static const struct grpc_method methods[] = {
      .on_message = on_message,
      .on_cancel = on_cancel},
     {.service = "etcdserverpb.KV", .name = "Put", .on_message = on_message, .on_cancel = on_cancel},
+    {.service = "etcdserverpb.KV",
+     .name = "RangeStream",
+     .kind = GRPC_SERVER_STREAM,
+     .on_message = on_stream_message,
+     .on_cancel = on_cancel},
 };
 
 /* One turn of the loop; servers send what their calls have written. */
@@ -774,6 +802,61 @@ static void a_prefix_ends_before_the_next_key_that_does_not_begin_with_it(void *
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- answers in parts ---- */
+
+static void on_part(void *ctx, const ProtobufCMessage *message)
+{
+    const Etcdserverpb__RangeStreamResponse *part = (const void *)message;
+    int *parts = ctx;
+
+    assert_int_equal(part->range_response->count, ++*parts);
+}
+
+static int range_stream(struct fixture *f, struct pending *pending)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    int parts = 0;
+    struct kv_call_options options = {.on_part = on_part, .part_ctx = &parts};
+
+    *pending = (struct pending){.done = false};
+    assert_int_equal(kv_call_start(f->client, &pending->call, &kv_method_range_stream,
+                                   &request.base, &options, on_done, NULL),
+                     0);
+    wait_for(f, &pending->done);
+    assert_null(pending->call.result.message);
+    return parts;
+}
+
+static void parts_come_one_by_one(void **state)
+{
+    struct fixture *f = *state;
+    struct pending pending;
+
+    (void)serve(f, ok);
+    open_client(f, (struct kv_options){.balance = KV_STICKY});
+    assert_int_equal(range_stream(f, &pending), PARTS);
+    assert_int_equal(pending.call.result.err.code, 0);
+    assert_int_equal(pending.count, 1);
+    kv_result_release(&pending.call.result);
+}
+
+/* The parts that follow might be of another revision. */
+static void call_that_has_had_a_part_is_not_repeated(void **state)
+{
+    struct fixture *f = *state;
+    struct server *server = serve(f, (struct line){GRPC_UNAVAILABLE, ""});
+    struct pending pending;
+
+    script(server, 1, (struct line){GRPC_UNAVAILABLE, "etcdserver: no leader"});
+    script(server, 2, ok);
+    open_client(f, (struct kv_options){.balance = KV_STICKY});
+    assert_int_equal(range_stream(f, &pending), 1);
+    assert_int_equal(pending.call.result.status, GRPC_UNAVAILABLE);
+    assert_int_equal(pending.call.result.attempts, 2); /* the first had none */
+    assert_int_equal(pending.call.result.err.code, KV_ENOLEADER);
+    kv_result_release(&pending.call.result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -799,6 +882,8 @@ int main(void)
         TEST(a_cancelled_call_does_not_call_back),
         TEST(closing_ends_each_call_once_before_it_is_done),
         TEST(a_callback_may_close_the_client),
+        TEST(parts_come_one_by_one),
+        TEST(call_that_has_had_a_part_is_not_repeated),
         cmocka_unit_test(typed_helpers_block_until_the_answer_is_there),
         cmocka_unit_test(a_prefix_ends_before_the_next_key_that_does_not_begin_with_it),
     };
