@@ -92,6 +92,8 @@ static bool step(struct member *member)
         /* watches_run() or ranges_run() has more to do, and so there is a next turn. */
         if (!watches_allow_removal(member->watches) || !ranges_allow_removal(member->ranges))
             return false;
+        if (mvcc_is_pinned(member->machine->mvcc))
+            return false; /* nothing can be removed; when the pin goes there is a turn */
         (void)mvcc_compact_step(member->machine->mvcc, SLICE_RECORDS); /* asked again next time */
         return true;
     }

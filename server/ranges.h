@@ -1,7 +1,7 @@
 /* Ranges whose answers are long: Range beyond what service_kv.c answers at once, and RangeStream.
  * Their records are read in slices at the revision at which they began (mvcc/scan.h), and their
- * bytes are made only once the client has taken those before, so an answer costs a piece of 64 KiB
- * whatever its size. All of them share one slice of each loop turn and take turns in it.
+ * bytes are made only once the client has taken those before, so an answer costs a piece of some
+ * 100 KiB whatever its size. All of them share one slice of each loop turn and take turns in it.
  *
  * They never hold up compaction for longer than they work themselves: what removal would take of an
  * answer that a slow client is reading is set aside first. All that is set aside, and all that is
