@@ -1,6 +1,5 @@
 #include "server/ranges.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -11,8 +10,7 @@ enum {
     STEP_RECORDS = 128, /* looked at between two looks at the clock */
     BUSY_MS = 10,       /* after consensus last had to do: short turns */
     OWN_BYTES_MAX = 256 << 20,
-    ANSWER_SIZE_MAX = INT32_MAX, /* of one message, as etcd */
-    CHUNK_FIRST = 10,            /* records of a stream's first message; etcd-api.md 5.2 */
+    CHUNK_FIRST = 10, /* records of a stream's first message; etcd-api.md 5.2 */
 };
 
 /* What one turn may cost, and so how much later a request is served. Bytes are sent in the same
@@ -184,31 +182,23 @@ static void prepare(struct long_range *job)
 
 /* ---- one message ---- */
 
-static bool fits(struct long_range *job, size_t size)
-{
-    char text[96];
-    struct grpc_call *call = job->call;
-
-    if (size <= ANSWER_SIZE_MAX)
-        return true;
-    (void)snprintf(text, sizeof text, "grpc: trying to send message larger than max (%zu vs. %d)",
-                   size, ANSWER_SIZE_MAX);
-    forget(job);
-    grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
-    return false;
-}
-
 static void begin_message(struct long_range *job)
 {
+    struct grpc_call *call = job->call;
     struct range_encoding encoding = {.len = job->len,
                                       .kv_bytes = job->kv_bytes,
                                       .header = job->last ? &job->header : NULL,
                                       .in_stream = job->kind == RANGES_STREAM};
 
     range_encoder_init(&job->encoder, &job->scan, &encoding);
-    if (!fits(job, job->encoder.size))
+    if (job->encoder.size > SERVICE_ANSWER_MAX) {
+        size_t size = job->encoder.size;
+
+        forget(job);
+        service_fail_too_large(call, size);
         return;
-    grpc_call_message_begin(job->call, job->encoder.size);
+    }
+    grpc_call_message_begin(call, job->encoder.size);
     job->phase = SEND;
 }
 

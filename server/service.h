@@ -13,7 +13,10 @@ void *service_begin(struct grpc_call *call, struct slice message,
 
 struct member *service_member(const struct grpc_call *call);
 void service_fail(struct grpc_call *call, enum status status);
-/* Packs the message into the output and ends the call with OK. */
+/* What etcd's gRPC sends at most, and what it says of an answer that is longer. */
+enum { SERVICE_ANSWER_MAX = INT32_MAX };
+void service_fail_too_large(struct grpc_call *call, size_t size);
+/* Packs the message into the output and ends the call with OK, or as above. */
 void service_reply(struct grpc_call *call, const ProtobufCMessage *message);
 /* Cluster id, member id and term into a header; the revision is the caller's. */
 void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header);

@@ -1,5 +1,7 @@
 #include "server/services.h"
 
+#include <stdio.h>
+
 #include "server/scan.h"
 #include "server/service.h"
 
@@ -114,11 +116,24 @@ void *service_begin(struct grpc_call *call, struct slice message,
     return request;
 }
 
+void service_fail_too_large(struct grpc_call *call, size_t size)
+{
+    char text[96];
+
+    (void)snprintf(text, sizeof text, "grpc: trying to send message larger than max (%zu vs. %d)",
+                   size, SERVICE_ANSWER_MAX);
+    grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
 void service_reply(struct grpc_call *call, const ProtobufCMessage *message)
 {
-    uint8_t *out = grpc_call_message(call, protobuf_c_message_get_packed_size(message));
+    size_t size = protobuf_c_message_get_packed_size(message);
 
-    (void)protobuf_c_message_pack(message, out); /* writes the size it said */
+    if (size > SERVICE_ANSWER_MAX) { /* a txn of many long ranges */
+        service_fail_too_large(call, size);
+        return;
+    }
+    (void)protobuf_c_message_pack(message, grpc_call_message(call, size)); /* writes what it said */
     grpc_call_reply(call);
 }
 

@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 
+import grpc
 from etcd3 import etcdrpc as pb
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
@@ -193,6 +194,17 @@ def readers_that_vanish(member, stub, score, rng):
     lister.close()
 
 
+def answers_over_two_gib(stub, score):
+    """Which a txn of many ranges can ask for: refused as etcd's gRPC does, and nobody is harmed."""
+    txn = pb.TxnRequest(success=[pb.RequestOp(request_range=EVERYTHING)] * 42)
+    try:
+        stub.Txn(txn, timeout=60)
+        score.check(False, "an answer of more than 2 GiB is refused")
+    except grpc.RpcError as error:
+        score.check(error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in error.details(),
+                    "an answer of more than 2 GiB is refused", str(error))
+
+
 def main():
     args = _servers.arguments()
     rng = random.Random(args.seed)
@@ -205,6 +217,7 @@ def main():
     slow_readers(member, stub, score, digest)
     readers_that_vanish(member, stub, score, rng)
     too_many_slow_readers(member, stub, score)
+    answers_over_two_gib(stub, score)
     score.check(member.stop() == 0, "an orderly stop")
     score.finish()
 
