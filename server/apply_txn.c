@@ -225,6 +225,8 @@ struct run {
     struct path *path;
     struct arena *arena;
     bool want;
+    size_t records; /* in the answer so far */
+    bool too_large; /* more than it may have; the rest of it is not made */
 };
 
 static Etcdserverpb__TxnResponse *run_txn(struct run *run, const Etcdserverpb__TxnRequest *request,
@@ -237,10 +239,16 @@ static Etcdserverpb__RangeResponse *run_range(struct run *run,
     struct mvcc_range range;
     int rc;
 
-    if (!run->want) /* changes nothing, and only the origin owes an answer */
+    if (!run->want || run->too_large) /* changes nothing, and only the origin owes an answer */
         return NULL;
     (void)machine__range_of(request, &range); /* checked */
+    range.visit_max = MACHINE_TXN_RECORDS_MAX - run->records + 1;
     rc = mvcc_range(run->mvcc, &range, run->arena, &result);
+    if (rc == 0)
+        run->records += result.len;
+    run->too_large = rc == KV_ETOOBIG || run->records > MACHINE_TXN_RECORDS_MAX;
+    if (run->too_large)
+        return NULL;
     ASSERT(rc == 0); /* check_range() saw to it */
     return machine__range_response(run->arena, &result,
                                    run->txn != NULL ? mvcc_txn_revision(run->txn)
@@ -363,7 +371,8 @@ void machine__apply_txn(struct machine *machine, const Etcdserverpb__TxnRequest 
     (void)mvcc_txn_end(&txn); /* asked for below */
     if (response != NULL)
         response->header->revision = mvcc_revision(machine->mvcc);
-    out->response = response;
+    out->too_large = run.too_large;
+    out->response = run.too_large ? NULL : response;
 }
 
 static bool reads_only(Etcdserverpb__RequestOp **ops, size_t len)
@@ -386,6 +395,10 @@ void machine_read_txn(const struct machine *machine, const Etcdserverpb__TxnRequ
 
     *out = (struct machine_result){.revision = revision};
     out->code = prepare(machine, request, arena, &path);
-    if (out->code == 0)
-        out->response = run_txn(&run, request, revision);
+    if (out->code != 0)
+        return;
+    out->response = run_txn(&run, request, revision);
+    out->too_large = run.too_large;
+    if (run.too_large)
+        out->response = NULL;
 }

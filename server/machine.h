@@ -81,7 +81,12 @@ struct machine_result {
     int64_t revision; /* of the store afterwards: the header's revision */
     void *response;   /* unpacked protobuf-c message in the arena, borrowing from the keyspace; NULL
                          on   error or if not wanted */
+    bool too_large;   /* a txn: done, but its ranges would give more than the most records, so
+                         there is no response */
 };
+
+/* Of all ranges in one txn: some 200 bytes each while the answer is made. */
+enum { MACHINE_TXN_RECORDS_MAX = 4 << 20 };
 
 /* want_response: only the origin builds the answer; the effect is the same. An undecodable command
  * is KV_EPROTO without effect, on every member alike. */

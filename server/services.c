@@ -162,6 +162,10 @@ void service_on_written(struct member *member, struct grpc_call *call, const voi
         service_fail(call, status);
         return;
     }
+    if (result->too_large) {
+        service_fail(call, STATUS_TXN_TOO_LARGE);
+        return;
+    }
     response = result->response;
     service_fill_header(member, response->header);
     service_reply(call, &response->base);

@@ -8,7 +8,8 @@
 #define STATUS__ETCD "etcdserver: "
 
 /* One line per answer that exists in etcd, those of services to come included, so that a text is
- * written down once; and STATUS_RANGES_FULL, which is ours. */
+ * written down once; and STATUS_RANGES_FULL and
+ * STATUS_TXN_TOO_LARGE, which are ours. */
 #define STATUS_MAP(X)                                                                              \
     X(STATUS_EMPTY_KEY, GRPC_INVALID_ARGUMENT, STATUS__ETCD "key is not provided")                 \
     X(STATUS_KEY_NOT_FOUND, GRPC_INVALID_ARGUMENT, STATUS__ETCD "key not found")                   \
@@ -106,6 +107,8 @@
     X(STATUS_RANGES_FULL, GRPC_RESOURCE_EXHAUSTED,                                                 \
       STATUS__ETCD "long ranges under way take too much memory: ask for fewer keys at a time, "    \
                    "without sorting, or read faster")                                              \
+    X(STATUS_TXN_TOO_LARGE, GRPC_RESOURCE_EXHAUSTED,                                               \
+      STATUS__ETCD "the ranges of the txn give too many keys to answer: ask for fewer at a time")  \
     X(STATUS_STREAM_SORT, GRPC_UNIMPLEMENTED, "RangeStream does not support custom sort orders")   \
     X(STATUS_STREAM_FILTER, GRPC_UNIMPLEMENTED, "RangeStream does not support revision filters")   \
     X(STATUS_INTERNAL, GRPC_UNKNOWN, STATUS__ETCD "internal error")

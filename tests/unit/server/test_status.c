@@ -61,8 +61,7 @@ static const struct row rows[] = {
     /* Ours. */
     {8, "etcdserver: ",
      "long ranges under way take too much memory: ask for fewer keys at a time, without sorting, "
-     "or "
-     "read faster"},
+     "or read faster|the ranges of the txn give too many keys to answer: ask for fewer at a time"},
 };
 
 static const struct status_line *find(const char *prefix, const char *text, size_t len)
