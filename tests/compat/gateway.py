@@ -9,6 +9,7 @@ import base64
 import json
 import queue
 import random
+import socket
 import subprocess
 import threading
 import urllib.error
@@ -331,6 +332,25 @@ def big_stream(pair):
     curl.close()
 
 
+def long_ranges(pair):
+    """Beyond what kvd puts together in one piece; whose client leaves in the middle harms nobody."""
+    for n in range(200):
+        size = 900000 if n == 77 else 20 * n
+        pair.same("/v3/kv/put", {"key": b64("long/%03d" % n), "value": b64(bytes([n]) * size)})
+    everything = {"key": b64("long/"), "range_end": b64("long0")}
+    _, answer = pair.same("/v3/kv/range", everything)
+    pair.score.check(len(answer["kvs"]) == 200, "all keys of a long range")
+    pair.same("/v3/kv/range", dict(everything, limit=150, sort_order="DESCEND"))
+    pair.same("/v3/kv/range", dict(everything, sort_target="VALUE", sort_order="ASCEND", min_mod_revision=3))
+    body = json.dumps(everything).encode()
+    for size in (1, 300, 100000):
+        host, port = pair.members[1].endpoint.split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"POST /v3/kv/range HTTP/1.1\r\nHost: kvd\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            client.recv(size)
+    pair.same("/v3/kv/range", everything)
+
+
 def rules(build, score):
     """--cors and --host-whitelist, as etcd follows them; the gateway switched off."""
     flags = ["--cors", "http://a.example:80", "--host-whitelist", "127.0.0.1,b.example"]
@@ -358,6 +378,7 @@ def main():
     random_keys(pair, rng)
     leases(pair)
     watches(pair)
+    long_ranges(pair)
     only_kvd(pair)
     big_stream(pair)
     rules(args.build, score)
