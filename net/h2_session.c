@@ -318,6 +318,7 @@ void h2__open(struct net_conn *conn)
     list_init(&h2->calls);
     list_init(&h2->borrowed);
     list_init(&h2->drained);
+    list_init(&h2->starved);
     list_init(&h2->waiting);
     bucket_init(&h2->resets, RESETS_BURST, RESETS_PER_SECOND, now);
     bucket_init(&h2->frames, FRAMES_BURST, FRAMES_PER_SECOND, now);
@@ -380,6 +381,8 @@ static void settle(struct h2 *h2)
 
     if (conn->state == CONN_LINGER || conn->doomed)
         return;
+    if (h2->unsent <= CONN_PIECES_MAX / 2)
+        list_splice(&h2->drained, &h2->starved);
     /* Both call methods, which may write again: not from inside a flush. */
     if (call__can_serve_waiting(h2) ||
         (!list_empty(&h2->drained) && net_sock_pending(conn->sock) == 0))

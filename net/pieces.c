@@ -57,6 +57,17 @@ void grpc_call_piece_send(struct grpc_call *call)
     call__resume(call);
 }
 
+bool grpc_call_has_room(struct grpc_call *call)
+{
+    struct h2 *h2 = call->conn->h2;
+
+    if (call->origin != NULL || h2->unsent <= CONN_PIECES_MAX)
+        return true;
+    if (call->queued == 0 && list_empty(&call->drain_node)) /* else it drains by itself */
+        list_push_back(&h2->starved, &call->drain_node);
+    return false;
+}
+
 size_t grpc_call_message_left(const struct grpc_call *call)
 {
     return call->message_left;

@@ -123,6 +123,9 @@ void grpc_call_send(struct grpc_call *call);
 void grpc_call_message_begin(struct grpc_call *call, size_t len);
 uint8_t *grpc_call_piece(struct grpc_call *call, size_t len); /* at least 1 */
 void grpc_call_piece_send(struct grpc_call *call);
+/* Before each piece: whether there is room for it. False: so much waits for this client on other
+ * streams that it should be taken first; on_drain fires when there is room again. */
+bool grpc_call_has_room(struct grpc_call *call);
 /* What is missing of the message; 0 also if none was begun. */
 size_t grpc_call_message_left(const struct grpc_call *call);
 

@@ -31,6 +31,7 @@ enum {
     CONN_HELD_MAX = 128 * 1024 * 1024,
     CONN_UNSENT_MAX = 64 * 1024 * 1024,
     CONN_UNSENT_FAIR = 4 * 1024 * 1024,
+    CONN_PIECES_MAX = 2 * 1024 * 1024, /* over it, streams wait with their next pieces */
     SERVER_UNSENT_MAX = 1024 * 1024 * 1024,
     SERVER_HELD_MAX = 512 * 1024 * 1024,
 
@@ -194,6 +195,7 @@ struct h2 {
     struct grpc_call *cur;        /* cache of the last stream looked up */
     struct list borrowed;         /* calls whose message still lies in the input buffer */
     struct list drained;          /* calls whose on_drain is due */
+    struct list starved;          /* calls with pieces to send and no room for them */
     struct list waiting;          /* requests that come up once older answers are read */
     size_t held;                  /* as in net_server */
     size_t unsent;                /* as in net_server */
@@ -250,7 +252,7 @@ struct grpc_call {
     struct net_conn *conn;
     struct list node;          /* in h2.calls, or in the pool */
     struct list borrowed_node; /* in h2.borrowed */
-    struct list drain_node;    /* in h2.drained */
+    struct list drain_node;    /* in h2.drained or h2.starved */
     struct list wait_node;     /* in h2.waiting */
     struct timed timed;
     const struct grpc_method *method;

@@ -244,6 +244,10 @@ static size_t send_piece(struct long_range *job, size_t max)
 {
     size_t n = MIN(grpc_call_message_left(job->call), max);
 
+    if (!grpc_call_has_room(job->call)) {
+        list_remove(&job->turn);
+        return 0;
+    }
     range_encoder_make(&job->encoder, grpc_call_piece(job->call, n), n);
     grpc_call_piece_send(job->call);
     if (grpc_call_queued(job->call) > 0)

@@ -261,7 +261,8 @@ def main():
     sorting_without_end(member, stub, score)
     too_many_slow_readers(member, stub, score)
     txns_that_ask_for_too_much(stub, score)
-    score.check(member.stop() == 0, "an orderly stop")
+    left = [Lister(member, 65536, request).take(60000) for request in (EVERYTHING, NEWEST_FIRST)]
+    score.check(member.stop() == 0 and not any(lister.ended for lister in left), "an orderly stop beside readers")
     score.finish()
 
 

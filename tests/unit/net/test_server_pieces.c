@@ -34,6 +34,8 @@ static void go_on(struct grpc_call *call)
     struct job *job = grpc_call_data(call);
 
     f->drains++;
+    if (!grpc_call_has_room(call))
+        return;
     do {
         if (grpc_call_message_left(call) <= job->stop)
             return;
@@ -175,6 +177,30 @@ static void streams_take_turns_piece_by_piece(void **state)
         send_call(c, id, "/t.T/Pieces", "3000000 65536");
     for (uint32_t id = 1; id < 16; id += 2)
         assert_bytes(message_of(await_end(c, id), 0), 3000000);
+    client_free(c);
+}
+
+/* Two hundred streams of one client that takes nothing, then everything. */
+static void streams_of_one_client_share_a_bound(void **state)
+{
+    struct fixture *f = start(state);
+    struct client *c = client_h2(f);
+
+    send_setting(c, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
+    for (uint32_t id = 1; id < 400; id += 2)
+        send_call(c, id, "/t.T/Pieces", "200000 65536");
+    RUN_UNTIL(f, f->held_count == 200);
+    for (int turns = 0; turns < 10; turns++)
+        turn(f);
+    assert_true(f->server->unsent > CONN_PIECES_MAX / 2);
+    assert_true(f->server->unsent < CONN_PIECES_MAX + 2 * PIECE_MAX);
+    send_reset(c, 1, NGHTTP2_CANCEL); /* one that has a piece, and one that waits for room */
+    send_reset(c, 399, NGHTTP2_CANCEL);
+    send_window(c, 0, 1 << 28);
+    send_setting(c, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20);
+    for (uint32_t id = 3; id < 399; id += 2)
+        assert_bytes(message_of(await_end(c, id), 0), 200000);
+    assert_int_equal(f->cancels, 2);
     client_free(c);
 }
 
@@ -424,6 +450,7 @@ int main(void)
         TEST(a_window_of_one_byte_is_enough),
         TEST(only_a_piece_lies_in_memory),
         TEST(streams_take_turns_piece_by_piece),
+        TEST(streams_of_one_client_share_a_bound),
         TEST(client_gone_in_the_middle_cancels),
         TEST(call_that_ends_in_the_middle_resets_its_stream),
         TEST(deadline_in_the_middle_resets_the_stream),
