@@ -441,5 +441,9 @@ size_t http_reply_queued(const struct http_request *request)
 {
     size_t held = net_sock_pending(request->conn->sock);
 
-    return held + (request->call != NULL ? request->call->queued : h1__unsent(request->conn));
+    if (request->call == NULL)
+        return held + h1__unsent(request->conn);
+    /* What the kernel has not taken may be other streams': only one's own queue tells when it has
+     * drained. */
+    return request->call->queued > 0 ? held + request->call->queued : 0;
 }
