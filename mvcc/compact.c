@@ -33,6 +33,11 @@ void mvcc_unpin(struct mvcc *mvcc)
     mvcc->pins--;
 }
 
+bool mvcc_is_in_use(const struct mvcc *mvcc)
+{
+    return mvcc->pins > 0 || mvcc->scans > 0;
+}
+
 bool mvcc_is_pinned(const struct mvcc *mvcc)
 {
     return mvcc->pins > 0;

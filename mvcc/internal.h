@@ -20,7 +20,8 @@ struct mvcc {
     int64_t pass_target; /* what it is busy with, or `compacted` */
     int64_t pass_main;   /* where it goes on */
     uint32_t pass_sub;
-    unsigned pins; /* nothing may be removed or moved */
+    unsigned pins;  /* nothing may be removed or moved */
+    unsigned scans; /* under way, with or without a pin */
 };
 
 /* The revision that reads see as the newest: inside a transaction, its own once it changed

@@ -136,6 +136,8 @@ bool mvcc_compact_pending(const struct mvcc *mvcc);
 void mvcc_pin(struct mvcc *mvcc);
 void mvcc_unpin(struct mvcc *mvcc);
 bool mvcc_is_pinned(const struct mvcc *mvcc);
+/* It is, or a scan reads it (mvcc/scan.h): then it must not be freed yet. */
+bool mvcc_is_in_use(const struct mvcc *mvcc);
 
 /* HashKV exactly as etcd computes it (etcd-api.md section 9), in slices: begin, step until it says
  * done, end (always, also to give up). Writes may go on meanwhile; compaction's removal waits. */

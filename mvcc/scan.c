@@ -184,6 +184,7 @@ int mvcc_scan_begin(struct mvcc *mvcc, const struct mvcc_range *range, struct mv
     scan->count =
         (int64_t)keyindex__count(&mvcc->index, range->span, newest ? INT64_MAX : revision);
     plan(scan, newest);
+    mvcc->scans++;
     if (scan->is_list) {
         mvcc_pin(mvcc);
         scan->pinned = true;
@@ -200,7 +201,10 @@ void mvcc__scan_unpin(struct mvcc_scan *scan)
 
 void mvcc_scan_end(struct mvcc_scan *scan)
 {
+    if (scan->mvcc == NULL)
+        return;
     mvcc__scan_unpin(scan);
+    scan->mvcc->scans--;
     scan->list.len = scan->copies; /* the others are the store's */
     mvcc__records_free_copies(&scan->list);
     mvcc__records_release(&scan->spare);

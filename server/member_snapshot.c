@@ -162,14 +162,13 @@ static void retire(struct member *member, struct machine *machine)
     list_push_back(&member->snapshots.retired, &retired->link);
 }
 
-/* Answers under way read on in a keyspace that they have pinned, a turn after the change at the
- * earliest. */
+/* Answers under way read on in the keyspace that they began with. */
 static void free_retired(struct member *member)
 {
     LIST_EACH_SAFE (node, &member->snapshots.retired) {
         struct retired *retired = LIST_ENTRY(node, struct retired, link);
 
-        if (retired->job.work != NULL || mvcc_is_pinned(retired->machine->mvcc))
+        if (retired->job.work != NULL || mvcc_is_in_use(retired->machine->mvcc))
             continue;
         retired->job = (struct job){.work = free_work, .done = free_done};
         job_run(worker_runner(member->snapshots.worker), &retired->job);

@@ -155,8 +155,7 @@ static void release_files(struct cert_files *files)
     free(files->key);
 }
 
-int tls_set_open(const struct config *config, struct log *log, struct tls_set *out,
-                 struct err *err)
+int tls_set_open(const struct config *config, struct log *log, struct tls_set *out, struct err *err)
 {
     struct tls_set set = {.client = NULL};
     struct cert_files client, peer = {.cert = NULL};

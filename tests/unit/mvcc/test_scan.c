@@ -304,7 +304,10 @@ static void only_what_was_overwritten_is_set_aside(void **state)
     make_safe(&scan);
     assert_int_equal(scan.saved.len, 4);
     assert_false(mvcc_is_pinned(mvcc));
+    assert_true(mvcc_is_in_use(mvcc)); /* it still reads the rest there */
     mvcc_scan_end(&scan);
+    mvcc_scan_end(&scan);
+    assert_false(mvcc_is_in_use(mvcc));
     mvcc_free(mvcc);
 }
 
