@@ -23,6 +23,11 @@ uint64_t lessor__now_ms(const struct lessor *lessor)
     return lessor->options.env.now_ms(lessor->options.env.ctx);
 }
 
+uint64_t lessor__begin_ms(const struct lessor *lessor)
+{
+    return lessor__now_ms(lessor) + 1;
+}
+
 int64_t lessor__new_id(struct lessor *lessor)
 {
     int64_t id;

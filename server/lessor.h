@@ -154,6 +154,9 @@ void lessor__init(struct lessor *lessor, const struct lessor_options *options);
  * calls lessor__command_done() for them, before this. */
 void lessor__release(struct lessor *lessor);
 uint64_t lessor__now_ms(const struct lessor *lessor);
+/* From when a TTL counts that begins now: the clock is cut to whole milliseconds, and no lease may
+ * end early for that. */
+uint64_t lessor__begin_ms(const struct lessor *lessor);
 /* A random id that no lease has. */
 int64_t lessor__new_id(struct lessor *lessor);
 /* The shortest TTL, in seconds. */

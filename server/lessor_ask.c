@@ -276,7 +276,7 @@ static void answer(struct lessor *lessor, struct lease_question *question, uint6
     struct lease_time time;
 
     if (question->kind == LEASE_RENEW)
-        leases_renew(lessor->leases, question->lease, now_ms, &time);
+        leases_renew(lessor->leases, question->lease, lessor__begin_ms(lessor), &time);
     else
         leases_time(lessor->leases, question->lease, now_ms, &time);
     if (question->kind == LEASE_RENEW && time.state == LEASE_DUE) {

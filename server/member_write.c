@@ -195,7 +195,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
     uint64_t start = member->metrics != NULL && rest.len != 0 ? uv_hrtime() : 0;
     double seconds;
 
-    member->machine->lease_now_ms = lessor__now_ms(&member->lessor);
+    member->machine->lease_now_ms = lessor__begin_ms(&member->lessor);
     while (rest.len != 0) {
         /* The same bytes end here on every member, so states stay equal. */
         if (command_decode(&rest, &command) != 0) {

@@ -337,6 +337,21 @@ static void commands_keep_to_the_size_they_may_have(void **state)
         expect_renewed(&f->asked[id], 60);
 }
 
+/* The clock says 1000 until just before 1001: a TTL that begins then must not end at 3000. */
+static void no_lease_ends_early_because_the_clock_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t began = f->now_ms;
+
+    lead(f, TERM);
+    assert_int_equal(leases_grant(f->machine->leases, 1, 2, lessor__begin_ms(&f->lessor)), 0);
+    assert_int_equal(leases_next_due(f->machine->leases), began + 2001);
+    f->now_ms += 500;
+    (void)ask(f, 1, LEASE_RENEW);
+    turn(f);
+    assert_int_equal(leases_next_due(f->machine->leases), began + 2501);
+}
+
 static void a_lease_revoked_while_its_clear_is_under_way_is_unknown(void **state)
 {
     struct fixture *f = *state;
@@ -597,6 +612,7 @@ int main(void)
         TEST(commands_keep_to_the_size_they_may_have),
         TEST(a_lease_revoked_while_its_clear_is_under_way_is_unknown),
         TEST(a_renewal_of_a_due_lease_is_answered_by_its_end),
+        TEST(no_lease_ends_early_because_the_clock_is_cut),
         TEST(a_leader_that_is_not_confirmed_says_and_ends_nothing),
         TEST(a_confirmation_that_took_too_long_is_none),
         TEST(what_became_of_commands_of_an_earlier_term_does_not_matter),
