@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "mvcc/keyindex.h"
 #include "mvcc/watch_internal.h"
@@ -31,22 +32,9 @@ bool watch__span_holds(struct mvcc_span span, struct slice key)
 
 /* ---- single keys ---- */
 
-/* Salted, so that nobody can choose keys that meet in one chain. */
 static uint32_t hash_of(const struct watch_index *index, struct slice key)
 {
-    uint64_t hash = index->salt ^ key.len, word;
-
-    while (key.len >= sizeof word) {
-        memcpy(&word, key.data, sizeof word);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 29;
-        key = slice_of(key.data + sizeof word, key.len - sizeof word);
-    }
-    word = 0;
-    if (key.len > 0)
-        memcpy(&word, key.data, key.len);
-    hash = (hash ^ word ^ index->salt) * 0xbf58476d1ce4e5b9u;
-    return (uint32_t)(hash >> 32);
+    return (uint32_t)(hash_bytes(key, index->salt) >> 32);
 }
 
 static struct watcher **chain_of(const struct watch_index *index, uint32_t hash)

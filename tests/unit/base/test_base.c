@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "base/disk.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -308,6 +309,25 @@ static void the_real_disk_tells_apart_its_errors_and_lists_sorted(void **state)
     free(other);
 }
 
+static void hashes_depend_on_every_byte_the_length_and_the_salt(void **state)
+{
+    uint8_t bytes[24] = {0};
+
+    (void)state;
+    for (size_t len = 0; len < sizeof bytes; len++) {
+        uint64_t hash = hash_bytes(slice_of(bytes, len), 7);
+
+        assert_true(hash == hash_bytes(slice_of(bytes, len), 7));
+        assert_true(hash != hash_bytes(slice_of(bytes, len + 1), 7));
+        assert_true(hash != hash_bytes(slice_of(bytes, len), 8));
+        for (size_t i = 0; i < len; i++) {
+            bytes[i] = 1;
+            assert_true(hash != hash_bytes(slice_of(bytes, len), 7));
+            bytes[i] = 0;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_buffer_refuses_to_pass_its_maximum_and_keeps_its_content),
         cmocka_unit_test(arena_pieces_are_aligned_apart_and_survive_growth),
         cmocka_unit_test(an_idmap_agrees_with_a_plain_table),
+        cmocka_unit_test(hashes_depend_on_every_byte_the_length_and_the_salt),
         cmocka_unit_test(crc32c_gives_the_published_values_on_both_paths),
         cmocka_unit_test(lists_splice_in_order_and_forgive_a_second_removal),
         cmocka_unit_test(the_same_seed_gives_the_same_numbers),
