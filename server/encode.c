@@ -212,6 +212,64 @@ uint8_t *encode_event(uint8_t *p, const struct watch_event *event)
     return event->prev != NULL ? put_kv(p, 3, event->prev) : p;
 }
 
+/* One field of a message; number 0 at its end. Groups and fixed sizes do not occur. */
+struct field {
+    unsigned number;
+    uint64_t value;
+    struct slice bytes;
+};
+
+static struct field next_field(struct reader *r)
+{
+    struct field field = {0};
+    uint64_t tag;
+
+    if (r->rest.len == 0)
+        return field;
+    tag = read_varint(r);
+    field.number = (unsigned)(tag >> 3);
+    if ((tag & 7) == WIRE_VARINT)
+        field.value = read_varint(r);
+    else
+        field.bytes = read_bytes(r, (size_t)read_varint(r));
+    ASSERT(!r->bad); /* we have written it */
+    return field;
+}
+
+static void decode_kv(struct slice bytes, struct encoded_event *out)
+{
+    struct reader r = reader_of(bytes);
+    struct field field;
+
+    out->kv = bytes;
+    while ((field = next_field(&r)).number != 0) {
+        if (field.number == 1)
+            out->key = field.bytes;
+        else if (field.number == 2)
+            out->create_revision = (int64_t)field.value;
+        else if (field.number == 3)
+            out->mod_revision = (int64_t)field.value;
+    }
+}
+
+void decode_event(struct slice bytes, struct encoded_event *out)
+{
+    struct encoded_event prev = {0};
+    struct reader whole = reader_of(bytes), r = reader_of(next_field(&whole).bytes);
+    struct field field;
+
+    *out = (struct encoded_event){0};
+    while ((field = next_field(&r)).number != 0) {
+        if (field.number == 1)
+            out->is_delete = field.value != 0;
+        else if (field.number == 2)
+            decode_kv(field.bytes, out);
+        else if (field.number == 3)
+            decode_kv(field.bytes, &prev);
+    }
+    out->prev_create_revision = prev.create_revision;
+}
+
 size_t encode_watch_size(const struct encode_header *header, const struct encode_watch *watch)
 {
     return message_field_size(header_size(header)) + varint_field_size((uint64_t)watch->watch_id) +
@@ -229,4 +287,28 @@ uint8_t *encode_watch(uint8_t *p, const struct encode_header *header,
         p += watch->events[i].len;
     }
     return p;
+}
+
+/* ---- elections ---- */
+
+size_t encode_leader_size(const struct encode_header *header, struct slice kv)
+{
+    return message_field_size(header_size(header)) + message_field_size(kv.len);
+}
+
+uint8_t *encode_leader(uint8_t *p, const struct encode_header *header, struct slice kv)
+{
+    p = put_message_head(put_header(p, header), 2, kv.len);
+    memcpy(p, kv.data, kv.len);
+    return p + kv.len;
+}
+
+size_t encode_leader_kv_size(const struct encode_header *header, const struct mvcc_kv *kv)
+{
+    return message_field_size(header_size(header)) + message_field_size(kv_size(kv));
+}
+
+uint8_t *encode_leader_kv(uint8_t *p, const struct encode_header *header, const struct mvcc_kv *kv)
+{
+    return put_kv(put_header(p, header), 2, kv);
 }

@@ -44,6 +44,25 @@ uint8_t *encode_keep_alive(uint8_t *p, const struct encode_header *header, int64
 size_t encode_event_size(const struct watch_event *event);
 uint8_t *encode_event(uint8_t *p, const struct watch_event *event);
 
+/* What those bytes say, for who takes events inside the member. Slices point into them. */
+struct encoded_event {
+    bool is_delete;
+    struct slice kv; /* the KeyValue message */
+    struct slice key;
+    int64_t create_revision; /* 0 of a deletion */
+    int64_t mod_revision;
+    int64_t prev_create_revision; /* 0: no prev_kv */
+};
+
+void decode_event(struct slice bytes, struct encoded_event *out);
+
+/* A LeaderResponse (v3election.proto): a header and a KeyValue that is encoded already. */
+size_t encode_leader_size(const struct encode_header *header, struct slice kv);
+uint8_t *encode_leader(uint8_t *p, const struct encode_header *header, struct slice kv);
+/* The same with one from the keyspace. */
+size_t encode_leader_kv_size(const struct encode_header *header, const struct mvcc_kv *kv);
+uint8_t *encode_leader_kv(uint8_t *p, const struct encode_header *header, const struct mvcc_kv *kv);
+
 /* A WatchResponse with events; they are encoded already. */
 struct encode_watch {
     int64_t watch_id;

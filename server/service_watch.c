@@ -108,10 +108,14 @@ static struct watch_call *watch_of(struct grpc_call *call)
 static void on_first(struct grpc_call *call, struct slice message)
 {
     const Etcdserverpb__WatchRequest *request;
+    struct watch_call *watch;
 
     request = service_begin(call, message, &etcdserverpb__watch_request__descriptor);
-    if (request != NULL)
-        handle(watches_open(service_member(call)->watches, call), request);
+    if (request == NULL)
+        return;
+    watch = arena_calloc(grpc_call_arena(call), sizeof *watch);
+    watches_open(service_member(call)->watches, call, watch);
+    handle(watch, request);
 }
 
 /* Later ones must not pile up in the call's arena: a stream may live for months. */

@@ -118,9 +118,9 @@ static void send_fragments(struct watch_call *watch, const struct encode_header 
     }
 }
 
-static bool on_deliver(void *ctx, const struct watch_batch *batch)
+static bool deliver(struct watch_sink *sink, const struct watch_batch *batch)
 {
-    struct watch_call *watch = ctx;
+    struct watch_call *watch = CONTAINER_OF(sink, struct watch_call, sink);
     struct member *member = watch->watches->member;
     struct encode_header header = service_encode_header(member, batch->revision);
     struct encode_watch response = {.watch_id = batch->id,
@@ -139,24 +139,40 @@ static bool on_deliver(void *ctx, const struct watch_batch *batch)
 }
 
 /* As etcd: no revision in the header, no reason; clients go by compact_revision. */
-static void on_compacted(void *ctx, int64_t id, int64_t compact_revision)
+static void end_compacted(struct watch_sink *sink, int64_t id, int64_t compact_revision)
 {
+    struct watch_call *watch = CONTAINER_OF(sink, struct watch_call, sink);
     Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
 
     response.watch_id = id;
     response.canceled = true;
     response.compact_revision = compact_revision;
-    send_answer(ctx, 0, &response);
+    send_answer(watch, 0, &response);
+}
+
+static bool on_deliver(void *ctx, const struct watch_batch *batch)
+{
+    struct watch_sink *sink = ctx;
+
+    return sink->deliver(sink, batch);
+}
+
+static void on_compacted(void *ctx, int64_t id, int64_t compact_revision)
+{
+    struct watch_sink *sink = ctx;
+
+    sink->on_compacted(sink, id, compact_revision);
 }
 
 /* ---- progress ---- */
 
 static void send_progress(void *ctx, int64_t id, int64_t revision)
 {
+    struct watch_sink *sink = ctx;
     Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
 
     response.watch_id = id;
-    send_answer(ctx, revision, &response);
+    send_answer(CONTAINER_OF(sink, struct watch_call, sink), revision, &response);
 }
 
 void watches_ask_progress(struct watch_call *watch)
@@ -177,7 +193,7 @@ static void answer_progress(struct watches *watches)
             continue;
         list_remove(node);
         if (progress == WATCH_PROGRESS_NOW)
-            send_progress(watch, PROGRESS_ID, watch_hub_revision(watches->hub));
+            send_progress(&watch->sink, PROGRESS_ID, watch_hub_revision(watches->hub));
     }
 }
 
@@ -284,25 +300,26 @@ static void on_cancel(struct waiter *waiter)
     watches_forget(CONTAINER_OF(waiter, struct watch_call, waiter));
 }
 
-struct watch_call *watches_open(struct watches *watches, struct grpc_call *call)
+void watches_open(struct watches *watches, struct grpc_call *call, struct watch_call *watch)
 {
-    struct watch_call *watch = arena_calloc(grpc_call_arena(call), sizeof *watch);
-
+    if (watch->sink.deliver == NULL)
+        watch->sink = (struct watch_sink){.deliver = deliver, .on_compacted = end_compacted};
     watch->waiter.cancel = on_cancel;
     watch->watches = watches;
     watch->call = call;
-    watch->stream = watch_stream_new(watches->hub, watch);
+    watch->stream = watch_stream_new(watches->hub, &watch->sink);
     watch->tick_ms = UINT64_MAX;
     watch->has_leader = slice_eq(grpc_call_header(call, "hasleader"), slice_str("true"));
     list_push_back(&watches->calls, &watch->link);
     list_init(&watch->asking_link);
     grpc_call_set_data(call, &watch->waiter);
     grpc_call_on_drain(call, on_drain);
-    return watch;
 }
 
 void watches_forget(struct watch_call *watch)
 {
+    if (watch->on_end != NULL)
+        watch->on_end(watch);
     grpc_call_set_data(watch->call, NULL);
     grpc_call_on_drain(watch->call, NULL);
     list_remove(&watch->link);

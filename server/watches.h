@@ -19,9 +19,18 @@ enum {
     WATCH_ANSWERS_MAX = 16 << 20,
 };
 
-/* One Watch call; lives in the call's arena. */
+/* Who takes what the hub says on one of its streams: the ctx of that stream. Callbacks must not
+ * call back into the hub, watch_stream_resume() excepted, or into the keyspace. */
+struct watch_sink {
+    bool (*deliver)(struct watch_sink *sink, const struct watch_batch *batch);
+    void (*on_compacted)(struct watch_sink *sink, int64_t id, int64_t compact_revision);
+};
+
+/* A call that stays open and is told of changes; lives in the call's arena. */
 struct watch_call {
+    struct watch_sink sink;
     struct waiter waiter;
+    void (*on_end)(struct watch_call *watch); /* it is being forgotten; may be NULL */
     struct watches *watches;
     struct grpc_call *call;
     struct watch_stream *stream;
@@ -57,10 +66,12 @@ void watches_on_leader(struct watches *watches);
 /* Ends all streams: the member stops. */
 void watches_end(struct watches *watches, enum status status);
 
-/* ---- for service_watch.c ---- */
+/* ---- for service_watch.c and service_observe.c ---- */
 
-/* A stream begins. */
-struct watch_call *watches_open(struct watches *watches, struct grpc_call *call);
+/* A stream begins; watch is zeroed. Without a sink of its own it gets that of the Watch service. It
+ * ends by watches_forget(), when the member stops, or when its client wants a leader and there is
+ * none. */
+void watches_open(struct watches *watches, struct grpc_call *call, struct watch_call *watch);
 /* It is gone; the call is not touched. */
 void watches_forget(struct watch_call *watch);
 /* It has a watcher that wants progress. */
