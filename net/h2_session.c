@@ -13,6 +13,7 @@ enum {
                             a PING to measure the bandwidth */
     FRAMES_PER_MESSAGE = 2,
     MESSAGE_FRAMES_MAX = 1 << 20,
+    FRAMES_PER_CALL = 2,
     DRAIN_NOTICE_MS = 1000,
     STREAM_WINDOW_SLACK = 64 * 1024,
 };
@@ -69,6 +70,12 @@ void h2__message_sent(struct h2 *h2)
 {
     if (h2->message_frames < MESSAGE_FRAMES_MAX)
         h2->message_frames += FRAMES_PER_MESSAGE;
+}
+
+/* Something moved on, which the client may answer with so many. */
+static void earn_frames(struct h2 *h2, size_t count)
+{
+    h2->frames.tokens += (uint32_t)MIN(count, (size_t)(h2->frames.burst - h2->frames.tokens));
 }
 
 static int count_reset(struct h2 *h2)
@@ -180,6 +187,8 @@ static int on_stream_frame(struct h2 *h2, const nghttp2_frame *frame)
 
     if (call == NULL)
         return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+        earn_frames(h2, FRAMES_PER_CALL); /* calls that wait for hours have a window, too */
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
         !call__on_headers_end(call))
         return nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
@@ -475,9 +484,7 @@ void h2__flush(struct net_conn *conn)
         }
     } while (h2->scratch_full && net_sock_pending(conn->sock) <= SOCK_PENDING_HIGH);
     if (h2->data_frames > 0) {
-        uint32_t room = h2->frames.burst - h2->frames.tokens;
-
-        h2->frames.tokens += MIN(h2->data_frames * FRAMES_PER_DATA, room);
+        earn_frames(h2, h2->data_frames * FRAMES_PER_DATA);
         h2->data_frames = 0;
         if (conn->progress_ms != 0)
             conn->progress_ms = server__now(server);

@@ -181,6 +181,25 @@ static void window_updates_for_messages_in_one_frame_are_welcome(void **state)
     client_free(c);
 }
 
+/* Calls that wait for something get no answer to earn the window update that libraries send for
+ * each. */
+static void window_updates_for_waiting_calls_are_welcome(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c;
+    uint32_t id = 1;
+
+    fixture_start(f);
+    c = client_h2(f);
+    for (int i = 0; i < 3000; i++, id += 2) {
+        send_call(c, id, "/t.T/Hold", "x");
+        send_window(c, id, 5);
+    }
+    RUN_UNTIL(f, f->starts == 3000 || c->goaway);
+    assert_false(c->goaway);
+    client_free(c);
+}
+
 /* 1 MB of PRIORITY frames leaves no trace in the server. */
 static void priority_churn_is_ignored(void **state)
 {
@@ -738,6 +757,7 @@ int main(void)
         TEST(window_updates_without_data_are_counted),
         TEST(window_updates_for_answers_are_welcome),
         TEST(window_updates_for_messages_in_one_frame_are_welcome),
+        TEST(window_updates_for_waiting_calls_are_welcome),
         TEST(priority_churn_is_ignored),
         TEST(unknown_frames_are_ignored),
         TEST(pings_on_an_idle_connection_earn_strikes),
