@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "base/codec.h"
 #include "proto/rpc.pb-c.h"
+#include "proto/v3election.pb-c.h"
+#include "proto/v3lock.pb-c.h"
 #include "server/json_pb.h"
 #include "server/scan.h"
 
@@ -20,22 +22,26 @@ struct route {
     const ProtobufCMessageDescriptor *response;
     enum route_kind {
         ROUTE_UNARY,
+        ROUTE_ANSWERS,  /* one request, a stream of answers */
         ROUTE_STREAM,   /* ends when the requests of the body are answered */
         ROUTE_FOLLOWING /* goes on until the client leaves: here the end of the body is not taken
                            for a wish to end, as with curl there is no other way to ask */
     } kind;
 };
 
-#define MESSAGES(request_type, response_type)                                                      \
-    &etcdserverpb__##request_type##__descriptor, &etcdserverpb__##response_type##__descriptor
-#define ROUTE(path, service, method, request_type, response_type)                                  \
+#define ROUTE_OF(package, path, service, method, request_type, response_type, kind)                \
     {                                                                                              \
-        path, "etcdserverpb." service, method, MESSAGES(request_type, response_type), ROUTE_UNARY  \
+        path, #package "." service, method, &package##__##request_type##__descriptor,              \
+            &package##__##response_type##__descriptor, kind                                        \
     }
 #define STREAM(path, service, method, request_type, response_type, kind)                           \
-    {                                                                                              \
-        path, "etcdserverpb." service, method, MESSAGES(request_type, response_type), kind         \
-    }
+    ROUTE_OF(etcdserverpb, path, service, method, request_type, response_type, kind)
+#define ROUTE(path, service, method, request_type, response_type)                                  \
+    STREAM(path, service, method, request_type, response_type, ROUTE_UNARY)
+#define LOCK(path, method, request_type, response_type)                                            \
+    ROUTE_OF(v3lockpb, "lock/" path, "Lock", method, request_type, response_type, ROUTE_UNARY)
+#define ELECTION(path, method, request_type, response_type, kind)                                  \
+    ROUTE_OF(v3electionpb, "election/" path, "Election", method, request_type, response_type, kind)
 
 /* A route is open as soon as its method is in the table of services. */
 /* clang-format off */
@@ -67,6 +73,13 @@ static const struct route routes[] = {
     ROUTE("maintenance/hashkv", "Maintenance", "HashKV", hash_kvrequest, hash_kvresponse),
     ROUTE("maintenance/downgrade", "Maintenance", "Downgrade", downgrade_request,
           downgrade_response),
+    LOCK("lock", "Lock", lock_request, lock_response),
+    LOCK("unlock", "Unlock", unlock_request, unlock_response),
+    ELECTION("campaign", "Campaign", campaign_request, campaign_response, ROUTE_UNARY),
+    ELECTION("proclaim", "Proclaim", proclaim_request, proclaim_response, ROUTE_UNARY),
+    ELECTION("leader", "Leader", leader_request, leader_response, ROUTE_UNARY),
+    ELECTION("observe", "Observe", leader_request, leader_response, ROUTE_ANSWERS),
+    ELECTION("resign", "Resign", resign_request, resign_response, ROUTE_UNARY),
 };
 /* clang-format on */
 
@@ -261,32 +274,6 @@ static void on_unary_finish(struct http_request *request, enum grpc_status statu
     call_release(&call);
 }
 
-/* The first value of the body; an empty body is an empty message, and what may follow is not looked
- * at: both as in etcd. */
-static void serve_unary(struct http_request *request, const struct route *route)
-{
-    static const struct http_call_events events = {.on_message = on_answer,
-                                                   .on_message_begin = on_answer_begin,
-                                                   .on_piece = on_answer_piece,
-                                                   .on_finish = on_unary_finish};
-    struct slice rest = http_body(request), value;
-    struct err err = ERR_INIT;
-    struct buf message;
-    int rc;
-
-    buf_init(&message, SIZE_MAX / 2);
-    rc = json_pb_split(&rest, &value, &err);
-    if (rc == 0 && value.len > 0)
-        rc = json_pb_parse(route->request, value, &message, &err);
-    if (rc != 0) {
-        fail(request, GRPC_INVALID_ARGUMENT, err.text);
-    } else if (open_call(request, route, &events)) {
-        (void)call_new(request, route);
-        (void)http_call_send(request, buf_slice(&message)); /* nothing is to be done if it ended */
-    }
-    buf_release(&message);
-}
-
 /* ---- streams ---- */
 
 static void begin(struct http_request *request)
@@ -372,10 +359,32 @@ static void send_all(struct http_request *request, const struct route *route,
         http_call_half_close(request);
 }
 
-static void serve_stream(struct http_request *request, const struct route *route)
+/* The first value of the body; an empty body is an empty message, and what may follow is not looked
+ * at: both as in etcd. */
+static void serve_one(struct http_request *request, const struct route *route,
+                      const struct http_call_events *events)
 {
-    static const struct http_call_events events = {.on_message = on_stream_message,
-                                                   .on_finish = on_stream_finish};
+    struct slice rest = http_body(request), value;
+    struct err err = ERR_INIT;
+    struct buf message;
+    int rc;
+
+    buf_init(&message, SIZE_MAX / 2);
+    rc = json_pb_split(&rest, &value, &err);
+    if (rc == 0 && value.len > 0)
+        rc = json_pb_parse(route->request, value, &message, &err);
+    if (rc != 0) {
+        fail(request, GRPC_INVALID_ARGUMENT, err.text);
+    } else if (open_call(request, route, events)) {
+        (void)call_new(request, route);
+        (void)http_call_send(request, buf_slice(&message)); /* nothing is to be done if it ended */
+    }
+    buf_release(&message);
+}
+
+static void serve_all(struct http_request *request, const struct route *route,
+                      const struct http_call_events *events)
+{
     struct err err = ERR_INIT;
     struct buf messages, ends;
 
@@ -383,7 +392,7 @@ static void serve_stream(struct http_request *request, const struct route *route
     buf_init(&ends, SIZE_MAX / 2);
     if (parse_all(route, http_body(request), &messages, &ends, &err) != 0) {
         fail(request, GRPC_INVALID_ARGUMENT, err.text);
-    } else if (open_call(request, route, &events)) {
+    } else if (open_call(request, route, events)) {
         (void)call_new(request, route);
         send_all(request, route, &messages, &ends);
     }
@@ -395,14 +404,22 @@ static void serve_stream(struct http_request *request, const struct route *route
 
 void gateway_on_request(struct http_request *request)
 {
+    static const struct http_call_events unary = {.on_message = on_answer,
+                                                  .on_message_begin = on_answer_begin,
+                                                  .on_piece = on_answer_piece,
+                                                  .on_finish = on_unary_finish};
+    static const struct http_call_events stream = {.on_message = on_stream_message,
+                                                   .on_finish = on_stream_finish};
     const struct route *route = find_route(request);
 
     if (route == NULL)
         fail(request, GRPC_NOT_FOUND, "Not Found");
     else if (strcmp(http_method(request), "POST") != 0)
         fail(request, GRPC_UNIMPLEMENTED, "Method Not Allowed");
-    else if (route->kind != ROUTE_UNARY)
-        serve_stream(request, route);
+    else if (route->kind == ROUTE_UNARY)
+        serve_one(request, route, &unary);
+    else if (route->kind == ROUTE_ANSWERS)
+        serve_one(request, route, &stream);
     else
-        serve_unary(request, route);
+        serve_all(request, route, &stream);
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "server/claims.h"
 #include "server/http.h"
 #include "server/identity.h"
 #include "server/member_internal.h"
@@ -407,6 +408,7 @@ static int start(struct member *member, struct err *err)
         return rc;
     member->lessor.leases = member->machine->leases;
     member->watches = watches_new(member, member__random());
+    member->claims = claims_new(member, member__random());
     rc = open_peers(member, err);
     if (rc == 0)
         rc = open_consensus(member, err);
@@ -451,6 +453,7 @@ static void finish(struct member *member)
     replica_close(member->replica);
     wal_close(member->wal);
     member__free_snapshots(member);
+    claims_free(member->claims);
     watches_free(member->watches);
     ranges_free(member->ranges);
     lessor__release(&member->lessor);
@@ -577,6 +580,7 @@ static void drain(struct member *member)
     end_streams(member);
     member__end_keep_alives(member, KEEP_ALIVE_ALL, STATUS_STOPPED);
     watches_end(member->watches, STATUS_STOPPED);
+    claims_end(member->claims, STATUS_STOPPED);
     net_server_drain(member->server);
     rc = uv_timer_start(&member->stop_timer, on_drain_timeout, DRAIN_MS, 0);
     ASSERT(rc == 0); /* fails only without a callback or while closing */
@@ -643,6 +647,7 @@ void member_info(const struct member *member, struct member_info *out)
         .watch_streams = watch.streams,
         .slow_watchers = watch.lagging,
         .watch_events = watch.events,
+        .lock_waiters = claims_waiting(member->claims),
         .alarm_nospace = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
         .alarm_corrupt = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
     };

@@ -51,6 +51,7 @@ struct member_info {
     uint64_t wal_bytes;
     uint64_t watchers, watch_streams, slow_watchers; /* slow: not synced with the keyspace */
     uint64_t watch_events;                           /* sent so far */
+    uint64_t lock_waiters;                           /* calls that wait for a lock or the lead */
     bool alarm_nospace, alarm_corrupt;
     bool is_learner;
 };

@@ -27,6 +27,7 @@
 #include "server/tls.h"
 #include "wal/writer.h"
 
+struct claims;
 struct http;
 struct ranges;
 struct watches;
@@ -47,7 +48,9 @@ struct waiter {
 /* ---- writes ---- */
 
 /* The outcome of a write. call is NULL for the member's own; otherwise it must be answered now.
- * result (NULL if status is not STATUS_OK) is borrowed; its response lives in the call's arena. */
+ * result (NULL if status is not STATUS_OK) is borrowed, and so is its response; of a call it lives
+ * as long as the call. It may come from inside member__apply(): then nothing may be proposed or
+ * read from the replica. */
 typedef void (*write_done)(struct member *member, struct grpc_call *call, const void *request,
                            enum status status, const struct machine_result *result);
 
@@ -226,6 +229,7 @@ struct member {
     struct http *http;
     struct watches *watches;
     struct ranges *ranges;
+    struct claims *claims;
 
     uv_prepare_t turn; /* end of a loop turn: after timers, before the loop sleeps */
     uv_idle_t again;   /* active: the loop does not sleep, there is more to do */

@@ -1,6 +1,7 @@
 /* The loop turn, and what consensus makes the member do. */
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
+#include "server/claims.h"
 #include "server/member_internal.h"
 #include "server/ranges.h"
 #include "server/watches.h"
@@ -301,6 +302,7 @@ static void tell_fatal(struct member *member)
     member__fail_reads(member, KV_ESTOPPED);
     member__fail_moves(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
+    claims_end(member->claims, STATUS_STOPPED);
     if (member->options.on_fatal != NULL)
         member->options.on_fatal(member->options.ctx, &member->fatal_err);
 }
@@ -346,6 +348,8 @@ void member__on_turn(uv_prepare_t *handle)
     }
     again = watches_run(member->watches);
     again = ranges_run(member->ranges) || again;
+    if (!member->failed)
+        claims_run(member->claims);
     again = member__run_jobs(member) || again;
     again = member__snapshots_turn(member) || again;
     tell_fatal(member);

@@ -171,13 +171,15 @@ static void apply_command(struct member *member, const struct command *command)
     struct write *write = NULL;
     struct machine_result result;
     struct arena *arena = &member->scratch;
+    bool want;
 
     if (command->origin == member->boot.member_id)
         write = idmap_get(&member->pending, command->ticket);
     if (write != NULL && write->call != NULL)
         arena = grpc_call_arena(write->call);
 
-    machine_apply(member->machine, command, arena != &member->scratch, arena, &result);
+    want = write != NULL && write->done != NULL;
+    machine_apply(member->machine, command, want, arena, &result);
     count(member->metrics, command->kind, result.code);
     if (result.code == 0)
         member__space_applied(member, command);

@@ -311,6 +311,8 @@ static void print_member(const struct member_info *info, struct buf *out)
          info->watch_streams},
         {"etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.",
          info->slow_watchers},
+        {"kvd_lock_waiters", "Number of calls that wait for a lock or to be elected.",
+         info->lock_waiters},
         {"etcd_debugging_mvcc_current_revision", "The current revision of store.",
          (uint64_t)info->revision},
         {"kvd_raft_term", "The current raft term.", info->raft.term},

@@ -11,6 +11,12 @@
 void *service_begin(struct grpc_call *call, struct slice message,
                     const ProtobufCMessageDescriptor *type);
 
+/* The same into an arena of the caller's: for calls that wait long and shall not keep their
+ * request.
+ */
+void *service_begin_in(struct grpc_call *call, struct slice message,
+                       const ProtobufCMessageDescriptor *type, struct arena *arena);
+
 struct member *service_member(const struct grpc_call *call);
 void service_fail(struct grpc_call *call, enum status status);
 /* What etcd's gRPC sends at most, and what it says of an answer that is longer. */
@@ -18,6 +24,8 @@ enum { SERVICE_ANSWER_MAX = INT32_MAX };
 void service_fail_too_large(struct grpc_call *call, size_t size);
 /* Packs the message into the output and ends the call with OK, or as above. */
 void service_reply(struct grpc_call *call, const ProtobufCMessage *message);
+/* An answer that is nothing but its header. */
+void service_reply_empty(struct grpc_call *call, int64_t revision);
 /* Cluster id, member id and term into a header; the revision is the caller's. */
 void service_fill_header(const struct member *member, Etcdserverpb__ResponseHeader *header);
 /* A header in the call's arena. */
@@ -32,6 +40,10 @@ struct encode_header service_encode_header(const struct member *member, int64_t 
  * acknowledged before; answers the call itself if that does not come about. */
 typedef void (*service_run)(struct grpc_call *call, const void *request);
 void service_read(struct grpc_call *call, const void *request, service_run run);
+/* The same with another way to answer that. */
+typedef void (*service_refuse)(struct grpc_call *call, enum status status);
+void service_read_or(struct grpc_call *call, const void *request, service_run run,
+                     service_refuse refuse);
 
 /* on_cancel of every method: tells the waiter, if the call has one. */
 void service_on_cancel(struct grpc_call *call);
@@ -60,6 +72,13 @@ void service_lease_keep_alive(struct grpc_call *call, struct slice message);
 void service_lease_keep_alive_end(struct grpc_call *call);
 void service_watch_message(struct grpc_call *call, struct slice message);
 void service_watch_half_close(struct grpc_call *call);
+void service_lock_lock(struct grpc_call *call, struct slice message);
+void service_lock_unlock(struct grpc_call *call, struct slice message);
+void service_election_campaign(struct grpc_call *call, struct slice message);
+void service_election_proclaim(struct grpc_call *call, struct slice message);
+void service_election_leader(struct grpc_call *call, struct slice message);
+void service_election_observe(struct grpc_call *call, struct slice message);
+void service_election_resign(struct grpc_call *call, struct slice message);
 void service_health_check(struct grpc_call *call, struct slice message);
 void service_health_watch(struct grpc_call *call, struct slice message);
 

@@ -98,15 +98,6 @@ void service_kv_range_stream(struct grpc_call *call, struct slice message)
 
 /* ---- writes: first of all the space quota, as in etcd, even for what is not valid ---- */
 
-static void reply_empty(struct member *member, struct grpc_call *call, int64_t revision)
-{
-    struct encode_header header = service_encode_header(member, revision);
-
-    (void)encode_empty(grpc_call_message(call, encode_empty_size(&header)),
-                       &header); /* writes the size it said */
-    grpc_call_reply(call);
-}
-
 static void on_put(struct member *member, struct grpc_call *call, const void *request,
                    enum status status, const struct machine_result *result)
 {
@@ -114,7 +105,7 @@ static void on_put(struct member *member, struct grpc_call *call, const void *re
 
     /* The common answer holds a header only and is encoded by hand. */
     if (status == STATUS_OK && response->prev_kv == NULL)
-        reply_empty(member, call, result->revision);
+        service_reply_empty(call, result->revision);
     else
         service_on_written(member, call, request, status, result);
 }
@@ -198,9 +189,7 @@ void service_kv_txn(struct grpc_call *call, struct slice message)
 
 static void on_compacted(struct compact_wait *wait)
 {
-    struct member *member = service_member(wait->call);
-
-    reply_empty(member, wait->call, mvcc_revision(member->machine->mvcc));
+    service_reply_empty(wait->call, mvcc_revision(service_member(wait->call)->machine->mvcc));
 }
 
 static void on_compact(struct member *member, struct grpc_call *call, const void *message,
@@ -214,7 +203,7 @@ static void on_compact(struct member *member, struct grpc_call *call, const void
         return;
     }
     if (!request->physical) {
-        reply_empty(member, call, result->revision);
+        service_reply_empty(call, result->revision);
         return;
     }
     wait = arena_alloc(grpc_call_arena(call), sizeof *wait);

@@ -44,6 +44,13 @@ static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
     UNARY("etcdserverpb.Maintenance", "MoveLeader", service_maintenance_move_leader),
     UNARY("etcdserverpb.Maintenance", "Downgrade", service_maintenance_downgrade),
+    UNARY("v3lockpb.Lock", "Lock", service_lock_lock),
+    UNARY("v3lockpb.Lock", "Unlock", service_lock_unlock),
+    UNARY("v3electionpb.Election", "Campaign", service_election_campaign),
+    UNARY("v3electionpb.Election", "Proclaim", service_election_proclaim),
+    UNARY("v3electionpb.Election", "Leader", service_election_leader),
+    SERVER_STREAM("v3electionpb.Election", "Observe", service_election_observe),
+    UNARY("v3electionpb.Election", "Resign", service_election_resign),
     UNARY("grpc.health.v1.Health", "Check", service_health_check),
     SERVER_STREAM("grpc.health.v1.Health", "Watch", service_health_watch),
 };
@@ -101,10 +108,16 @@ static enum status check_call(const struct member *member, const struct grpc_cal
 void *service_begin(struct grpc_call *call, struct slice message,
                     const ProtobufCMessageDescriptor *type)
 {
+    return service_begin_in(call, message, type, grpc_call_arena(call));
+}
+
+void *service_begin_in(struct grpc_call *call, struct slice message,
+                       const ProtobufCMessageDescriptor *type, struct arena *arena)
+{
     ProtobufCMessage *request;
     enum status status;
 
-    if (scan_unpack(type, message, grpc_call_arena(call), &request) != 0) {
+    if (scan_unpack(type, message, arena, &request) != 0) {
         service_fail(call, STATUS_MALFORMED);
         return NULL;
     }
@@ -134,6 +147,15 @@ void service_reply(struct grpc_call *call, const ProtobufCMessage *message)
         return;
     }
     (void)protobuf_c_message_pack(message, grpc_call_message(call, size)); /* writes what it said */
+    grpc_call_reply(call);
+}
+
+void service_reply_empty(struct grpc_call *call, int64_t revision)
+{
+    struct encode_header header = service_encode_header(service_member(call), revision);
+
+    (void)encode_empty(grpc_call_message(call, encode_empty_size(&header)),
+                       &header); /* writes the size it said */
     grpc_call_reply(call);
 }
 
@@ -204,6 +226,7 @@ struct call_read {
     struct grpc_call *call;
     const void *request;
     service_run run;
+    service_refuse refuse;
 };
 
 static void on_read(struct member_read *read, int status)
@@ -214,7 +237,7 @@ static void on_read(struct member_read *read, int status)
     if (status == 0)
         wait->run(wait->call, wait->request);
     else
-        service_fail(wait->call, status_of_error(status));
+        wait->refuse(wait->call, status_of_error(status));
 }
 
 static void cancel_read(struct waiter *waiter)
@@ -226,13 +249,20 @@ static void cancel_read(struct waiter *waiter)
 
 void service_read(struct grpc_call *call, const void *request, service_run run)
 {
+    service_read_or(call, request, run, service_fail);
+}
+
+void service_read_or(struct grpc_call *call, const void *request, service_run run,
+                     service_refuse refuse)
+{
     struct call_read *wait = arena_alloc(grpc_call_arena(call), sizeof *wait);
 
     *wait = (struct call_read){.waiter.cancel = cancel_read,
                                .read.cb = on_read,
                                .call = call,
                                .request = request,
-                               .run = run};
+                               .run = run,
+                               .refuse = refuse};
     if (member__read(service_member(call), &wait->read))
         run(call, request);
     else

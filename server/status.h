@@ -102,6 +102,11 @@
     X(STATUS_TRANSFER_TIMEOUT, GRPC_UNKNOWN,                                                       \
       STATUS__ETCD "request timed out, leader transfer took too long")                             \
     X(STATUS_UNKNOWN_METHOD, GRPC_UNKNOWN, STATUS__ETCD "unknown method")                          \
+    X(STATUS_LOCK_EXPIRED, GRPC_UNKNOWN, "mutex: session is expired")                              \
+    X(STATUS_ELECTION_EXPIRED, GRPC_UNKNOWN, "election: session is expired")                       \
+    X(STATUS_ELECTION_NOT_LEADER, GRPC_UNKNOWN, "election: not leader")                            \
+    X(STATUS_ELECTION_NO_LEADER, GRPC_UNKNOWN, "election: no leader")                              \
+    X(STATUS_NO_LEADER_FIELD, GRPC_UNKNOWN, "\"leader\" field must be provided")                   \
     X(STATUS_UNKNOWN_SERVICE, GRPC_NOT_FOUND, "unknown service")                                   \
     X(STATUS_MALFORMED, GRPC_INTERNAL, "grpc: error unmarshalling request: malformed message")     \
     X(STATUS_RANGES_FULL, GRPC_RESOURCE_EXHAUSTED,                                                 \

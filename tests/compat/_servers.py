@@ -91,10 +91,12 @@ class Member:
         with open(self.log_path, "rb") as log:
             return b"\n".join(log.read().splitlines()[-lines:]).decode(errors="replace")
 
-    def channel(self):
+    def channel(self, own=False):
+        """own: a connection that no other channel shares."""
         return grpc.insecure_channel(
             self.endpoint,
-            options=[("grpc.max_receive_message_length", -1),
+            options=[("grpc.use_local_subchannel_pool", int(own)),
+                     ("grpc.max_receive_message_length", -1),
                      ("grpc.initial_reconnect_backoff_ms", 50),
                      ("grpc.min_reconnect_backoff_ms", 50),
                      ("grpc.max_reconnect_backoff_ms", 200)])

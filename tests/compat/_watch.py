@@ -1,34 +1,18 @@
 """Watch streams for tests: the whole of today's messages (python3-etcd3 knows those of 3.2 only), made
 from our own .proto files, and a stream that keeps everything it was sent."""
 
-import os
 import queue
-import subprocess
-import tempfile
 import threading
-import time
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PROTO = os.path.join(os.path.dirname(__file__), "..", "..", "proto")
+import _proto
+
 WAIT_S = 20
 
 
-def _load():
-    with tempfile.NamedTemporaryFile() as out:
-        subprocess.run(["protoc-c", "--proto_path=" + PROTO, "--include_imports",
-                        "--descriptor_set_out=" + out.name, os.path.join(PROTO, "rpc.proto")], check=True)
-        files = descriptor_pb2.FileDescriptorSet.FromString(out.read())
-    pool = descriptor_pool.DescriptorPool()
-    for file in files.file:
-        pool.Add(file)
-    factory = message_factory.MessageFactory(pool)
-    return {name: factory.GetPrototype(pool.FindMessageTypeByName("etcdserverpb." + name))
-            for name in ("WatchRequest", "WatchResponse", "WatchCreateRequest")}
-
-
-MESSAGES = _load()
+_message = _proto.load("rpc.proto")
+MESSAGES = {name: _message("etcdserverpb." + name) for name in ("WatchRequest", "WatchResponse", "WatchCreateRequest")}
 
 
 class Stream:

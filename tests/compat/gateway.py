@@ -44,7 +44,7 @@ def request(member, path, body, headers=(), method="POST"):
 def clean(value, ids):
     """Without the private parts; member ids by the order of their first appearance."""
     if isinstance(value, dict):
-        return {k: clean(v, ids) for k, v in value.items() if k not in PRIVATE}
+        return {k: clean(v, ids) for k, v in value.items() if k not in PRIVATE or (k == "leader" and isinstance(v, dict))}
     if isinstance(value, list):
         return [clean(v, ids) for v in value]
     if isinstance(value, str) and value in ids:
@@ -317,6 +317,35 @@ def watches(pair):
     pair.score.check(status == 400 and answer["code"] == 3, "bad JSON for a stream", answer)
 
 
+def locks_and_elections(pair):
+    for lease in (7001, 7002):
+        pair.same("/v3/lease/grant", {"ID": lease, "TTL": 600})
+    pair.same("/v3/lock/lock", {"name": b64("gl"), "lease": 7001})
+    pair.same("/v3beta/lock/lock", {"name": b64("gl"), "lease": "7001"})
+    pair.same("/v3/lock/unlock", {"key": b64("gl/1b59")})
+    pair.same("/v3/lock/unlock", {"key": b64("gl/1b59")})
+    pair.same("/v3/lock/unlock", {})
+    pair.same("/v3/lock/lock", {"name": b64("gl"), "lease": 1})
+    pair.same("/v3/lock/lock", {"name": "no base64!"}, texts=False)
+    pair.same("/v3/election/leader", {"name": b64("ge")})
+    leader = pair.same("/v3/election/campaign", {"name": b64("ge"), "lease": 7001, "value": b64("one")})[1]["leader"]
+    pair.same("/v3/election/campaign", {"name": b64("ge"), "lease": 7001, "value": b64("two")})
+    pair.same("/v3/election/leader", {"name": b64("ge")})
+    pair.same("/v3/election/proclaim", {"leader": leader, "value": b64("three")})
+    pair.same("/v3/election/proclaim", {"leader": dict(leader, rev="1"), "value": b64("no")})
+    pair.same("/v3/election/proclaim", {"value": b64("no")})
+    pair.same("/v3/election/resign", {})
+    curls = [Curl(m, "/v3/election/observe", json.dumps({"name": b64("ge")})) for m in pair.members]
+    for step in ({"leader": leader, "value": b64("four")}, {"leader": leader, "value": b64("five")}):
+        shown = [clean(curl.next(), pair.ids) for curl in curls]
+        pair.score.check(shown[0] == shown[1] and "kv" in shown[0]["result"], "observe", shown)
+        pair.same("/v3/election/proclaim", step)
+    pair.same("/v3/election/resign", {"leader": leader})
+    for curl in curls:
+        curl.close()
+    pair.same("/v3/election/observe", "{", texts=False)
+
+
 def big_stream(pair):
     """Far more than the sockets hold, read late: what is there arrives whole and in order."""
     kvd = pair.members[1]
@@ -377,6 +406,7 @@ def main():
         part(pair)
     random_keys(pair, rng)
     leases(pair)
+    locks_and_elections(pair)
     watches(pair)
     long_ranges(pair)
     only_kvd(pair)

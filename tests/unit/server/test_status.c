@@ -53,6 +53,9 @@ static const struct row rows[] = {
     {2, "etcdserver: ",
      "too many requests|re-configuration failed due to not enough started members|request timed "
      "out, leader transfer took too long|unknown method"},
+    {2, "",
+     "mutex: session is expired|election: session is expired|election: not leader|election: no "
+     "leader|\"leader\" field must be provided"},
     {5, "", "unknown service"},
     {13, "", "grpc: error unmarshalling request: malformed message"},
     {12, "",
