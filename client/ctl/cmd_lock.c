@@ -1,5 +1,8 @@
 /* lock and elect: a place in the queue under a name, held while a command runs or until a signal.
- */
+ *
+ * The create revision of the place is the fencing token: it grows from holder to holder, and a
+ * resource that remembers the highest one it has seen can refuse a holder who has lost the lock
+ * without knowing. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +13,15 @@
 #include "client/ctl/gotext.h"
 
 enum { ELECT_TTL_S = 60 };
+
+/* What the flags of both say. */
+struct place_options {
+    bool print_token;
+};
+
+static const char print_token_help[] =
+    "after key and value print the fencing token (the key's create revision) on a line of its own; "
+    "the other output formats have it as create_revision";
 
 /* A client with a lease that is kept alive, and with its ears open for signals. */
 struct session {
@@ -102,7 +114,8 @@ static void wait_for_stop(struct session *session)
 }
 
 /* Prints the key by which the place is held, as get would. */
-static int show_place(struct session *session, const struct kv_lock *lock, const char *lost)
+static int show_place(struct session *session, const struct kv_lock *lock,
+                      const struct place_options *options, const char *lost)
 {
     Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
     Etcdserverpb__RangeResponse *response = NULL;
@@ -116,16 +129,18 @@ static int show_place(struct session *session, const struct kv_lock *lock, const
         code = ctl_fail(session->ctl, CTL_ERROR, "%s", lost);
     else
         output_message(&session->ctl->output, &response->base);
+    if (code == CTL_OK && options->print_token && session->ctl->output.format == &output_simple)
+        fprintf(session->ctl->out, "%" PRId64 "\n", lock->create_revision);
     (void)fflush(session->ctl->out); /* whoever reads a pipe waits for it */
     kv_free(response);
     return code;
 }
 
 /* Prints the key and holds the place until a signal. */
-static int hold_place(struct session *session, const struct kv_lock *lock, const char *lost,
-                      const char *expired)
+static int hold_place(struct session *session, const struct kv_lock *lock,
+                      const struct place_options *options, const char *lost, const char *expired)
 {
-    int code = show_place(session, lock, lost);
+    int code = show_place(session, lock, options, lost);
 
     if (code != 0)
         return code;
@@ -156,16 +171,7 @@ static int leave_place(struct session *session, struct kv_lock *lock, int code)
     return code;
 }
 
-/* ---- lock ---- */
-
-struct lock_options {
-    int64_t ttl;
-};
-
-static const struct flag lock_flags[] = {
-    {"ttl", 0, FLAG_INT, offsetof(struct lock_options, ttl), "10", "timeout for session"},
-    {.name = NULL},
-};
+/* ---- a command that runs meanwhile ---- */
 
 struct command {
     struct child child;
@@ -177,33 +183,62 @@ static void on_command_end(struct child *child)
     CONTAINER_OF(child, struct command, child)->done = true;
 }
 
-/* Signals reach the command by themselves; the lock is given up once it has ended. */
-static int run_command(struct session *session, const struct kv_lock *lock, char **argv)
+/* NULL-terminated, in the arena. */
+static char **command_of(struct ctl *ctl, int argc, char **argv)
+{
+    char **command = arena_calloc(&ctl->arena, ((size_t)argc + 1) * sizeof *command);
+
+    memcpy(command, argv, (size_t)argc * sizeof *command);
+    return command;
+}
+
+/* Signals reach the command by themselves; the place is given up once it has ended. what is LOCK or
+ * ELECT: etcdctl has ETCD_LOCK_KEY and ETCD_LOCK_REV (of the answer that gave the lock), the rest
+ * is ours. */
+static int run_command(struct session *session, const struct kv_lock *lock, const char *what,
+                       char **argv)
 {
     struct ctl *ctl = session->ctl;
     struct command command = {.done = false};
-    char *env[3] = {NULL};
+    char *env[4] = {NULL};
     const char *outcome;
     bool told = false;
 
-    env[0] = xasprintf("ETCD_LOCK_KEY=%.*s", (int)lock->key_len, (const char *)lock->key);
-    env[1] = xasprintf("ETCD_LOCK_REV=%" PRId64, lock->revision);
+    env[0] = xasprintf("ETCD_%s_KEY=%.*s", what, (int)lock->key_len, (const char *)lock->key);
+    env[1] = xasprintf("ETCD_%s_REV=%" PRId64, what, lock->revision);
+    env[2] = xasprintf("ETCD_%s_TOKEN=%" PRId64, what, lock->create_revision);
     child_start(ctl, kv_client_loop(session->client), &command.child, argv,
                 (const char *const *)env, on_command_end);
     while (!command.done) {
         (void)uv_run(kv_client_loop(session->client), UV_RUN_ONCE);
         if (session->expired && !told)
-            fputs("Warning: the lock is lost, its lease has expired; the command still runs\n",
-                  ctl->err);
+            fprintf(ctl->err,
+                    "Warning: the %s is lost, its lease has expired; the command still runs\n",
+                    strcmp(what, "LOCK") == 0 ? "lock" : "lead");
         told = session->expired;
     }
     free(env[0]);
     free(env[1]);
+    free(env[2]);
     outcome = child_outcome(ctl, &command.child);
     if (outcome[0] == '\0')
         return CTL_OK;
     return ctl_fail(ctl, child_exit_code(&command.child), "%s", outcome);
 }
+
+/* ---- lock ---- */
+
+struct lock_options {
+    struct place_options place;
+    int64_t ttl;
+};
+
+static const struct flag lock_flags[] = {
+    {"ttl", 0, FLAG_INT, offsetof(struct lock_options, ttl), "10", "timeout for session"},
+    {"print-token", 0, FLAG_BOOL, offsetof(struct lock_options, place.print_token), "false",
+     print_token_help},
+    {.name = NULL},
+};
 
 static int run_lock(struct ctl *ctl, const void *options_, int argc, char **argv)
 {
@@ -222,13 +257,9 @@ static int run_lock(struct ctl *ctl, const void *options_, int argc, char **argv
         return code;
     code = get_place(&session, argv[0], "", &lock);
     if (code == 0) {
-        char **command = arena_calloc(&ctl->arena, (size_t)argc * sizeof *command);
-        int i;
-
-        for (i = 1; i < argc; i++)
-            command[i - 1] = argv[i];
-        code = argc > 1 ? run_command(&session, &lock, command)
-                        : hold_place(&session, &lock, "lock lost on init", "session expired");
+        code = argc > 1 ? run_command(&session, &lock, "LOCK", command_of(ctl, argc - 1, argv + 1))
+                        : hold_place(&session, &lock, &options->place, "lock lost on init",
+                                     "session expired");
         code = leave_place(&session, &lock, code);
     }
     close_session(&session);
@@ -239,9 +270,11 @@ const struct ctl_command ctl_cmd_lock = {
     .name = "lock",
     .usage = "lock [options] <lockname> [-- exec-command arg1 arg2 ...]",
     .brief = "Acquires a named lock",
-    .help = "Waits for the lock. With a command, runs it with ETCD_LOCK_KEY and ETCD_LOCK_REV set\n"
-            "and exits with its code; without one, prints the key and holds the lock until SIGINT\n"
-            "or SIGTERM. If this program dies, the lock is free again --ttl seconds later.\n\n"
+    .help = "Waits for the lock. With a command, runs it with ETCD_LOCK_KEY, ETCD_LOCK_REV and\n"
+            "ETCD_LOCK_TOKEN set and exits with its code; without one, prints the key and holds\n"
+            "the lock until SIGINT or SIGTERM. If this program dies, the lock is free again --ttl\n"
+            "seconds later. The token grows from holder to holder: let what the lock protects\n"
+            "refuse a token below the highest it has seen.\n\n"
             "  kvctl lock backup -- sh -c 'make backup'\n",
     .flags = lock_flags,
     .options_size = sizeof(struct lock_options),
@@ -251,15 +284,20 @@ const struct ctl_command ctl_cmd_lock = {
 /* ---- elect ---- */
 
 struct elect_options {
+    struct place_options place;
     bool listen;
 };
 
 static const struct flag elect_flags[] = {
     {"listen", 'l', FLAG_BOOL, offsetof(struct elect_options, listen), "false", "observation mode"},
+    {"print-token", 0, FLAG_BOOL, offsetof(struct elect_options, place.print_token), "false",
+     print_token_help},
     {.name = NULL},
 };
 
-static int campaign(struct ctl *ctl, const char *name, const char *value)
+/* command: what to do while leading; NULL: wait for a signal. */
+static int campaign(struct ctl *ctl, const struct place_options *options, const char *name,
+                    const char *value, char **command)
 {
     struct session session;
     struct kv_lock lock;
@@ -270,7 +308,9 @@ static int campaign(struct ctl *ctl, const char *name, const char *value)
         return code;
     code = get_place(&session, name, value, &lock);
     if (code == 0) {
-        code = hold_place(&session, &lock, "elect: session expired", "elect: session expired");
+        code = command != NULL ? run_command(&session, &lock, "ELECT", command)
+                               : hold_place(&session, &lock, options, "elect: session expired",
+                                            "elect: session expired");
         code = leave_place(&session, &lock, code);
     }
     close_session(&session);
@@ -411,7 +451,12 @@ static int listen_to(struct ctl *ctl, const char *name)
 static int run_elect(struct ctl *ctl, const void *options_, int argc, char **argv)
 {
     const struct elect_options *options = options_;
+    char **command = NULL;
 
+    if (argc > 2 && ctl->args_at_dash == 2) { /* etcdctl takes no command */
+        command = command_of(ctl, argc - 2, argv + 2);
+        argc = 2;
+    }
     if (argc != 1 && argc != 2)
         return ctl_fail(ctl, CTL_BAD_ARGS,
                         "elect takes one election name argument and an optional proposal argument");
@@ -419,16 +464,19 @@ static int run_elect(struct ctl *ctl, const void *options_, int argc, char **arg
         return ctl_fail(ctl, CTL_BAD_ARGS, "no proposal argument but -l not set");
     if (argc == 2 && options->listen)
         return ctl_fail(ctl, CTL_BAD_ARGS, "proposal given but -l is set");
-    return argc == 1 ? listen_to(ctl, argv[0]) : campaign(ctl, argv[0], argv[1]);
+    return argc == 1 ? listen_to(ctl, argv[0])
+                     : campaign(ctl, &options->place, argv[0], argv[1], command);
 }
 
 const struct ctl_command ctl_cmd_elect = {
     .name = "elect",
-    .usage = "elect [options] <election-name> [proposal]",
+    .usage = "elect [options] <election-name> [proposal [-- exec-command arg1 arg2 ...]]",
     .brief = "Observes and participates in leader election",
     .help =
         "With a proposal, waits to be elected, prints the key and the proposal, and leads until\n"
-        "SIGINT or SIGTERM. With -l, prints the leader and each change of it.\n",
+        "SIGINT or SIGTERM. With a command, runs it as leader instead, with ETCD_ELECT_KEY,\n"
+        "ETCD_ELECT_REV and ETCD_ELECT_TOKEN set, and exits with its code. With -l, prints the\n"
+        "leader and each change of it.\n",
     .flags = elect_flags,
     .options_size = sizeof(struct elect_options),
     .run = run_elect,

@@ -485,6 +485,19 @@ def lock_runs_a_command(t):
     out, code = t.run("kvctl", "lock", "LC", "--", "sh", "-c", "echo $ETCD_LOCK_KEY $ETCD_LOCK_REV; exit 7")
     t.score.check(re.fullmatch(rb"LC/[0-9a-f]+ \d+\n", out) is not None and code == 7, "key, revision and exit code", (out, code))
     t.score.check(queue_len(t, "LC") == 0, "the lock is free again")
+    show = ("sh", "-c", "env | grep ^ETCD_LOCK_ | sed s,LC/.*,LC/lease, | sort; exit 3")
+    revision, runs = -1, {}
+    for program in ("etcdctl", "kvctl"):
+        out, code = t.run(program, "lock", "LC", "--", *show)
+        runs[program] = dict(line.split("=") for line in out.decode().split())
+        got = int(runs[program]["ETCD_LOCK_REV"])
+        # etcdctl 3.4 exits with 1, later ones as kvctl.
+        t.score.check(code == (3 if program == "kvctl" else 1) and got > revision,
+                      program + " exports a revision that grows", (out, code))
+        revision = got
+    token = runs["kvctl"].pop("ETCD_LOCK_TOKEN", None)
+    t.score.check(runs["kvctl"].keys() == runs["etcdctl"].keys() and token == runs["kvctl"]["ETCD_LOCK_REV"],
+                  "kvctl exports the token besides; of a free lock it is the revision of the answer", runs)
     for command in (("/nonexistent",), ("true",)):
         t.same("lock and " + command[0], t.run("etcdctl", "lock", "LC", *command), t.run("kvctl", "lock", "LC", *command))
     t.score.check(t.run("kvctl", "lock", "LC", "--", "sh", "-c", "kill -9 $$")[1] == 255, "a command that was killed")
@@ -497,6 +510,45 @@ def lock_runs_a_command(t):
     _, code = waiter.end(signal.SIGINT)
     t.score.check(code == 1 and queue_len(t, waiter_name) == 1, "an interrupted waiter leaves the queue", code)
     holder.end(signal.SIGINT)
+
+
+def tokens_grow_from_holder_to_holder(t):
+    """The fencing token is the create revision of the key: printed on request, and in json and fields."""
+    name = "LT"
+    holder = t.running("kvctl", "lock", "--print-token", name)
+    t.score.check(holder.wait_for(rb"^LT/[0-9a-f]+\n\n\d+\n"), "key, empty value, token", holder.out)
+    waiter = t.running("kvctl", "lock", name, "--", "sh", "-c", "echo $ETCD_LOCK_TOKEN $ETCD_LOCK_REV")
+    wait_for_queue(t, name, 2)
+    (kv, waiting) = sorted(json.loads(t.run("etcdctl", "get", "--prefix", name + "/", "-w", "json")[0])["kvs"],
+                           key=lambda kv: kv["create_revision"])
+    t.score.check(holder.out.endswith(b"\n%d\n" % kv["create_revision"]), "the token is the create revision", (holder.out, kv))
+    holder.end(signal.SIGTERM)
+    token, revision = map(int, waiter.end()[0].split())
+    t.score.check(token == waiting["create_revision"] and revision > token,
+                  "of the second, too; it got the lock at a later revision", (token, revision, waiting))
+    for form, pattern in (("json", rb'"create_revision":(\d+)'), ("fields", rb'"CreateRevision" : (\d+)')):
+        for words in (("lock", name), ("elect", "ET", "v")):
+            held = t.running("kvctl", words[0], "--print-token", "-w", form, *words[1:])
+            t.score.check(held.wait_for(pattern) and b"\n\n" not in held.out.strip(), "%s in %s" % (words[0], form), held.out)
+            t.score.check(held.end(signal.SIGTERM)[1] == 0, "its end")
+    leader = t.running("kvctl", "elect", "--print-token", "ET", "me")
+    t.score.check(leader.wait_for(rb"^ET/[0-9a-f]+\nme\n\d+\n"), "elect prints it, too", leader.out)
+    leader.end(signal.SIGTERM)
+
+
+def a_leader_runs_a_command(t):
+    out, code = t.run("kvctl", "elect", "EC", "me", "--", "sh", "-c",
+                      "echo $ETCD_ELECT_KEY $ETCD_ELECT_REV $ETCD_ELECT_TOKEN; exit 9")
+    t.score.check(re.fullmatch(rb"EC/[0-9a-f]+ (\d+) \1\n", out) is not None and code == 9, "as the leader", (out, code))
+    t.score.check(queue_len(t, "EC") == 0, "and resigns")
+    first = t.running("kvctl", "elect", "EC", "first")
+    first.wait_for(b"first\n")
+    second = t.running("kvctl", "elect", "EC", "second", "--", "echo", "elected")
+    wait_for_queue(t, "EC", 2)
+    t.score.check(second.out == b"", "a candidate waits", second.out)
+    first.end(signal.SIGTERM)
+    t.score.check(second.end() == (b"elected\n", 0), "then it runs", second.out)
+    t.same("elect with too much", t.run("etcdctl", "elect", "EC", "a", "b"), t.run("kvctl", "elect", "EC", "a", "b"))
 
 
 def elections_are_shared_with_etcdctl(t):
@@ -562,6 +614,7 @@ def main():
                      reader_that_goes_away_ends_the_watch, nobody_there_is_an_error,
                      lease_output_is_the_same, lease_errors_are_the_same, put_attaches_the_lease,
                      keep_alive_outlives_its_connection, locks_are_shared_with_etcdctl, lock_runs_a_command,
+                     tokens_grow_from_holder_to_holder, a_leader_runs_a_command,
                      elections_are_shared_with_etcdctl, mirror_follows_the_source, check_perf_judges,
                      compaction_meanwhile_is_reported, watch_errors_are_the_same):
             if t.args.only in test.__name__:
