@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+"""npm's etcd3, a client library nobody here wrote, against kvd and etcd: the examples of its own documentation,
+unchanged, and more of what they show (tests/compat/npm/etcd3.js). Both servers have to give it the same.
+
+The library is installed once, into the build folder, in the version that tests/compat/npm/package.json names.
+Without node, npm or a registry there is nothing to run: exit code 77, and the reason.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import _servers
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "npm")
+INSTALL_LIMIT_S = 180
+RUN_LIMIT_S = 300
+SKIPPED = 77
+UNREACHABLE = r"\b(ENOTFOUND|EAI_AGAIN|ECONN[A-Z]+|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|E50[0-9])\b"
+
+
+def skip(reason):
+    print("skipped:", reason, flush=True)
+    sys.exit(SKIPPED)
+
+
+def installed(folder, name, version):
+    try:
+        with open(os.path.join(folder, "node_modules", name, "package.json")) as file:
+            return json.load(file)["version"] == version
+    except OSError:
+        return False
+
+
+def install(build):
+    """The folder with node_modules in it."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            skip("%s is not installed" % program)
+    with open(os.path.join(HERE, "package.json")) as file:
+        (name, version), = json.load(file)["dependencies"].items()
+    folder = os.path.abspath(os.path.join(build, "npm"))
+    if installed(folder, name, version):
+        return folder
+    os.makedirs(folder, exist_ok=True)
+    shutil.copy(os.path.join(HERE, "package.json"), folder)
+    try:
+        done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"],
+                              cwd=folder, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        skip("npm could not get %s %s within %d s" % (name, version, INSTALL_LIMIT_S))
+    if done.returncode != 0 and re.search(UNREACHABLE, done.stderr):
+        skip("the npm registry can not be reached: " + " ".join(done.stderr.split())[:200])
+    if done.returncode != 0 or not installed(folder, name, version):
+        sys.exit("npm could not install %s %s:\n%s" % (name, version, done.stderr[-4000:]))
+    return folder
+
+
+def play(folder, member):
+    """What each scene has seen, by name."""
+    done = subprocess.run(["node", os.path.join(HERE, "etcd3.js"), member.endpoint], capture_output=True, text=True,
+                          timeout=RUN_LIMIT_S, check=False, env={**os.environ, "NODE_PATH": os.path.join(folder, "node_modules")})
+    scenes = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
+    if done.returncode != 0 or not scenes:
+        print("node ended with %d on %s:\n%s" % (done.returncode, member.kind, done.stderr[-4000:]), flush=True)
+    return scenes
+
+
+def main():
+    args = _servers.arguments()
+    folder = install(args.build)
+    etcd, kvd = _servers.start_etcd(), _servers.start_kvd(args.build)
+    score = _servers.Score()
+    theirs, ours = play(folder, etcd.members[0]), play(folder, kvd.members[0])
+    score.check(list(theirs) == list(ours) and len(ours) >= 18, "the same scenes on both", (list(theirs), list(ours)))
+    for name, line in ours.items():
+        score.check("failed" not in line, name, line.get("failed"))
+        score.check(line.get("seen") == theirs.get(name, {}).get("seen"), name + ": as on etcd",
+                    "  etcd %s\n  kvd  %s" % (theirs.get(name), line))
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
