@@ -344,6 +344,18 @@ def locks_and_elections(pair):
     for curl in curls:
         curl.close()
     pair.same("/v3/election/observe", "{", texts=False)
+    # A client that leaves while it waits takes its key along.
+    pair.same("/v3/lock/lock", {"name": b64("gone"), "lease": 7001})
+    watch = json.dumps({"create_request": {"key": b64("gone/"), "range_end": b64("gone0"), "filters": []}})
+    for member in pair.members:
+        told = Curl(member, "/v3/watch", watch)
+        told.next()
+        waiting = Curl(member, "/v3/lock/lock", json.dumps({"name": b64("gone"), "lease": 7002}))
+        there = flat(events_until(told, 1, pair.ids))
+        waiting.close()
+        there += flat(events_until(told, 1, pair.ids))
+        pair.score.check([e.get("type", "PUT") for e in there] == ["PUT", "DELETE"], "%s: it leaves" % member.kind, there)
+        told.close()
 
 
 def big_stream(pair):
