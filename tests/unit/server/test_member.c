@@ -17,6 +17,8 @@
 #include "net/client.h"
 #include "proto/health.pb-c.h"
 #include "proto/rpc.pb-c.h"
+#include "proto/v3lock.pb-c.h"
+#include "server/claims.h"
 #include "server/machine_internal.h"
 #include "server/member_internal.h"
 
@@ -1143,6 +1145,59 @@ static void member_whose_log_failed_says_so_once_and_serves_no_more(void **state
     assert_non_null(strstr(f->fatal.text, "syncing: Input/output error"));
 }
 
+/* ---- locks ---- */
+
+static void grant(struct fixture *f, int64_t id)
+{
+    Etcdserverpb__LeaseGrantRequest request = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+
+    request.id = id;
+    request.ttl = 600;
+    protobuf_c_message_free_unpacked(ask(f, "/etcdserverpb.Lease/LeaseGrant", &request.base,
+                                         &etcdserverpb__lease_grant_response__descriptor),
+                                     NULL);
+}
+
+static void begin_lock(struct fixture *f, struct call *call, int64_t lease)
+{
+    V3lockpb__LockRequest request = V3LOCKPB__LOCK_REQUEST__INIT;
+
+    request.name = pb_of_slice(slice_str("l"));
+    request.lease = lease;
+    begin(f, call, "/v3lockpb.Lock/Lock", &request.base);
+}
+
+/* As many calls as may wait, all with one lease and so in one place; one more is refused, and what
+ * they wait for reaches all. */
+static void waiting_locks_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    struct call *calls = xcalloc(CLAIMS_MAX + 2, sizeof *calls), *one_more = &calls[CLAIMS_MAX + 1];
+    V3lockpb__UnlockRequest unlock = V3LOCKPB__UNLOCK_REQUEST__INIT;
+
+    start_ready(f);
+    grant(f, 1);
+    grant(f, 2);
+    begin_lock(f, &calls[CLAIMS_MAX], 1);
+    finish(f, &calls[CLAIMS_MAX], GRPC_OK, "");
+    for (size_t i = 0; i < CLAIMS_MAX; i++)
+        begin_lock(f, &calls[i], 2);
+    while (claims_waiting(f->member->claims) < CLAIMS_MAX)
+        (void)uv_run(&f->loop, UV_RUN_ONCE); /* says whether handles are left */
+    begin_lock(f, one_more, 2);
+    finish(f, one_more, GRPC_UNKNOWN, "etcdserver: too many requests");
+    unlock.key = pb_of_slice(slice_str("l/1"));
+    protobuf_c_message_free_unpacked(
+        ask(f, "/v3lockpb.Lock/Unlock", &unlock.base, &v3lockpb__unlock_response__descriptor),
+        NULL);
+    for (size_t i = 0; i < CLAIMS_MAX; i++)
+        finish(f, &calls[i], GRPC_OK, "");
+    assert_int_equal(claims_waiting(f->member->claims), 0);
+    for (size_t i = 0; i < CLAIMS_MAX + 2; i++)
+        release(&calls[i]);
+    free(calls);
+}
+
 int main(void)
 {
 #define ONE(name) cmocka_unit_test_setup_teardown(name, setup_one, teardown)
@@ -1176,6 +1231,7 @@ int main(void)
         THREE(put_cancelled_before_it_left_is_taken_back),
         ONE(second_member_in_the_same_data_dir_is_refused),
         ONE(data_dir_of_another_cluster_is_refused),
+        ONE(waiting_locks_are_bounded),
         ONE(member_works_without_fsync_too),
         ONE(member_whose_log_failed_says_so_once_and_serves_no_more),
     };
