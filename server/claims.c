@@ -409,6 +409,11 @@ void claims_announce(struct grpc_call *call, const struct claim_kind *kind, stru
 
 /* ---- the whole ---- */
 
+void claims_switch(struct claims *claims)
+{
+    queues_switch(claims->queues, claims->member->machine->mvcc);
+}
+
 void claims_run(struct claims *claims)
 {
     struct list now;

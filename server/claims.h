@@ -88,6 +88,8 @@ void claims_enter(struct grpc_call *call, const struct claim_kind *kind, struct 
 /* Replaces the value of a key, not empty, that was created in that revision. */
 void claims_announce(struct grpc_call *call, const struct claim_kind *kind, struct slice key,
                      int64_t create_revision, int64_t lease, struct slice value);
+/* member->machine has been replaced by a later state; the hub of watchers has been told. */
+void claims_switch(struct claims *claims);
 /* Once per turn, after watches_run(). */
 void claims_run(struct claims *claims);
 /* Ends all calls. */

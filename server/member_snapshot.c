@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "server/claims.h"
 #include "server/member_internal.h"
 #include "server/watches.h"
 
@@ -196,6 +197,7 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     ASSERT(member->machine != NULL);
     ASSERT(mvcc_revision(member->machine->mvcc) >= mvcc_revision(old->mvcc));
     watch_hub_switch(member->watches->hub, member->machine->mvcc);
+    claims_switch(member->claims);
     member->lessor.leases = member->machine->leases;
     checkpoints_abandon(s->checkpoints);
     s->log_mark = wal_appended_bytes(member->wal);

@@ -301,6 +301,67 @@ static struct queue *new_queue(struct queues *queues, struct slice prefix)
     return loaded ? queue : NULL;
 }
 
+/* ---- another keyspace ---- */
+
+static bool is_there(const struct queues *queues, const struct queue_wait *wait)
+{
+    struct mvcc_kv kv;
+
+    return mvcc_get(queues->mvcc, wait->key, &kv) && kv.create_revision == wait->create_revision;
+}
+
+/* Takes all waits off their places, and the places away. */
+static void unload(struct queue *queue, struct list *waits)
+{
+    while (!list_empty(&queue->places)) {
+        struct place *place = LIST_FIRST(&queue->places, struct place, link);
+
+        list_splice(waits, &place->waits);
+        free_place(queue, place);
+    }
+    watch_stream_free(queue->stream);
+    queue->stream = NULL;
+}
+
+/* What happened in between was not seen, so the mirror begins anew. */
+static void reload(struct queue *queue)
+{
+    struct slice prefix = slice_of(queue->prefix, queue->prefix_len);
+    uint8_t *end = xmalloc(prefix.len);
+    struct mvcc_span span = queues_span(prefix, end);
+    struct list waits;
+    bool loaded;
+
+    list_init(&waits);
+    unload(queue, &waits);
+    loaded = load(queue, span);
+    watch_span(queue, span);
+    while (!list_empty(&waits)) {
+        struct queue_wait *wait = LIST_FIRST(&waits, struct queue_wait, link);
+
+        list_remove(&wait->link);
+        if (!loaded)
+            decide(wait, QUEUE_FULL);
+        else if (!is_there(queue->queues, wait))
+            decide(wait, QUEUE_GONE);
+        else
+            list_push_back(&place_at(queue, wait->create_revision)->waits, &wait->link);
+    }
+    settle(queue);
+    free(end);
+}
+
+void queues_switch(struct queues *queues, const struct mvcc *mvcc)
+{
+    struct queue *queue;
+    size_t cursor = 0;
+
+    queues->mvcc = mvcc;
+    while ((queue = idmap_next(&queues->table, &cursor)) != NULL)
+        for (; queue != NULL; queue = queue->next)
+            reload(queue);
+}
+
 /* ---- waiting ---- */
 
 /* The usual case, a free lock, without a mirror. */

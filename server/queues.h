@@ -55,6 +55,8 @@ void queues_free(struct queues *queues);
 enum queue_news queues_join(struct queues *queues, struct queue_wait *wait);
 /* cb will not fire. Harmless when it has. */
 void queues_leave(struct queue_wait *wait);
+/* The keyspace has been replaced by a later state of the same one; the hub has been told. */
+void queues_switch(struct queues *queues, const struct mvcc *mvcc);
 /* Once per turn, after the hub's work. */
 void queues_run(struct queues *queues);
 

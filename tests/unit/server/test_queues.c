@@ -26,8 +26,17 @@ struct customer {
     bool used;
 };
 
+/* A command, for a second keyspace that goes the same way. */
+struct op {
+    char key[64], end[8];
+    enum { OP_PUT, OP_DELETE, OP_COMPACT } kind;
+};
+
 struct fixture {
     struct mvcc *mvcc;
+    struct mvcc *retired; /* the one before the last switch: its records may still be looked at */
+    struct op *log;
+    size_t log_len, log_cap;
     struct watch_hub *hub;
     struct queues *queues;
     struct customer waits[WAITS_MAX];
@@ -82,30 +91,72 @@ static int teardown(void **state)
     queues_free(f->queues);
     watch_hub_free(f->hub);
     mvcc_free(f->mvcc);
+    mvcc_free(f->retired);
+    free(f->log);
     free(f);
     return 0;
 }
 
 /* ---- verbs ---- */
 
-static int64_t put(struct fixture *f, const char *key)
+static void apply(struct mvcc *mvcc, const struct op *op)
 {
+    struct mvcc_span span = {slice_str(op->key), slice_str(op->end)};
+    struct arena arena = ARENA_INIT;
     struct mvcc_txn txn;
 
-    mvcc_txn_begin(f->mvcc, &txn);
-    mvcc_txn_put(&txn, slice_str(key), slice_str("v"), 0, NULL, NULL);
-    return mvcc_txn_end(&txn);
+    if (op->kind == OP_COMPACT) {
+        (void)mvcc_compact(mvcc, mvcc_revision(mvcc)); /* or it is that already */
+        return;
+    }
+    mvcc_txn_begin(mvcc, &txn);
+    if (op->kind == OP_PUT)
+        mvcc_txn_put(&txn, span.key, slice_str("v"), 0, NULL, NULL);
+    else
+        (void)mvcc_txn_delete(&txn, span, &arena, NULL);
+    (void)mvcc_txn_end(&txn);
+    arena_release(&arena);
+}
+
+/* mvcc NULL: later, in a keyspace that replaces this one. */
+static void run_op(struct fixture *f, struct mvcc *mvcc, int kind, const char *key, const char *end)
+{
+    struct op *op;
+
+    if (f->log_len == f->log_cap) {
+        f->log_cap = MAX(f->log_cap * 2, (size_t)64);
+        f->log = xrealloc(f->log, f->log_cap * sizeof *f->log);
+    }
+    op = &f->log[f->log_len++];
+    *op = (struct op){.kind = kind};
+    snprintf(op->key, sizeof op->key, "%s", key);
+    snprintf(op->end, sizeof op->end, "%s", end);
+    if (mvcc != NULL)
+        apply(mvcc, op);
+}
+
+static void put(struct fixture *f, const char *key)
+{
+    run_op(f, f->mvcc, OP_PUT, key, "");
 }
 
 static void del(struct fixture *f, const char *key, const char *end)
 {
-    struct arena arena = ARENA_INIT;
-    struct mvcc_txn txn;
+    run_op(f, f->mvcc, OP_DELETE, key, end);
+}
 
-    mvcc_txn_begin(f->mvcc, &txn);
-    (void)mvcc_txn_delete(&txn, (struct mvcc_span){slice_str(key), slice_str(end)}, &arena, NULL);
-    (void)mvcc_txn_end(&txn);
-    arena_release(&arena);
+/* Goes over to a keyspace that has run all of the log. */
+static void switch_keyspace(struct fixture *f)
+{
+    mvcc_free(f->retired);
+    f->retired = f->mvcc;
+    f->mvcc = mvcc_new(2);
+    for (size_t i = 0; i < f->log_len; i++)
+        apply(f->mvcc, &f->log[i]);
+    while (mvcc_compact_step(f->mvcc, 1000))
+        continue;
+    watch_hub_switch(f->hub, f->mvcc);
+    queues_switch(f->queues, f->mvcc);
 }
 
 static void turn(struct fixture *f)
@@ -138,7 +189,7 @@ static enum queue_news join(struct fixture *f, int n, const char *prefix, const 
 
 static enum queue_news enter(struct fixture *f, int n, const char *prefix, const char *key)
 {
-    (void)put(f, key);
+    put(f, key);
     return join(f, n, prefix, key);
 }
 
@@ -164,7 +215,7 @@ static void each_release_wakes_the_next_and_nobody_else(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/9"), QUEUE_WAITING);
     assert_int_equal(enter(f, 1, "a/", "a/5"), QUEUE_WAITING);
     assert_int_equal(enter(f, 2, "a/", "a/7"), QUEUE_WAITING);
@@ -181,7 +232,7 @@ static void who_leaves_in_the_middle_is_skipped(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     assert_int_equal(enter(f, 1, "a/", "a/2"), QUEUE_WAITING);
     turn(f);
@@ -196,7 +247,7 @@ static void a_waiter_whose_key_goes_is_told_so(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     assert_int_equal(join(f, 1, "a/", "a/1"), QUEUE_WAITING);
     assert_int_equal(enter(f, 2, "a/", "a/2"), QUEUE_WAITING);
@@ -210,7 +261,7 @@ static void a_new_key_of_the_same_name_does_not_inherit_the_place(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     assert_int_equal(enter(f, 1, "a/", "a/2"), QUEUE_WAITING);
     del(f, "a/1", "");
@@ -227,7 +278,7 @@ static void equally_old_keys_are_first_together(void **state)
     struct fixture *f = *state;
     struct mvcc_txn txn;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     mvcc_txn_begin(f->mvcc, &txn);
     mvcc_txn_put(&txn, slice_str("a/1"), slice_str(""), 0, NULL, NULL);
     mvcc_txn_put(&txn, slice_str("a/2"), slice_str(""), 0, NULL, NULL);
@@ -248,10 +299,10 @@ static void names_below_a_name_count(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/b/0");
+    put(f, "a/b/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     assert_int_equal(enter(f, 1, "a/b/", "a/b/1"), QUEUE_WAITING);
-    (void)put(f, "a0"); /* just behind the range */
+    put(f, "a0"); /* just behind the range */
     del(f, "a/b/0", "");
     EXPECT(f, QUEUE_FIRST, QUEUE_FIRST);
 }
@@ -260,11 +311,11 @@ static void changes_of_a_value_do_not_move_anybody(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     turn(f);
-    (void)put(f, "a/0");
-    (void)put(f, "a/1");
+    put(f, "a/0");
+    put(f, "a/1");
     EXPECT(f, QUEUE_WAITING);
     del(f, "a/0", "");
     EXPECT(f, QUEUE_FIRST);
@@ -274,7 +325,7 @@ static void a_wait_that_was_left_is_not_called(void **state)
 {
     struct fixture *f = *state;
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     del(f, "a/0", "");
     while (watch_hub_step(f->hub, 1000)) /* decided, and not told yet */
@@ -284,13 +335,34 @@ static void a_wait_that_was_left_is_not_called(void **state)
     EXPECT(f, QUEUE_WAITING);
 }
 
+/* A member that was behind gets the state of another one: what was deleted in between is seen,
+ * though nobody tells of it. */
+static void waits_go_on_in_a_keyspace_that_replaces_theirs(void **state)
+{
+    struct fixture *f = *state;
+
+    put(f, "a/0");
+    assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
+    assert_int_equal(enter(f, 1, "a/", "a/2"), QUEUE_WAITING);
+    assert_int_equal(enter(f, 2, "a/", "a/3"), QUEUE_WAITING);
+    turn(f);
+    run_op(f, NULL, OP_DELETE, "a/0", "");
+    run_op(f, NULL, OP_DELETE, "a/2", "");
+    run_op(f, NULL, OP_PUT, "a/2", "");
+    run_op(f, NULL, OP_COMPACT, "", "");
+    switch_keyspace(f);
+    EXPECT(f, QUEUE_FIRST, QUEUE_GONE, QUEUE_WAITING);
+    del(f, "a/1", "");
+    EXPECT(f, QUEUE_FIRST, QUEUE_GONE, QUEUE_FIRST);
+}
+
 static void too_many_keys_are_refused_and_end_who_waits(void **state)
 {
     struct fixture *f = *state;
     struct mvcc_txn txn;
     char key[32];
 
-    (void)put(f, "a/0");
+    put(f, "a/0");
     assert_int_equal(enter(f, 0, "a/", "a/1"), QUEUE_WAITING);
     for (int i = 0; i <= QUEUE_PLACES_MAX; i++) {
         snprintf(key, sizeof key, "a/x%d", i);
@@ -301,7 +373,7 @@ static void too_many_keys_are_refused_and_end_who_waits(void **state)
     EXPECT(f, QUEUE_FULL);
     assert_int_equal(join(f, 1, "a/", "a/1"), QUEUE_FULL);
     assert_int_equal(enter(f, 2, "b/", "b/1"), QUEUE_FIRST); /* others are not concerned */
-    (void)put(f, "b/2");
+    put(f, "b/2");
     assert_int_equal(join(f, 1, "b/", "b/2"), QUEUE_WAITING);
     queues_leave(&f->waits[1].wait);
 }
@@ -324,11 +396,11 @@ static double release_ns(struct fixture *f, int waiters, size_t *bytes)
     uint64_t start;
     int rounds = 500;
 
-    (void)put(f, "q/");
+    put(f, "q/");
     for (int i = 0; i < waiters; i++) {
         snprintf(all[i].prefix, sizeof all[i].prefix, "q/");
         snprintf(all[i].key, sizeof all[i].key, "q/%08x", (unsigned)i * 2654435761u);
-        (void)put(f, all[i].key);
+        put(f, all[i].key);
     }
     before = mallinfo2().uordblks;
     for (int i = 0; i < waiters; i++) {
@@ -434,7 +506,7 @@ static void random_join(struct fixture *f, struct prng *prng)
         return;
     (void)random_key(prng, prefix, key);
     if (!mvcc_get(f->mvcc, slice_str(key), &(struct mvcc_kv){0}))
-        (void)put(f, key);
+        put(f, key);
     news = join(f, n, prefix, key);
     if (news == QUEUE_FIRST)
         assert_false(older_exists(f, &f->waits[n]));
@@ -465,7 +537,7 @@ static void random_step(struct fixture *f, struct prng *prng)
         random_leave(f, prng);
         break;
     case 4:
-        (void)put(f, random_key(prng, prefix, key));
+        put(f, random_key(prng, prefix, key));
         break;
     case 5:
     case 6:
@@ -476,10 +548,18 @@ static void random_step(struct fixture *f, struct prng *prng)
         (void)watch_hub_step(f->hub, prng_between(prng, 1, 3)); /* and no further */
         break;
     default:
-        if (prng_chance(prng, 100000) && mvcc_compact(f->mvcc, mvcc_revision(f->mvcc)) == 0 &&
-            watch_hub_is_current(f->hub))
-            while (mvcc_compact_step(f->mvcc, 100))
+        if (prng_chance(prng, 100000)) {
+            run_op(f, f->mvcc, OP_COMPACT, "", "");
+            while (watch_hub_is_current(f->hub) && mvcc_compact_step(f->mvcc, 100))
                 continue;
+        }
+        if (prng_chance(prng, 5000)) {
+            for (int i = 0; i < 20; i++)
+                run_op(f, NULL, (int)prng_between(prng, OP_PUT, OP_DELETE),
+                       random_key(prng, prefix, key), "");
+            run_op(f, NULL, OP_COMPACT, "", "");
+            switch_keyspace(f);
+        }
         check_model(f);
         break;
     }
@@ -513,6 +593,7 @@ int main(void)
         TEST(names_below_a_name_count),
         TEST(changes_of_a_value_do_not_move_anybody),
         TEST(a_wait_that_was_left_is_not_called),
+        TEST(waits_go_on_in_a_keyspace_that_replaces_theirs),
         TEST(too_many_keys_are_refused_and_end_who_waits),
         TEST(a_release_costs_the_same_however_many_wait),
         TEST(random_queues_agree_with_the_keyspace),
