@@ -147,9 +147,10 @@ static bool job_ended(struct receiving *r)
     r->working = false;
     if (r->status == 0 && r->unwanted && !r->finishing)
         r->status = err_set(&r->err, KV_ECANCELED, "not wanted any more");
-    if (r->status != 0)
-        end(r);
-    return r->status != 0;
+    if (r->status == 0)
+        return false;
+    end(r);
+    return true;
 }
 
 static void write_work(struct job *job)
