@@ -9,7 +9,10 @@
 
 enum {
     KEEP = 2,
-    BATCH_CHANGES = 4096,  /* walked in one turn ... */
+    /* Log between two is at least so much of the size of one: what is written to disk is then up to
+     * three times what clients wrote, and a restart replays no more than half of what it loads. */
+    LOG_SHARE = 2,
+    BATCH_CHANGES = 2048,  /* walked in one turn ... */
     BATCH_BYTES = 1 << 20, /* ... and what they hold */
     PRUNE_MAX = 16,        /* files removed in one go */
 };
@@ -518,7 +521,8 @@ bool checkpoints_idle(const struct checkpoints *c)
 
 bool checkpoints_due(const struct checkpoints *c, uint64_t log_bytes)
 {
-    return c->state == IDLE && log_bytes >= MAX(c->options.interval_bytes, c->last_bytes);
+    return c->state == IDLE &&
+           log_bytes >= MAX(c->options.interval_bytes, c->last_bytes / LOG_SHARE);
 }
 
 void checkpoints_begin(struct checkpoints *c, const struct machine *machine,

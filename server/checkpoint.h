@@ -2,7 +2,7 @@
  * while the member goes on, old ones removed.
  *
  * Writing (design.md section 6): checkpoints_begin() notes the state at one index, small things by
- * copy, keys by a pinned walk. Every turn checkpoints_step() walks a few thousand changes, which
+ * copy, keys by a pinned walk. Every turn checkpoints_step() walks some two thousand changes, which
  * costs a fraction of a millisecond, and hands references to them to a job that encodes, checksums
  * and writes. So the loop never waits, and memory is two batches of references.
  *
@@ -52,8 +52,9 @@ void checkpoints_free(struct checkpoints *checkpoints);
 /* The one that was loaded; NULL: none. */
 const struct replica_snapshot *checkpoints_base(const struct checkpoints *checkpoints);
 
-/* Log bytes since the last one are so many that another is due: the interval, and no less than the
- * last checkpoint had, so that what is written stays a small multiple of what clients wrote. */
+/* Log bytes since the last one are so many that another is due: the interval, and no less than half
+ * of what the last checkpoint had, so that what is written stays a small multiple of what clients
+ * wrote. */
 bool checkpoints_due(const struct checkpoints *checkpoints, uint64_t log_bytes);
 bool checkpoints_idle(const struct checkpoints *checkpoints);
 /* It is idle; the machine stands at the snapshot, which is copied. The keyspace is pinned and must

@@ -49,7 +49,7 @@ const struct flag config__flags[] = {
     {GROUP_LIMITS, "checkpoint-log-bytes", FLAG_U64, FLAG_SET, FIELD(checkpoint_log_bytes),
      "67108864",
      "Log bytes after which a checkpoint is written, and which are kept behind it for members that "
-     "lag; no less than the checkpoint's own size (at least 65536)."},
+     "lag; no less than half the checkpoint's size (at least 65536)."},
     {GROUP_LIMITS, "max-txn-ops", FLAG_U32, FLAG_SET, FIELD(max_txn_ops), "128",
      "Operations permitted in a transaction."},
     {GROUP_LIMITS, "max-request-bytes", FLAG_U64, FLAG_SET, FIELD(max_request_bytes), "1572864",

@@ -8,8 +8,8 @@
 #include "server/watches.h"
 
 enum {
-    WRITE_BYTES_PER_SECOND = 96 << 20, /* leaves most of an ordinary disk to the log */
-    SEND_BYTES_PER_SECOND = 96 << 20,
+    WRITE_BYTES_PER_SECOND = 64 << 20, /* leaves most of an ordinary disk to the log */
+    SEND_BYTES_PER_SECOND = 64 << 20,
     TICK_MS = 250,
     RETRY_MS = 30000, /* after a checkpoint that failed: the disk may be full */
 };

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <uv.h>
 
 #include "base/codec.h"
 #include "base/mem.h"
@@ -217,6 +218,124 @@ int machine_save(const struct machine *machine, struct snapshot_writer *writer, 
     return rc;
 }
 
+/* ---- loading: a thread reads and verifies ahead ---- */
+
+enum {
+    AHEAD_BLOCKS = 4,
+    AHEAD_SIZE_MIN = 4 << 20, /* for less a thread is not worth it */
+};
+
+struct ahead_slot {
+    struct snapshot_block block; /* its payload lives in bytes */
+    struct buf bytes;
+    int rc; /* of snapshot_next() */
+    struct err err;
+};
+
+struct ahead {
+    struct snapshot_reader *reader;
+    bool threaded;
+    uv_thread_t thread;
+    uv_mutex_t mutex;
+    uv_cond_t changed;
+    struct ahead_slot slots[AHEAD_BLOCKS];
+    /* Under the mutex. Slots [taken, filled) have something in them. */
+    unsigned filled, taken;
+    bool stop;
+};
+
+static void read_block(struct ahead *ahead, struct ahead_slot *slot)
+{
+    int rc;
+
+    buf_reset(&slot->bytes);
+    slot->rc = snapshot_next(ahead->reader, &slot->block, &slot->err);
+    if (slot->rc != 1)
+        return;
+    rc = buf_append(&slot->bytes, slot->block.payload.data, slot->block.payload.len);
+    ASSERT(rc == 0); /* the reader has the same bound */
+    slot->block.payload = buf_slice(&slot->bytes);
+}
+
+static void ahead_main(void *arg)
+{
+    struct ahead *ahead = arg;
+    bool more = true;
+
+    uv_mutex_lock(&ahead->mutex);
+    while (more) {
+        struct ahead_slot *slot = &ahead->slots[ahead->filled % AHEAD_BLOCKS];
+
+        while (!ahead->stop && ahead->filled - ahead->taken == AHEAD_BLOCKS)
+            uv_cond_wait(&ahead->changed, &ahead->mutex);
+        if (ahead->stop)
+            break;
+        uv_mutex_unlock(&ahead->mutex);
+        read_block(ahead, slot);
+        more = slot->rc == 1;
+        uv_mutex_lock(&ahead->mutex);
+        ahead->filled++;
+        uv_cond_signal(&ahead->changed);
+    }
+    uv_mutex_unlock(&ahead->mutex);
+}
+
+static void ahead_begin(struct ahead *ahead, struct snapshot_reader *reader)
+{
+    *ahead = (struct ahead){.reader = reader};
+    if (snapshot_size(reader) < AHEAD_SIZE_MIN)
+        return;
+    for (size_t i = 0; i < AHEAD_BLOCKS; i++)
+        buf_init(&ahead->slots[i].bytes, SNAPSHOT_BLOCK_SIZE_MAX);
+    ASSERT(uv_mutex_init(&ahead->mutex) == 0);
+    ASSERT(uv_cond_init(&ahead->changed) == 0);
+    ASSERT(uv_thread_create(&ahead->thread, ahead_main, ahead) == 0);
+    ahead->threaded = true;
+}
+
+/* As snapshot_next(). */
+static int ahead_next(struct ahead *ahead, struct snapshot_block *out, struct err *err)
+{
+    struct ahead_slot *slot = &ahead->slots[ahead->taken % AHEAD_BLOCKS];
+
+    if (!ahead->threaded)
+        return snapshot_next(ahead->reader, out, err);
+    uv_mutex_lock(&ahead->mutex);
+    while (ahead->filled == ahead->taken)
+        uv_cond_wait(&ahead->changed, &ahead->mutex);
+    uv_mutex_unlock(&ahead->mutex);
+    *out = slot->block;
+    if (slot->rc < 0 && err != NULL)
+        *err = slot->err;
+    return slot->rc;
+}
+
+/* The block is not needed any more. */
+static void ahead_release(struct ahead *ahead)
+{
+    if (!ahead->threaded)
+        return;
+    uv_mutex_lock(&ahead->mutex);
+    ahead->taken++;
+    uv_cond_signal(&ahead->changed);
+    uv_mutex_unlock(&ahead->mutex);
+}
+
+static void ahead_end(struct ahead *ahead)
+{
+    if (!ahead->threaded)
+        return;
+    uv_mutex_lock(&ahead->mutex);
+    ahead->stop = true;
+    uv_cond_signal(&ahead->changed);
+    uv_mutex_unlock(&ahead->mutex);
+    ASSERT(uv_thread_join(&ahead->thread) == 0);
+    uv_cond_destroy(&ahead->changed);
+    uv_mutex_destroy(&ahead->mutex);
+    for (size_t i = 0; i < AHEAD_BLOCKS; i++)
+        buf_release(&ahead->slots[i].bytes);
+}
+
 /* ---- loading ---- */
 
 struct loading {
@@ -390,14 +509,18 @@ int machine_load(struct snapshot_reader *reader, uint64_t seed, struct machine *
 {
     struct loading loading = {.machine = machine_new(seed, NULL, 0), .err = err};
     struct snapshot_block block;
+    struct ahead ahead;
     int rc;
 
     arena_init(&loading.arena);
-    while ((rc = snapshot_next(reader, &block, err)) == 1) {
+    ahead_begin(&ahead, reader);
+    while ((rc = ahead_next(&ahead, &block, err)) == 1) {
         rc = load_block(&loading, &block);
         if (rc != 0)
             break;
+        ahead_release(&ahead);
     }
+    ahead_end(&ahead);
     if (rc == 0)
         rc = finish_load(&loading);
     arena_release(&loading.arena);
