@@ -7,6 +7,13 @@
 #include "mvcc/record.h"
 #include "mvcc/revlog.h"
 
+/* Changes that mvcc_load() has taken and mvcc_load_end() will put in their places. */
+struct mvcc_loading {
+    struct record **records;
+    size_t len, cap;
+    bool shuffled; /* not ascending by key */
+};
+
 struct mvcc {
     int64_t revision;
     int64_t compact_revision;   /* what readers see; -1: never */
@@ -22,6 +29,7 @@ struct mvcc {
     uint32_t pass_sub;
     unsigned pins;  /* nothing may be removed or moved */
     unsigned scans; /* under way, with or without a pin */
+    struct mvcc_loading loading;
 };
 
 /* The revision that reads see as the newest: inside a transaction, its own once it changed
@@ -31,6 +39,9 @@ int64_t mvcc__now(const struct mvcc *mvcc);
 int mvcc__resolve(const struct mvcc *mvcc, int64_t requested, int64_t *out);
 /* Puts a record that the index already has behind the one it replaces, and into the log. */
 void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old);
+/* The first half of that. */
+void mvcc__link(struct mvcc *mvcc, struct record *record, struct record *old);
+void mvcc__loading_release(struct mvcc_loading *loading);
 
 /* ---- what is in a range (range.c) ---- */
 

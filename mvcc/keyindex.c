@@ -67,8 +67,9 @@ static void path_changed(struct keyindex *index, const struct path *path, int64_
         struct inner *inner = as_inner(path->nodes[level]);
 
         inner->live[path->at[level]] += (size_t)(ptrdiff_t)delta;
-        inner->newest[path->at[level]] = main;
+        inner->newest[path->at[level]] = MAX(inner->newest[path->at[level]], main);
     }
+    index->newest = MAX(index->newest, main);
 }
 
 static void leaf_insert(struct leaf *leaf, unsigned at, struct record *record)
@@ -180,20 +181,19 @@ static struct node *inner_split(struct keyindex *index, struct inner *left, unsi
     return &right->node;
 }
 
-static void grow(struct keyindex *index, struct node *right, struct fence *fence, int64_t newest)
+static void grow(struct keyindex *index, struct node *right, struct fence *fence)
 {
     struct inner *root = as_inner(node__new(index, index->height + 1));
 
     ASSERT(index->height + 1 < KEYINDEX_LEVELS_MAX);
-    inner_insert(root, 0, index->root, NULL, newest);
-    inner_insert(root, 1, right, fence, newest);
+    inner_insert(root, 0, index->root, NULL, index->newest);
+    inner_insert(root, 1, right, fence, index->newest);
     index->root = &root->node;
     index->height++;
 }
 
 static void insert(struct keyindex *index, const struct path *path, struct record *record)
 {
-    int64_t newest = record->main;
     struct fence *fence;
     struct node *right;
 
@@ -205,6 +205,7 @@ static void insert(struct keyindex *index, const struct path *path, struct recor
     for (unsigned level = 1; level <= index->height; level++) {
         struct inner *parent = as_inner(path->nodes[level]);
         unsigned at = path->at[level];
+        int64_t newest = parent->newest[at]; /* of both halves at the most */
 
         parent->live[at] = node__live(parent->children[at]);
         if (parent->node.count < NODE_MAX) {
@@ -213,7 +214,7 @@ static void insert(struct keyindex *index, const struct path *path, struct recor
         }
         right = inner_split(index, parent, at + 1, right, fence, newest, &fence);
     }
-    grow(index, right, fence, newest);
+    grow(index, right, fence);
 }
 
 struct record *keyindex__put(struct keyindex *index, struct record *record)

@@ -27,6 +27,7 @@ struct keyindex {
     unsigned height;   /* level of the root; leaves are level 0 */
     size_t live;
     size_t bytes;
+    int64_t newest; /* no record ever put was newer */
 };
 
 void keyindex__init(struct keyindex *index);

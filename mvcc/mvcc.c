@@ -33,6 +33,7 @@ void mvcc_free(struct mvcc *mvcc)
 
     if (mvcc == NULL)
         return;
+    mvcc__loading_release(&mvcc->loading);
     keyindex__release(&mvcc->index);
     for (; (record = revlog__next(&mvcc->log, &pos)) != NULL; pos.slot++)
         record__free(&mvcc->heap, record);
@@ -126,7 +127,7 @@ static size_t live_size(const struct record *record)
     return record__heap_size(record) + LOG_SHARE + INDEX_SHARE;
 }
 
-void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)
+void mvcc__link(struct mvcc *mvcc, struct record *record, struct record *old)
 {
     record->older = old;
     if (old != NULL) {
@@ -136,6 +137,11 @@ void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)
     }
     if (!record__is_tombstone(record))
         mvcc->live_bytes += live_size(record);
+}
+
+void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)
+{
+    mvcc__link(mvcc, record, old);
     revlog__append(&mvcc->log, record);
 }
 

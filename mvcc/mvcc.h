@@ -188,11 +188,12 @@ bool mvcc_history_next(struct mvcc_history *history, struct mvcc_change *out);
 void mvcc_history_end(struct mvcc_history *history);
 
 /* Puts a change into a store that is being made from a walk: in the walk's order, before anything
- * else is done with the store. Bytes are copied; those of a snapshot file are untrusted. Fields
- * that the file format carries redundantly must agree. KV_ECORRUPT: out of order, an empty key,
- * fields that contradict the changes before; nothing was done. */
+ * else is done with the store. Bytes are copied; those of a snapshot file are untrusted.
+ * KV_ECORRUPT: out of order, an empty key, impossible numbers; nothing was done. */
 int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change);
-/* All changes are there. KV_ECORRUPT: revisions that contradict them. */
+/* All changes are there, and the store is one. Fields that the file format carries redundantly must
+ * agree. KV_ECORRUPT: revisions that contradict the changes (nothing was done), or changes that
+ * contradict each other (then the store can only be freed). */
 int mvcc_load_end(struct mvcc *mvcc, int64_t revision, int64_t compact_revision);
 
 #endif

@@ -244,9 +244,11 @@ static void load_refuses_what_no_store_can_hold(void **state)
         change_of("c", 8, 0, 9, 1),  /* created after it was changed */
         change_of("c", 8, 0, 0, 1),  /* never created */
         change_of("c", 8, 0, 8, -1), /* no such version */
-        change_of("b", 8, 0, 2, 6),  /* a version was left out */
-        change_of("b", 8, 0, 3, 5),  /* created at another time */
-        change_of("a", 8, 0, 5, 3),  /* goes on after its deletion */
+    };
+    struct mvcc_change contradictions[] = {
+        change_of("b", 8, 0, 2, 6), /* a version was left out */
+        change_of("b", 8, 0, 3, 5), /* created at another time */
+        change_of("a", 8, 0, 5, 3), /* goes on after its deletion */
     };
 
     (void)state;
@@ -261,6 +263,48 @@ static void load_refuses_what_no_store_can_hold(void **state)
     assert_int_equal(mvcc_revision(mvcc), 9);
     assert_int_equal(mvcc_key_count(mvcc), 1);
     mvcc_free(mvcc);
+
+    for (size_t i = 0; i < ARRAY_LEN(contradictions); i++) {
+        mvcc = mvcc_new(1);
+        for (size_t k = 0; k < ARRAY_LEN(good); k++)
+            assert_int_equal(mvcc_load(mvcc, &good[k]), 0);
+        assert_int_equal(mvcc_load(mvcc, &contradictions[i]), 0);
+        assert_int_equal(mvcc_load_end(mvcc, 9, 4), KV_ECORRUPT);
+        mvcc_free(mvcc);
+    }
+}
+
+/* Keys that share long beginnings, are beginnings of others, or end in zeros, many times over. */
+static void keys_of_every_kind_are_put_in_order(void **state)
+{
+    static const char *const stems[] = {"", "/registry/pods/kube-system/", "/registry/pods/", "z"};
+    uint64_t seed = (uint64_t)time(NULL);
+    struct mvcc *mvcc = mvcc_new(1), *copy;
+    struct prng prng;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    prng_seed(&prng, seed);
+    for (int i = 0; i < 20000; i++) {
+        const char *stem = stems[prng_between(&prng, 0, ARRAY_LEN(stems) - 1)];
+        size_t len = strlen(stem), tail = (size_t)prng_between(&prng, 0, 20);
+        struct mvcc_txn txn;
+        uint8_t key[64];
+
+        memcpy(key, stem, len);
+        for (size_t k = 0; k < tail || len == 0; k++)
+            key[len++] = (uint8_t)(prng_chance(&prng, 300000) ? 0 : prng_between(&prng, 97, 99));
+        mvcc_txn_begin(mvcc, &txn);
+        if (prng_chance(&prng, 200000))
+            (void)mvcc_txn_delete(&txn, (struct mvcc_span){.key = slice_of(key, len)}, NULL, NULL);
+        else
+            mvcc_txn_put(&txn, slice_of(key, len), slice_str("value"), 0, NULL, NULL);
+        (void)mvcc_txn_end(&txn);
+    }
+    copy = copy_of(mvcc);
+    assert_same(mvcc, copy);
+    mvcc_free(copy);
+    mvcc_free(mvcc);
 }
 
 int main(void)
@@ -271,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_walk_shows_the_state_at_its_begin),
         cmocka_unit_test(what_was_handed_out_stays_while_pinned),
         cmocka_unit_test(load_refuses_what_no_store_can_hold),
+        cmocka_unit_test(keys_of_every_kind_are_put_in_order),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
