@@ -41,6 +41,12 @@ bool mvcc_history_next(struct mvcc_history *history, struct mvcc_change *out)
     return true;
 }
 
+void mvcc_history_rewind(struct mvcc_history *history)
+{
+    ASSERT(history->mvcc != NULL);
+    history->position = 0;
+}
+
 void mvcc_history_end(struct mvcc_history *history)
 {
     if (history->mvcc == NULL)

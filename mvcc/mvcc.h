@@ -184,6 +184,8 @@ struct mvcc_history {
 void mvcc_history_begin(struct mvcc *mvcc, struct mvcc_history *history);
 /* False: no more. The change's slices are valid until end. */
 bool mvcc_history_next(struct mvcc_history *history, struct mvcc_change *out);
+/* The same walk again from its start: the state at begin, whatever has been written since. */
+void mvcc_history_rewind(struct mvcc_history *history);
 /* Always, also to give up; harmless if repeated. */
 void mvcc_history_end(struct mvcc_history *history);
 

@@ -71,6 +71,8 @@ static const struct route routes[] = {
     ROUTE("maintenance/defragment", "Maintenance", "Defragment", defragment_request, defragment_response),
     ROUTE("maintenance/transfer-leadership", "Maintenance", "MoveLeader", move_leader_request, move_leader_response),
     ROUTE("maintenance/hashkv", "Maintenance", "HashKV", hash_kvrequest, hash_kvresponse),
+    STREAM("maintenance/snapshot", "Maintenance", "Snapshot", snapshot_request, snapshot_response,
+           ROUTE_STREAM),
     ROUTE("maintenance/downgrade", "Maintenance", "Downgrade", downgrade_request,
           downgrade_response),
     LOCK("lock", "Lock", lock_request, lock_response),

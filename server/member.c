@@ -348,9 +348,10 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->stop_timer);
     (void)uv_timer_init(loop, &member->watch_timer);
     (void)uv_timer_init(loop, &member->lease_timer);
+    (void)uv_timer_init(loop, &member->export_timer);
     member__compactor_init(member);
     (void)uv_timer_init(loop, &member->snapshots.timer);
-    member->handles = 9;
+    member->handles = 10;
     member->snapshots.worker = worker_new(loop);
 }
 
@@ -375,6 +376,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->hashes);
     list_init(&member->compact_waits);
     list_init(&member->leader_moves);
+    list_init(&member->exports);
     list_init(&member->streams);
     list_init(&member->snapshots.retired);
     list_init(&member->keep_alives);
@@ -498,6 +500,7 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->watch_timer);
     close_handle(member, (uv_handle_t *)&member->compactor.timer);
     close_handle(member, (uv_handle_t *)&member->snapshots.timer);
+    close_handle(member, (uv_handle_t *)&member->export_timer);
 }
 
 static void close_writer(void *ctx)

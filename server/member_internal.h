@@ -238,6 +238,7 @@ struct member {
     uv_timer_t stop_timer;
     uv_timer_t watch_timer;
     uv_timer_t lease_timer;
+    uv_timer_t export_timer; /* active while there are snapshots */
     struct lessor lessor;
     struct list keep_alives; /* open keep-alive streams (service_lease.c) */
     struct snapshots snapshots;
@@ -274,6 +275,7 @@ struct member {
     struct list hashes;
     struct list compact_waits;
     struct list leader_moves;
+    struct list exports; /* exports.h */
     struct list streams;
     struct space_guard space;
     struct auto_compactor compactor;

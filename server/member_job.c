@@ -1,5 +1,7 @@
-/* Work that grows with the store, in slices between the turns: HashKV, and giving memory back after
- * a compaction. One at a time; hashes first, because removal waits for them anyway. */
+/* Work that grows with the store, in slices between the turns: HashKV, snapshots, and giving memory
+ * back after a compaction. One at a time; hashes first, because they are short, and removal last,
+ * because it waits for both anyway. */
+#include "server/exports.h"
 #include "server/member_internal.h"
 #include "server/ranges.h"
 #include "server/watches.h"
@@ -88,6 +90,8 @@ static bool step(struct member *member)
         step_hash(member, hash);
         return true;
     }
+    if (exports_step(member))
+        return true;
     if (mvcc_compact_pending(member->machine->mvcc)) {
         /* watches_run() or ranges_run() has more to do, and so there is a next turn. */
         if (!watches_allow_removal(member->watches) || !ranges_allow_removal(member->ranges))

@@ -64,6 +64,7 @@ void service_maintenance_downgrade(struct grpc_call *call, struct slice message)
 void service_maintenance_hash(struct grpc_call *call, struct slice message);
 void service_maintenance_hash_kv(struct grpc_call *call, struct slice message);
 void service_maintenance_move_leader(struct grpc_call *call, struct slice message);
+void service_maintenance_snapshot(struct grpc_call *call, struct slice message);
 void service_lease_grant(struct grpc_call *call, struct slice message);
 void service_lease_revoke(struct grpc_call *call, struct slice message);
 void service_lease_leases(struct grpc_call *call, struct slice message);

@@ -1,11 +1,12 @@
-/* etcdserverpb.Maintenance (etcd-api.md section 9): Alarm, Defragment, Status, Hash, HashKV.
- * Downgrade is in service_downgrade.c. */
+/* etcdserverpb.Maintenance (etcd-api.md section 9): Alarm, Defragment, Status, Hash, HashKV,
+ * Snapshot. Downgrade is in service_downgrade.c, MoveLeader in service_move_leader.c. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/version.h"
+#include "server/exports.h"
 #include "server/service.h"
 
 enum { ALARM_TEXT_SIZE = 64 };
@@ -226,4 +227,13 @@ void service_maintenance_hash_kv(struct grpc_call *call, struct slice message)
         reply_hash_of_nothing(call, request->revision);
     else
         start_hash(call, request->revision, on_hash_kv);
+}
+
+/* ---- snapshot ---- */
+
+/* Of this member, as it is: no read point, so that a minority can be saved too; as etcd. */
+void service_maintenance_snapshot(struct grpc_call *call, struct slice message)
+{
+    if (service_begin(call, message, &etcdserverpb__snapshot_request__descriptor) != NULL)
+        exports_open(service_member(call), call);
 }

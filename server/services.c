@@ -42,6 +42,7 @@ static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.Maintenance", "Defragment", service_maintenance_defragment),
     UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash),
     UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
+    SERVER_STREAM("etcdserverpb.Maintenance", "Snapshot", service_maintenance_snapshot),
     UNARY("etcdserverpb.Maintenance", "MoveLeader", service_maintenance_move_leader),
     UNARY("etcdserverpb.Maintenance", "Downgrade", service_maintenance_downgrade),
     UNARY("v3lockpb.Lock", "Lock", service_lock_lock),

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "base/slice.h"
+
 enum {
     DBFILE_PAGE_SIZE = 4096, /* of files we write */
     DBFILE_DIGEST_SIZE = 32, /* of a snapshot: SHA-256 */
@@ -35,6 +37,10 @@ enum dbfile_bucket {
 #undef X
         DBFILE_BUCKET_COUNT
 };
+
+/* The bucket of that name; DBFILE_BUCKET_COUNT: not one of etcd's. */
+enum dbfile_bucket dbfile_bucket_named(struct slice name);
+const char *dbfile_bucket_name(enum dbfile_bucket bucket);
 
 /* ---- inside snapshot/ ---- */
 

@@ -16,26 +16,6 @@ enum {
     READ_CHUNK = 1 << 20,
 };
 
-static const char *const bucket_names[] = {
-#define X(name, text) text,
-    DBFILE_BUCKET_MAP(X)
-#undef X
-};
-
-enum dbfile_bucket dbfile_bucket_named(struct slice name)
-{
-    enum dbfile_bucket at = 0;
-
-    while (at < DBFILE_BUCKET_COUNT && !slice_eq(name, slice_str(bucket_names[at])))
-        at++;
-    return at;
-}
-
-const char *dbfile_bucket_name(enum dbfile_bucket bucket)
-{
-    return bucket_names[bucket];
-}
-
 /* Whole or an error. */
 int dbfile__read(struct dbfile *file, uint64_t offset, void *data, size_t len, struct err *err)
 {

@@ -46,8 +46,4 @@ struct dbfile_visitor {
 /* KV_ECORRUPT: the file is damaged; err says where and how. */
 int dbfile_walk(struct dbfile *file, const struct dbfile_visitor *visitor, struct err *err);
 
-/* The bucket of that name; DBFILE_BUCKET_COUNT: not one of etcd's. */
-enum dbfile_bucket dbfile_bucket_named(struct slice name);
-const char *dbfile_bucket_name(enum dbfile_bucket bucket);
-
 #endif

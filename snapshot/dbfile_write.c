@@ -39,15 +39,6 @@ struct dbfile_writer {
     uint64_t planned_pages, planned_root;
 };
 
-uint64_t dbfile__meta_checksum(const uint8_t *meta)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i < DBFILE__META_CHECKSUM; i++)
-        hash = (hash ^ meta[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 struct dbfile_writer *dbfile_writer_new(void)
 {
     struct dbfile_writer *writer = xcalloc(1, sizeof *writer);

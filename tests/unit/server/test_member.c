@@ -446,6 +446,67 @@ static void physical_compaction_answers_when_the_memory_is_back(void **state)
            "etcdserver: mvcc: required revision has been compacted");
 }
 
+/* So that a snapshot has more to send than may wait for a client. */
+static void put_four_mib(struct fixture *f)
+{
+    char *value = xmalloc((1 << 20) + 1);
+    char key[] = "k0";
+
+    memset(value, 'v', 1 << 20);
+    value[1 << 20] = '\0';
+    for (; key[1] < '4'; key[1]++)
+        (void)put(f, key, value); /* the revision is looked at below */
+    free(value);
+}
+
+static void a_snapshot_comes_in_pieces_and_its_digest_last(void **state)
+{
+    Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
+    struct fixture *f = *state;
+    Etcdserverpb__SnapshotResponse *last;
+    struct call call;
+
+    start_ready(f);
+    put_four_mib(f);
+    begin(f, &call, "/etcdserverpb.Maintenance/Snapshot", &request.base);
+    finish(f, &call, GRPC_OK, "");
+    assert_true(call.messages > 4 * 32);
+    last = etcdserverpb__snapshot_response__unpack(NULL, call.response.len, call.response.data);
+    assert_non_null(last);
+    assert_null(last->header);
+    assert_int_equal(last->remaining_bytes, 0);
+    assert_int_equal(last->blob.len, 32);
+    assert_string_equal(last->version, "3.6.0");
+    assert_true(list_empty(&f->member->exports));
+    etcdserverpb__snapshot_response__free_unpacked(last, NULL);
+    release(&call);
+}
+
+static void a_compaction_waits_for_a_snapshot_and_not_for_one_that_was_cancelled(void **state)
+{
+    Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
+    Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+    struct fixture *f = *state;
+    struct call calls[2], wait;
+
+    start_ready(f);
+    put_four_mib(f);
+    compaction.revision = 4;
+    compaction.physical = true;
+    for (size_t i = 0; i < 2; i++)
+        begin(f, &calls[i], "/etcdserverpb.Maintenance/Snapshot", &request.base);
+    while (calls[0].messages == 0 || calls[1].messages == 0)
+        (void)uv_run(&f->loop, UV_RUN_ONCE); /* the messages end it */
+    begin(f, &wait, "/etcdserverpb.KV/Compact", &compaction.base);
+    grpc_stream_cancel(calls[0].stream);
+    finish(f, &wait, GRPC_OK, "");
+    assert_false(mvcc_compact_pending(f->member->machine->mvcc));
+    finish(f, &calls[1], GRPC_OK, "");
+    for (size_t i = 0; i < 2; i++)
+        release(&calls[i]);
+    release(&wait);
+}
+
 static void hundreds_of_puts_at_once_are_all_answered(void **state)
 {
     enum { CALLS = 500 };
@@ -1208,6 +1269,8 @@ int main(void)
         ONE(bad_requests_get_etcds_texts),
         ONE(value_of_1572800_bytes_passes_and_of_1572864_is_too_large),
         ONE(physical_compaction_answers_when_the_memory_is_back),
+        ONE(a_snapshot_comes_in_pieces_and_its_digest_last),
+        ONE(a_compaction_waits_for_a_snapshot_and_not_for_one_that_was_cancelled),
         ONE(hundreds_of_puts_at_once_are_all_answered),
         ONE(cancelled_put_is_not_answered_and_leaves_nothing_behind),
         ONE(member_list_has_name_and_urls_once_published),

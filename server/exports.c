@@ -1,0 +1,228 @@
+#include "server/exports.h"
+
+#include "base/codec.h"
+#include "base/version.h"
+#include "server/service.h"
+#include "snapshot/dbfile.h"
+
+enum {
+    STEP_ITEMS = 256, /* between two looks at the clock */
+    STEP_BYTES = 64 << 10,
+    PACE_LOOK_MS = 1000,
+
+    /* SnapshotResponse */
+    TAG_REMAINING = 2 << 3,
+    TAG_BLOB = 3 << 3 | 2,
+    TAG_VERSION = 4 << 3 | 2,
+};
+
+static const char version[] = ETCD_CLUSTER_VERSION;
+
+/* ---- messages ---- */
+
+/* As protobuf-c would, but the blob is copied once. */
+static void send_blob(struct grpc_call *call, uint64_t remaining, struct slice blob)
+{
+    size_t size = 1 + varint_size(blob.len) + blob.len + 1 + 1 + sizeof version - 1;
+    uint8_t *p;
+
+    if (remaining > 0)
+        size += 1 + varint_size(remaining);
+    p = grpc_call_message(call, size);
+    if (remaining > 0) {
+        *p++ = TAG_REMAINING;
+        p += put_varint(p, remaining);
+    }
+    *p++ = TAG_BLOB;
+    p += put_varint(p, blob.len);
+    memcpy(p, blob.data, blob.len);
+    p += blob.len;
+    *p++ = TAG_VERSION;
+    *p++ = sizeof version - 1;
+    memcpy(p, version, sizeof version - 1);
+    grpc_call_send(call);
+}
+
+/* OpenSSL has SHA-256 or the member does not start: its identity needs it. */
+static void digest(struct export_call *export, struct slice bytes)
+{
+    int ok = EVP_DigestUpdate(export->md, bytes.data, bytes.len);
+
+    ASSERT(ok == 1);
+}
+
+static void send_piece(struct export_call *export, size_t len)
+{
+    struct slice piece = slice_of(export->out.data, len);
+
+    digest(export, piece);
+    export->sent += len;
+    send_blob(export->call, export->total - export->sent, piece);
+    buf_consume(&export->out, len);
+}
+
+/* ---- one call ---- */
+
+static void release(struct export_call *export)
+{
+    struct member *member = export->member;
+
+    list_remove(&export->link);
+    db_export_free(export->db);
+    buf_release(&export->out);
+    EVP_MD_CTX_free(export->md);
+    grpc_call_set_data(export->call, NULL);
+    if (list_empty(&member->exports))
+        (void)uv_timer_stop(&member->export_timer); /* never fails */
+}
+
+static void on_cancel(struct waiter *waiter)
+{
+    struct export_call *export = CONTAINER_OF(waiter, struct export_call, waiter);
+
+    log_warn(export->member->log, "a snapshot's client has gone before it had all of it",
+             LOG_STR("client", grpc_call_peer(export->call)), LOG_UINT("sent", export->sent),
+             LOG_UINT("size", export->total));
+    release(export);
+}
+
+static void give_up(struct export_call *export)
+{
+    struct grpc_call *call = export->call;
+
+    log_warn(export->member->log,
+             "a snapshot's client is too slow and keeps a compaction waiting: given up",
+             LOG_STR("client", grpc_call_peer(call)), LOG_UINT("sent", export->sent),
+             LOG_UINT("size", export->total));
+    release(export);
+    grpc_call_finish(call, GRPC_ABORTED,
+                     "kvd: snapshot given up: its reader took less than 16 MiB in a minute while a "
+                     "compaction waited for it");
+}
+
+static void finish(struct export_call *export)
+{
+    struct grpc_call *call = export->call;
+    uint8_t sum[EVP_MAX_MD_SIZE];
+    int ok = EVP_DigestFinal_ex(export->md, sum, NULL);
+
+    ASSERT(ok == 1);
+    ASSERT(export->sent == export->total);
+    send_blob(call, 0, slice_of(sum, DBFILE_DIGEST_SIZE));
+    log_info(export->member->log, "snapshot sent", LOG_STR("client", grpc_call_peer(call)),
+             LOG_INT("revision", db_export_revision(export->db)), LOG_UINT("size", export->total),
+             LOG_UINT("ms", (uv_hrtime() - export->started_ns) / 1000000));
+    release(export);
+    grpc_call_finish(call, GRPC_OK, NULL);
+}
+
+static void on_drain(struct grpc_call *call)
+{
+    struct waiter *waiter = grpc_call_data(call);
+
+    /* Sending again is the next turn's. */
+    if (waiter != NULL)
+        CONTAINER_OF(waiter, struct export_call, waiter)->is_blocked = false;
+}
+
+/* Full pieces, and what is left once there is no more. */
+static void send_made(struct export_call *export)
+{
+    while (export->out.len >= EXPORT_PIECE)
+        send_piece(export, EXPORT_PIECE);
+    if (export->is_made && export->out.len > 0)
+        send_piece(export, export->out.len);
+    if (export->is_made)
+        finish(export);
+    else
+        export->is_blocked = grpc_call_queued(export->call) >= EXPORT_QUEUE_HIGH;
+}
+
+static void step(struct export_call *export)
+{
+    bool over = db_export_step(export->db, STEP_ITEMS, STEP_BYTES);
+
+    if (export->total == 0) {
+        if (over)
+            export->total = db_export_begin(export->db, &export->out);
+        return;
+    }
+    export->is_made = over;
+    send_made(export);
+}
+
+/* ---- all calls ---- */
+
+bool export_pace_fails(struct export_pace *pace, uint64_t now_ms, uint64_t sent,
+                       bool compaction_waits)
+{
+    uint64_t before = pace->sent, since = pace->since_ms;
+
+    if (!compaction_waits) {
+        pace->since_ms = 0;
+        return false;
+    }
+    if (since != 0 && now_ms - since < EXPORT_PACE_MS)
+        return false;
+    *pace = (struct export_pace){.since_ms = now_ms, .sent = sent};
+    return since != 0 && sent - before < EXPORT_PACE_BYTES;
+}
+
+static void on_pace_timer(uv_timer_t *timer)
+{
+    struct member *member = CONTAINER_OF(timer, struct member, export_timer);
+    bool waits = mvcc_compact_pending(member->machine->mvcc);
+    uint64_t now_ms = uv_now(member->loop);
+
+    LIST_EACH_SAFE (node, &member->exports) {
+        struct export_call *export = LIST_ENTRY(node, struct export_call, link);
+
+        if (export_pace_fails(&export->pace, now_ms, export->sent, waits))
+            give_up(export);
+    }
+}
+
+void exports_open(struct member *member, struct grpc_call *call)
+{
+    struct export_call *export = arena_calloc(grpc_call_arena(call), sizeof *export);
+    struct replica_status status;
+    uint64_t term;
+    int ok;
+
+    replica_status(member->replica, &status);
+    term = wal_term(member->wal, status.applied_index);
+    export->waiter.cancel = on_cancel;
+    export->member = member;
+    export->call = call;
+    export->started_ns = uv_hrtime();
+    export->db =
+        db_export_new(member->machine, status.applied_index, term != 0 ? term : status.term);
+    buf_init(&export->out, SIZE_MAX / 2);
+    export->md = EVP_MD_CTX_new();
+    ASSERT(export->md != NULL);
+    ok = EVP_DigestInit_ex(export->md, EVP_sha256(), NULL);
+    ASSERT(ok == 1);
+    if (list_empty(&member->exports)) {
+        int rc = uv_timer_start(&member->export_timer, on_pace_timer, PACE_LOOK_MS, PACE_LOOK_MS);
+
+        ASSERT(rc == 0); /* fails only without a callback or while closing */
+    }
+    list_push_back(&member->exports, &export->link);
+    grpc_call_set_data(call, &export->waiter);
+    grpc_call_on_drain(call, on_drain);
+}
+
+bool exports_step(struct member *member)
+{
+    bool any = false;
+
+    LIST_EACH_SAFE (node, &member->exports) {
+        struct export_call *export = LIST_ENTRY(node, struct export_call, link);
+
+        if (export->is_blocked)
+            continue;
+        any = true;
+        step(export);
+    }
+    return any;
+}
