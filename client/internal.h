@@ -94,6 +94,8 @@ uint64_t kv__call_wait_until(const struct kv_call *call);
 struct kv__stream_kind {
     const char *path;
     bool require_leader;
+    bool once; /* its beginning can not be made good: it is not begun again once it was sent, and an
+                * end in good order is an end, with code 0 */
     /* There is a stream: time to send. */
     void (*on_open)(struct kv__stream *stream);
     void (*on_message)(struct kv__stream *stream, struct slice message);
@@ -110,6 +112,8 @@ void kv__stream_open(struct kv_client *client, struct kv__stream *stream,
 void kv__stream_close(struct kv__stream *stream);
 /* Does nothing while there is no stream: on_open() will send what matters. */
 void kv__stream_send(struct kv__stream *stream, const ProtobufCMessage *message);
+/* There will be no more to send. */
+void kv__stream_half_close(struct kv__stream *stream);
 
 /* Gives waiting streams a connection; true if one stays that only lacks it. */
 bool kv__streams_open(struct kv_client *client);

@@ -298,6 +298,31 @@ void kv_keepalive_start(struct kv_client *client, struct kv_keepalive *keepalive
  * Before the client is closed. */
 void kv_keepalive_stop(struct kv_keepalive *keepalive);
 
+/* ---- snapshots ---- */
+
+struct kv_snapshot;
+
+/* piece: the next bytes (blob) of the server's state as a database file of etcd, of which
+ * remaining_bytes follow; the last piece, alone with 0 remaining behind a piece with 0 remaining,
+ * is the SHA-256 of all bytes before it. Borrowed until return. piece NULL: it is over; err->code 0
+ * if all was sent, else what failed. It is not begun again by itself: another server, or a moment
+ * later, would make another file. */
+typedef void (*kv_snapshot_cb)(struct kv_snapshot *snapshot,
+                               const Etcdserverpb__SnapshotResponse *piece, const struct err *err);
+
+/* The caller owns the memory; all of it is private. */
+struct kv_snapshot {
+    struct kv__stream stream;
+    kv_snapshot_cb cb;
+};
+
+/* Asks one server, the first that is reached, for all it has. cb fires later, never from inside the
+ * call; the server sends no faster than cb returns. There is no deadline: pings (keepalive_*) find
+ * a server that has gone. */
+void kv_snapshot_start(struct kv_client *client, struct kv_snapshot *snapshot, kv_snapshot_cb cb);
+/* No callback fires after this. Harmless when it is over. Before the client is closed. */
+void kv_snapshot_stop(struct kv_snapshot *snapshot);
+
 /* ---- locks and elections ---- */
 
 /* A place in the queue under a name: the key NAME/LEASE. The oldest key holds the lock (has won the

@@ -48,6 +48,12 @@ void kv__stream_send(struct kv__stream *stream, const ProtobufCMessage *message)
     free(bytes);
 }
 
+void kv__stream_half_close(struct kv__stream *stream)
+{
+    if (stream->grpc != NULL)
+        grpc_stream_half_close(stream->grpc);
+}
+
 static void on_message(void *ctx, struct slice message)
 {
     struct kv__stream *stream = ctx;
@@ -60,8 +66,10 @@ static void on_message(void *ctx, struct slice message)
 
 /* As etcd's clients: only these can be cured by another try. A server that stops may also end the
  * stream in good order. */
-static bool curable(enum grpc_status status)
+static bool curable(const struct kv__stream *stream, enum grpc_status status, enum grpc_sent sent)
 {
+    if (stream->kind->once)
+        return status == GRPC_UNAVAILABLE && sent == GRPC_NOT_SENT;
     return status == GRPC_UNAVAILABLE || status == GRPC_INTERNAL || status == GRPC_OK;
 }
 
@@ -98,11 +106,13 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     int code = kv__code_of(status, text);
     struct err err = ERR_INIT;
 
-    if (curable(status) && !out_of_leaders(stream, code)) {
+    if (curable(stream, status, sent) && !out_of_leaders(stream, code)) {
         come_back(stream, status, sent);
         return;
     }
-    if (strncmp(text, "etcdserver: ", 12) == 0)
+    if (status == GRPC_OK)
+        ; /* of those that run once */
+    else if (strncmp(text, "etcdserver: ", 12) == 0)
         (void)err_set(&err, code, "%s", text);
     else
         (void)err_set(&err, code, "%s: %s", stream->client->endpoints[stream->endpoint].text, text);

@@ -30,6 +30,8 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_member_list,
     &ctl_cmd_move_leader,
     &ctl_cmd_put,
+    &ctl_cmd_snapshot_save,
+    &ctl_cmd_snapshot_status,
     &ctl_cmd_txn,
     &ctl_cmd_version,
     &ctl_cmd_wal_dump,
@@ -109,7 +111,7 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 static const char *group_named(const char *first, size_t len)
 {
     static const char *const groups[] = {"alarm", "check",  "downgrade", "endpoint",
-                                         "lease", "member", "wal"};
+                                         "lease", "member", "snapshot",  "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {
