@@ -1,0 +1,381 @@
+#!/usr/bin/python3
+"""Snapshot files between kvd and Debian's etcd: saved by either's tool from either server, restored by etcdctl, and what
+is restored has all keys, leases, alarms and the same HashKV; under load; and every way in which it can go wrong."""
+
+import hashlib
+import io
+import json
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from concurrent import futures
+
+import etcd3
+import grpc
+from etcd3 import etcdrpc
+
+import _keyspace
+import _servers
+
+WAIT_S = 60
+
+# name, arguments of the keyspace, alarm
+KEYSPACES = [
+    ("empty store", dict(steps=0), False),
+    ("readable keys", dict(steps=200, binary=False, compact=False, leases=False), False),
+    ("binary keys, versions, tombstones", dict(steps=600, compact=False), False),
+    ("compacted", dict(steps=1500), False),
+    ("leases and an alarm", dict(steps=400, binary=False), True),
+    ("values of 1.5 MB", dict(steps=60, large=4), False),
+    ("many small keys", dict(steps=4000, binary=False, value_max=10), False),
+]
+
+
+class Tools:
+    """Both command line tools."""
+
+    def __init__(self, build, folder):
+        self.kvctl, self.folder = os.path.join(build, "kvctl"), folder
+        self.env = {"PATH": os.environ["PATH"], "ETCDCTL_API": "3"}
+
+    def run(self, tool, *args, check=True, timeout=WAIT_S):
+        done = subprocess.run([tool, *args], capture_output=True, text=True, errors="replace", env=self.env,
+                              cwd=self.folder, timeout=timeout)
+        if check and done.returncode != 0:
+            raise RuntimeError("%s %s: %d\n%s%s" % (tool, args, done.returncode, done.stdout, done.stderr))
+        return done
+
+    def etcdctl(self, *args, **kw):
+        return self.run("etcdctl", *args, **kw)
+
+    def ctl(self, *args, **kw):
+        return self.run(self.kvctl, *args, **kw)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def read(self, name):
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+        return name
+
+
+def restored_etcd(tools, name):
+    """A running etcd with the file's data."""
+    cluster = _servers.Cluster("etcd", shutil.which("etcd"), 1, ["--log-level", "error"])
+    member = cluster.members[0]
+    peer = "http://127.0.0.1:%d" % member.peer_port
+    tools.etcdctl("snapshot", "restore", name, "--data-dir", os.path.join(member.folder, member.name), "--name",
+                  member.name, "--initial-cluster", member.name + "=" + peer, "--initial-advertise-peer-urls", peer)
+    return cluster.start()
+
+
+def member_id(member):
+    with _keyspace.connected(member) as channel:
+        return etcdrpc.MaintenanceStub(channel).Status(etcdrpc.StatusRequest(), timeout=WAIT_S).header.member_id
+
+
+def statuses_agree(tools, score, name, what):
+    """etcdctl counts items of all buckets as keys; all else is the same."""
+    ours = json.loads(tools.ctl("snapshot", "status", name, "-w", "json").stdout)
+    theirs = json.loads(tools.etcdctl("snapshot", "status", name, "-w", "json").stdout)
+    score.check(all(ours[field] == theirs[field] for field in ("hash", "revision", "totalSize")),
+                what + ": both statuses agree", "%s\n%s" % (ours, theirs))
+    return ours
+
+
+def check_keyspaces(args, tools, score):
+    """kvd -> file -> etcd, and what etcd saves is read by kvctl."""
+    for number, (what, space, with_alarm) in enumerate(KEYSPACES):
+        kvd = _servers.start_kvd(args.build)
+        member = kvd.members[0]
+        _keyspace.fill(member, args.seed + number, **space)
+        if with_alarm:
+            _keyspace.alarm(member, member_id(member))
+        done = tools.ctl("--endpoints", member.endpoint, "snapshot", "save", "ours.db")
+        score.check(done.stdout == "Snapshot saved at ours.db\nServer version 3.6.0\n" and done.stderr == "",
+                    what + ": kvctl says what it did and shows no bar", done.stdout + done.stderr)
+        tools.etcdctl("--endpoints", member.endpoint, "snapshot", "save", "theirs.db")
+        score.check(tools.read("ours.db") == tools.read("theirs.db"), what + ": etcdctl and kvctl save the same file")
+        status = statuses_agree(tools, score, "ours.db", what)
+        before = _keyspace.state(member)
+        score.check(status["totalKey"] == len(before["keys"]) and status["revision"] in (before["revision"], 0)
+                    and status["version"] == "3.6.0", what + ": status counts keys", str(status))
+        etcd = restored_etcd(tools, "ours.db")
+        after = _keyspace.state(etcd.members[0])
+        score.check(before == after, what + ": etcd serves what kvd saved",
+                    "\n".join(_keyspace.differences(before, after)))
+        # and the other way: what etcd writes
+        tools.ctl("--endpoints", etcd.members[0].endpoint, "snapshot", "save", "etcd.db")
+        statuses_agree(tools, score, "etcd.db", what + ", of etcd")
+        kvd.close()
+        etcd.close()
+
+
+def check_under_load(args, tools, score):
+    """A save while others write is one moment: pairs that are written together are together in it."""
+    kvd = _servers.start_kvd(args.build)
+    member = kvd.members[0]
+    _keyspace.fill(member, args.seed, 3000, binary=False, value_max=2000, compact=False)
+    stop, written = threading.Event(), [0]
+
+    def write():
+        rng = random.Random(args.seed)
+        with _keyspace.connected(member) as channel:
+            kv = etcdrpc.KVStub(channel)
+            while not stop.is_set():
+                value = b"%d" % written[0]
+                kv.Txn(etcdrpc.TxnRequest(success=[
+                    etcdrpc.RequestOp(request_put=etcdrpc.PutRequest(key=key, value=value)) for key in (b"pair/a", b"pair/b")]),
+                    timeout=WAIT_S)
+                kv.Put(etcdrpc.PutRequest(key=b"other/%d" % rng.randrange(500), value=rng.randbytes(500)), timeout=WAIT_S)
+                written[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for round in range(4):
+            seen = written[0]
+            while written[0] == seen:
+                time.sleep(0.001)
+            before = written[0]
+            tools.ctl("--endpoints", member.endpoint, "snapshot", "save", "load%d.db" % round)
+            score.check(written[0] > before, "puts go on while a snapshot is taken", "round %d" % round)
+    finally:
+        stop.set()
+        writer.join()
+    etcd = restored_etcd(tools, "load3.db")
+    with _keyspace.connected(etcd.members[0]) as channel:
+        kvs = etcdrpc.KVStub(channel).Range(etcdrpc.RangeRequest(key=b"pair/", range_end=b"pair0"), timeout=WAIT_S).kvs
+    score.check(len(kvs) == 2 and kvs[0].value == kvs[1].value and kvs[0].mod_revision == kvs[1].mod_revision,
+                "a save under load is the state at one revision", str(kvs))
+    revision = json.loads(tools.ctl("snapshot", "status", "load3.db", "-w", "json").stdout)["revision"]
+    score.check(_keyspace.state(etcd.members[0], history=False)["revision"] == revision,
+                "and status says which")
+    kvd.close()
+    etcd.close()
+
+
+def check_other_clients(args, tools, score):
+    kvd = _servers.start_kvd(args.build)
+    member = kvd.members[0]
+    _keyspace.fill(member, args.seed, 300)
+    tools.ctl("--endpoints", member.endpoint, "snapshot", "save", "plain.db")
+    file = io.BytesIO()
+    etcd3.client(host="127.0.0.1", port=member.client_port, timeout=WAIT_S).snapshot(file)
+    score.check(file.getvalue() == tools.read("plain.db"), "python3-etcd3 takes the same snapshot")
+    body = subprocess.run(["curl", "-sS", "-X", "POST", "-d", "{}",
+                           "http://%s/v3/maintenance/snapshot" % member.endpoint], capture_output=True).stdout
+    pieces = [json.loads(line)["result"] for line in body.splitlines()]
+    import base64
+    blobs = [base64.b64decode(piece["blob"]) for piece in pieces]
+    score.check(b"".join(blobs) == tools.read("plain.db"), "the gateway streams it as JSON")
+    left = [int(piece.get("remaining_bytes", 0)) for piece in pieces]
+    total = sum(len(blob) for blob in blobs[:-1])
+    expected = [total - sum(len(blob) for blob in blobs[:i + 1]) for i in range(len(blobs) - 1)] + [0]
+    score.check(left == expected and max(map(len, blobs)) <= 32768 and len(blobs[-1]) == 32,
+                "pieces of at most 32 KiB count down, the digest is the last one", str(left[-3:]))
+    kvd.close()
+
+
+# ---- what can go wrong ----
+
+
+class LyingServer:
+    """A Snapshot service that sends what a test tells it."""
+
+    def __init__(self):
+        self.server = grpc.server(futures.ThreadPoolExecutor(4))
+        handler = grpc.method_handlers_generic_handler("etcdserverpb.Maintenance", {
+            "Snapshot": grpc.unary_stream_rpc_method_handler(
+                self.snapshot, etcdrpc.SnapshotRequest.FromString, etcdrpc.SnapshotResponse.SerializeToString)})
+        self.server.add_generic_rpc_handlers((handler,))
+        self.endpoint = "127.0.0.1:%d" % self.server.add_insecure_port("127.0.0.1:0")
+        self.pieces, self.failure, self.hang = [], None, None
+        self.server.start()
+
+    def snapshot(self, request, context):
+        for remaining, blob in self.pieces:
+            yield etcdrpc.SnapshotResponse(remaining_bytes=remaining, blob=blob)
+        if self.hang is not None:
+            self.hang.wait()
+        if self.failure is not None:
+            context.abort(*self.failure)
+
+    def close(self):
+        self.server.stop(None)
+
+
+def check_bad_streams(tools, score):
+    server = LyingServer()
+    data = tools.read("plain.db")
+    pieces = [(1, data[:5000]), (0, data[5000:-32]), (0, data[-32:])]
+
+    def refuse(what, text, code=5):
+        tools.write("kept.db", b"old")
+        done = tools.ctl("--endpoints", server.endpoint, "snapshot", "save", "kept.db", check=False)
+        score.check(done.returncode == code and text in done.stderr, what, "%d %s" % (done.returncode, done.stderr))
+        score.check(tools.read("kept.db") == b"old" and not os.path.exists(tools.path("kept.db.part")),
+                    what + ": the file is as before, and no part is left")
+
+    server.pieces = pieces
+    tools.ctl("--endpoints", server.endpoint, "snapshot", "save", "again.db")
+    score.check(tools.read("again.db") == data, "pieces of any size are put together")
+    server.pieces = [(len(data) - i - 1, data[i:i + 1]) for i in range(300)] + [(0, data[300:])]
+    tools.ctl("--endpoints", server.endpoint, "snapshot", "save", "again.db")
+    score.check(tools.read("again.db") == data, "single bytes too")
+    server.pieces = [pieces[0], (0, data[5000:-33] + b"x"), pieces[2]]
+    refuse("a byte changed on its way", "damaged on its way")
+    server.pieces = pieces[:2]
+    refuse("no digest", "sha256 checksum not found [bytes: %d]" % (len(data) - 32))
+    server.pieces = []
+    refuse("nothing at all", "sha256 checksum not found [bytes: 0]")
+    server.pieces, server.failure = pieces[:1], (grpc.StatusCode.INTERNAL, "disk on fire")
+    refuse("an error in the middle", "disk on fire")
+    server.failure = (grpc.StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
+    server.pieces = []
+    refuse("a refusal", "Error: etcdserver: permission denied")
+
+    # a server that hangs, and a person that does not want to wait
+    server.failure, server.hang, server.pieces = None, threading.Event(), pieces[:1]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen([tools.kvctl, "--endpoints", server.endpoint, "snapshot", "save", "kept.db"],
+                                   stderr=subprocess.PIPE, cwd=tools.folder, env=tools.env)
+        part = tools.path("kept.db.part")
+        end = time.monotonic() + WAIT_S
+        while not (os.path.exists(part) and os.path.getsize(part) == 5000) and time.monotonic() < end:
+            time.sleep(0.01)
+        score.check(os.stat(part).st_mode & 0o777 == 0o600, "the part is private")
+        process.send_signal(number)
+        errors = process.communicate(timeout=WAIT_S)[1]
+        score.check(process.returncode == 5 and b"interrupted: nothing was saved" in errors,
+                    "signal %d ends a save" % number, "%d %s" % (process.returncode, errors))
+        score.check(tools.read("kept.db") == b"old" and not os.path.exists(part), "signal %d leaves nothing" % number)
+    done = tools.ctl("--endpoints", server.endpoint, "--command-timeout", "300ms", "snapshot", "save", "kept.db", check=False)
+    score.check(done.returncode == 5 and "context deadline exceeded" in done.stderr and tools.read("kept.db") == b"old",
+                "--command-timeout ends a save", done.stderr)
+    server.hang.set()
+    server.close()
+
+
+def check_bad_commands(tools, score):
+    for args, text, code in [
+        (["save"], "snapshot save expects one argument", 128),
+        (["save", "a", "b"], "snapshot save expects one argument", 128),
+        (["save", "a", "--endpoints", "127.0.0.1:1,127.0.0.1:2"],
+         "snapshot must be requested to one selected node, not multiple [127.0.0.1:1 127.0.0.1:2]", 5),
+        (["save", "missing/a"], "could not open missing/a.part", 5),
+        (["save", "."], "is a directory", 5),
+        (["save", "a", "--endpoints", "127.0.0.1:1"], "connecting to 127.0.0.1:1", 5),
+        (["status"], "snapshot status requires exactly one argument", 128),
+        (["status", "absent"], "absent: No such file or directory", 1),
+        (["status", "plain.db", "-w", "protobuf"], "protobuf not supported as output format", 4),
+    ]:
+        done = tools.ctl("snapshot", *args, check=False)
+        score.check(done.returncode == code and text in done.stderr, "snapshot " + " ".join(args),
+                    "%d %s" % (done.returncode, done.stderr))
+    score.check(not os.path.exists(tools.path("a.part")), "no part is left of a save that never began")
+
+
+def check_bad_files(args, tools, score):
+    """What etcdctl answers with a panic or not at all."""
+    data = tools.read("plain.db")
+    rng = random.Random(args.seed)
+    files = [
+        ("empty", b"", "the file is empty"),
+        ("text", b"#!/bin/sh\n" * 1000, "no etcd snapshot or database"),
+        ("zeros", b"\0" * 100000, "no etcd snapshot or database"),
+        ("cut", data[:len(data) // 2], "cut short"),
+        ("cut to the heads", data[:8192], "cut short"),
+        ("heads gone", b"\0" * 8192 + data[8192:], "no etcd snapshot or database"),
+    ]
+    for name, content, text in files:
+        done = tools.ctl("snapshot", "status", tools.write("bad.db", content), check=False)
+        score.check(done.returncode == 1 and text in done.stderr and "bad.db" in done.stderr, "status of a bad file: " + name,
+                    done.stderr)
+    found = 0
+    for _ in range(100):
+        damaged = bytearray(data)
+        for _ in range(rng.randrange(1, 6)):
+            damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        done = tools.ctl("snapshot", "status", tools.write("bad.db", damaged), check=False)
+        found += done.stderr != ""
+        if done.returncode not in (0, 1) or (done.returncode == 1) != done.stderr.startswith("Error: "):
+            score.check(False, "status of a damaged file", "%d %s" % (done.returncode, done.stderr))
+    score.check(found == 100, "damage anywhere is an error or a warning", "%d of 100" % found)
+    tools.write("bad.db", data[:-32])
+    plain, whole = (tools.ctl("snapshot", "status", name, "-w", "json").stdout for name in ("bad.db", "plain.db"))
+    score.check(plain == whole, "a file without digest has the same status")
+    before = (hashlib.sha256(data).digest(), os.stat(tools.path("plain.db")).st_mtime_ns)
+    os.chmod(tools.path("plain.db"), 0o400)
+    tools.ctl("snapshot", "status", "plain.db")
+    score.check(before == (hashlib.sha256(tools.read("plain.db")).digest(), os.stat(tools.path("plain.db")).st_mtime_ns),
+                "status changes nothing")
+    os.chmod(tools.path("plain.db"), 0o600)
+
+
+def check_formats(tools, score):
+    done = tools.ctl("snapshot", "status", "plain.db", "-w", "json").stdout
+    fields = json.loads(done)
+    score.check(list(fields) == ["hash", "revision", "totalKey", "totalSize", "version"], "json has etcdutl's fields", done)
+    done = tools.ctl("snapshot", "status", "plain.db").stdout
+    score.check(done.startswith("%x, %d, %d, " % (fields["hash"], fields["revision"], fields["totalKey"]))
+                and done.endswith("B, 3.6.0\n"), "simple is one line", done)
+    done = tools.ctl("snapshot", "status", "plain.db", "-w", "fields").stdout
+    score.check(done == '"Hash" : %(hash)d\n"Revision" : %(revision)d\n"Keys" : %(totalKey)d\n"Size" : %(totalSize)d\n'
+                '"Version" : "3.6.0"\n' % fields, "fields are etcdutl's", done)
+    done = tools.ctl("snapshot", "status", "plain.db", "-w", "table").stdout
+    score.check([cell.strip() for cell in done.splitlines()[1].split("|")[1:-1]]
+                == ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE", "VERSION"], "table has etcdutl's columns", done)
+
+
+def check_bar(args, tools, score):
+    """On a terminal, and only there, a line says how far it is."""
+    kvd = _servers.start_kvd(args.build)
+    _keyspace.fill(kvd.members[0], args.seed, 10, large=6)
+    master, slave = pty.openpty()
+    process = subprocess.Popen([tools.kvctl, "--endpoints", kvd.members[0].endpoint, "snapshot", "save", "bar.db"],
+                               stderr=slave, stdout=subprocess.PIPE, cwd=tools.folder, env=tools.env)
+    out = process.communicate(timeout=WAIT_S)[0]
+    os.close(slave)
+    shown = b""
+    while not shown.endswith(b"\r\x1b[K"):
+        shown += os.read(master, 65536)
+    os.close(master)
+    score.check(b"saving [" in shown and b"% " in shown and b"/s" in shown, "the bar has a share and a rate", repr(shown))
+    score.check(out.startswith(b"Snapshot saved at bar.db\n"), "standard output is as without it", repr(out))
+    kvd.close()
+
+
+def main():
+    args = _servers.arguments()
+    args.build = os.path.abspath(args.build)
+    score = _servers.Score()
+    folder = tempfile.mkdtemp(prefix="kvd-test-")
+    try:
+        tools = Tools(args.build, folder)
+        check_keyspaces(args, tools, score)
+        check_under_load(args, tools, score)
+        check_other_clients(args, tools, score)
+        check_formats(tools, score)
+        check_bad_streams(tools, score)
+        check_bad_commands(tools, score)
+        check_bad_files(args, tools, score)
+        check_bar(args, tools, score)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
