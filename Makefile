@@ -20,7 +20,7 @@ CFLAGS   += -std=c11 -g $(OPT) -fno-omit-frame-pointer $(WARN) $(SAN)
 LDFLAGS  += $(SAN)
 LDLIBS    = $(PKG_LIBS) -lraft -lpthread -lm
 
-FOLDERS := base wal snapshot mvcc proto net raft server client bench
+FOLDERS := base wal snapshot mvcc proto net raft server offline client bench
 PROTOS  := $(wildcard proto/*.proto)
 PROTO_C := $(PROTOS:proto/%.proto=$(BUILD)/proto/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
@@ -39,7 +39,8 @@ NEEDS_proto    :=
 NEEDS_net      := base
 NEEDS_raft     := wal snapshot net base
 NEEDS_server   := raft net proto mvcc wal snapshot base
-NEEDS_client   := net proto wal snapshot mvcc base
+NEEDS_offline  := server raft net proto mvcc wal snapshot base
+NEEDS_client   := offline net proto wal snapshot mvcc base
 NEEDS_bench    := net proto base
 
 PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench
@@ -89,11 +90,11 @@ link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^
 
 $(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
-$(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl client $(NEEDS_client))
+$(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl client $(NEEDS_client) $(NEEDS_offline))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvbench: $(BUILD)/obj/bench/main.o $(call lib,bench $(NEEDS_bench))
 	$(call say,LINK)$(link) $(LDLIBS)
-TESTED_WITH_client := ctl
+TESTED_WITH_client := ctl $(NEEDS_offline)
 define unit_rule
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,tests $(1) $(NEEDS_$(1)) $(TESTED_WITH_$(1)))
 	@mkdir -p $$(@D)

@@ -98,6 +98,10 @@ struct replica_options {
     unsigned guards_off;    /* tests only: bit n switches guard Gn off (raft/guards.h) */
 };
 
+/* A configuration of these voters, as the log and a snapshot have it; appended to out. KV_EINVAL:
+ * too many, or one twice. */
+int replica_encode_voters(const uint64_t *voters, size_t count, struct buf *out, struct err *err);
+
 /* Starts from the wal and the snapshot: entries behind it are applied once they are known to be
  * committed. KV_ECORRUPT: they do not fit together, or one of them is damaged. A new wal without a
  * snapshot gets the first hard state and the configuration entry (and is

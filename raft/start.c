@@ -131,31 +131,38 @@ static int flush(struct replica *r, uint64_t seq, struct err *err)
     return rc;
 }
 
-static int encode_voters(const struct replica_options *options, struct raft_buffer *out,
-                         struct err *err)
+int replica_encode_voters(const uint64_t *voters, size_t count, struct buf *out, struct err *err)
 {
     struct raft_configuration configuration;
-    bool ours = false;
+    struct raft_buffer encoded = {0};
     int rc = 0;
 
-    if (options->voter_count > WIRE_SERVERS_MAX)
-        return err_set(err, KV_EINVAL, "%zu initial members", options->voter_count);
+    if (count == 0 || count > WIRE_SERVERS_MAX)
+        return err_set(err, KV_EINVAL, "%zu initial members", count);
     raft_configuration_init(&configuration);
-    for (size_t i = 0; rc == 0 && i < options->voter_count; i++) {
+    for (size_t i = 0; rc == 0 && i < count; i++) {
         char address[24];
 
         /* libraft wants a unique text; where members live is not its business. */
-        snprintf(address, sizeof(address), "%" PRIx64, options->voters[i]);
-        rc = raft_configuration_add(&configuration, options->voters[i], address, RAFT_VOTER);
-        ours = ours || options->voters[i] == options->id;
+        snprintf(address, sizeof(address), "%" PRIx64, voters[i]);
+        rc = raft_configuration_add(&configuration, voters[i], address, RAFT_VOTER);
     }
-    if (rc == 0 && ours)
-        rc = raft_configuration_encode(&configuration, out);
+    if (rc == 0)
+        rc = raft_configuration_encode(&configuration, &encoded);
     raft_configuration_close(&configuration);
-    if (rc != 0 || !ours)
-        return err_set(err, KV_EINVAL, "initial members: %s",
-                       ours ? "one of them stands there twice" : "this one is not among them");
-    return 0;
+    if (rc != 0)
+        return err_set(err, KV_EINVAL, "initial members: one of them stands there twice");
+    rc = buf_append(out, encoded.base, encoded.len);
+    raft_free(encoded.base);
+    return rc;
+}
+
+static bool has_voter(const struct replica_options *options)
+{
+    for (size_t i = 0; i < options->voter_count; i++)
+        if (options->voters[i] == options->id)
+            return true;
+    return false;
 }
 
 /* Raft is told that a log has a first entry, the same everywhere: every initial member writes it. A
@@ -163,8 +170,8 @@ static int encode_voters(const struct replica_options *options, struct raft_buff
 static int bootstrap(struct replica *r, const struct replica_options *options, struct err *err)
 {
     struct wal_hard_state state = {.term = 1};
-    struct raft_buffer payload = {0};
     struct wal_entry entry = {.index = 1, .term = 1, .type = RAFT_CHANGE};
+    struct buf payload;
     uint64_t seq;
     int rc;
 
@@ -173,14 +180,18 @@ static int bootstrap(struct replica *r, const struct replica_options *options, s
                        "the log is empty, but this member has voted in term %" PRIu64
                        ": its entries are lost; remove it and add it anew",
                        wal_hard_state(r->wal).term);
-    rc = encode_voters(options, &payload, err);
-    if (rc != 0)
-        return rc;
-    entry.data = slice_of(payload.base, payload.len);
-    (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */
-    seq = wal_append_entry(r->wal, &entry);
-    raft_free(payload.base);
-    return flush(r, seq, err);
+    if (!has_voter(options))
+        return err_set(err, KV_EINVAL, "initial members: this one is not among them");
+    buf_init(&payload, WAL_ENTRY_SIZE_MAX);
+    rc = replica_encode_voters(options->voters, options->voter_count, &payload, err);
+    if (rc == 0) {
+        entry.data = buf_slice(&payload);
+        (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */
+        seq = wal_append_entry(r->wal, &entry);
+        rc = flush(r, seq, err);
+    }
+    buf_release(&payload);
+    return rc;
 }
 
 /* ---- the checkpoint ---- */

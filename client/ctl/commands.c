@@ -30,6 +30,7 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_member_list,
     &ctl_cmd_move_leader,
     &ctl_cmd_put,
+    &ctl_cmd_snapshot_restore,
     &ctl_cmd_snapshot_save,
     &ctl_cmd_snapshot_status,
     &ctl_cmd_txn,
