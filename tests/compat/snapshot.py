@@ -188,6 +188,193 @@ def check_other_clients(args, tools, score):
     kvd.close()
 
 
+# ---- restoring into kvd ----
+
+
+def restored_kvd(args, tools, name, *flags, size=1, wal=False):
+    """A running kvd cluster with the file's data, each member restored by kvctl; and what kvctl said."""
+    cluster = _servers.Cluster("kvd", os.path.join(args.build, "kvd"), size)
+    initial = ",".join("%s=http://127.0.0.1:%d" % (m.name, m.peer_port) for m in cluster.members)
+    said = []
+    for member in cluster.members:
+        where = ["--data-dir", os.path.join(member.folder, member.name)]
+        if wal:
+            where += ["--wal-dir", os.path.join(member.folder, member.name + ".wal")]
+            member.args += where[2:]
+        said.append(tools.ctl("snapshot", "restore", name, *where, "--name", member.name, "--initial-cluster", initial,
+                              "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % member.peer_port, *flags).stdout)
+    return cluster.start(), said
+
+
+def check_restores(args, tools, score):
+    """etcd -> file -> kvd -> file -> kvd."""
+    for number, (what, space, with_alarm) in enumerate(KEYSPACES):
+        etcd = _servers.start_etcd()
+        member = etcd.members[0]
+        _keyspace.fill(member, args.seed + number, **space)
+        if with_alarm:
+            _keyspace.alarm(member, member_id(member))
+        tools.etcdctl("--endpoints", member.endpoint, "snapshot", "save", "etcd.db")
+        statuses_agree(tools, score, "etcd.db", what + ", of etcd")
+        before = _keyspace.state(member)
+        etcd.close()
+        kvd, _ = restored_kvd(args, tools, "etcd.db", "--bump-revision", "0", wal=number % 2 == 1)
+        after = _keyspace.state(kvd.members[0])
+        score.check(before == after, what + ": kvd serves what etcd saved",
+                    "\n".join(_keyspace.differences(before, after)))
+        kvd.members[0].kill()
+        kvd.members[0].start()
+        _servers.wait_ready(kvd.members[0])
+        score.check(_keyspace.state(kvd.members[0]) == before, what + ": and after it was killed")
+        tools.ctl("--endpoints", kvd.members[0].endpoint, "snapshot", "save", "kvd.db")
+        again, _ = restored_kvd(args, tools, "kvd.db", "--bump-revision", "0")
+        after = _keyspace.state(again.members[0])
+        score.check(before == after, what + ": kvd serves what kvd saved",
+                    "\n".join(_keyspace.differences(before, after)))
+        kvd.close()
+        again.close()
+
+
+def watch_from(member, revision):
+    """The first answer after "created" to a watch of everything from a revision."""
+    request = etcdrpc.WatchRequest(create_request=etcdrpc.WatchCreateRequest(
+        key=b"\0", range_end=b"\0", start_revision=revision))
+    with _keyspace.connected(member) as channel:
+        answers = etcdrpc.WatchStub(channel).Watch(iter([request]), timeout=WAIT_S)
+        next(answers)
+        answer = next(answers)
+        answers.cancel()
+        return answer
+
+
+def check_new_cluster(args, tools, score):
+    """Three members restored by default: a new cluster, whose past nobody can take for its own."""
+    old = _servers.start_kvd(args.build)
+    _keyspace.fill(old.members[0], args.seed, 800, binary=False, compact=False)
+    tools.ctl("--endpoints", old.members[0].endpoint, "snapshot", "save", "old.db")
+    before = _keyspace.state(old.members[0], history=False)
+    cluster, said = restored_kvd(args, tools, "old.db", size=3)
+    raised = before["revision"] + 1000000000
+    score.check(all("raised by 1000000000, from %d to %d" % (before["revision"], raised) in text and
+                    "restore the same file for the other members" in text for text in said),
+                "kvctl says what it did", said[0])
+    states = [_keyspace.state(member, history=False) for member in cluster.members]
+    score.check(states[0] == states[1] == states[2], "all members hold the same",
+                "\n".join(_keyspace.differences(states[0], states[1])))
+    score.check(all(states[0][part] == before[part] for part in ("keys", "leases", "alarms")), "keys and leases are the old ones",
+                "\n".join(_keyspace.differences(states[0], before)))
+    score.check(states[0]["revision"] == states[0]["compact_revision"] == raised, "the revision is raised and compacted",
+                str(raised))
+    answer = watch_from(cluster.members[1], before["revision"])
+    score.check(answer.canceled and answer.compact_revision == raised, "a watch from before ends as compacted", str(answer))
+    with _keyspace.connected(old.members[0]) as channel:
+        old_list = etcdrpc.ClusterStub(channel).MemberList(etcdrpc.MemberListRequest(), timeout=WAIT_S)
+    with _keyspace.connected(cluster.members[2]) as channel:
+        new_list = etcdrpc.ClusterStub(channel).MemberList(etcdrpc.MemberListRequest(), timeout=WAIT_S)
+        put = etcdrpc.KVStub(channel).Put(etcdrpc.PutRequest(key=b"new", value=b"x"), timeout=WAIT_S)
+    score.check(new_list.header.cluster_id != old_list.header.cluster_id and len(new_list.members) == 3
+                and not {m.ID for m in new_list.members} & {m.ID for m in old_list.members}, "cluster and members have new ids",
+                str(new_list))
+    score.check(put.header.revision == raised + 1, "writes go on from there", str(put))
+    for member in cluster.members:
+        member.kill()
+    for member in cluster.members:
+        member.start()
+    for member in cluster.members:
+        _servers.wait_ready(member)
+    states = [_keyspace.state(member, history=False) for member in cluster.members]
+    score.check(states[0] == states[1] == states[2] and states[0]["revision"] == raised + 1 and
+                (b"new", b"x", raised + 1, raised + 1, 1, 0) in states[0]["keys"], "and they survive a restart of all")
+    old.close()
+    cluster.close()
+
+
+def check_bad_restores(args, tools, score):
+    """Each is refused with a reason, and leaves nothing."""
+    data = tools.read("plain.db")
+    tools.write("cut.db", data[:len(data) // 2])
+    tools.write("flipped.db", data[:9000] + bytes([data[9000] ^ 1]) + data[9001:])
+    tools.write("plain-without-digest.db", data[:-32])
+    tools.write("empty.db", b"")
+    tools.write("foreign.db", os.urandom(100000))
+    os.mkdir(tools.path("taken"))
+    tools.write("taken/file", b"x")
+    me = ["--initial-advertise-peer-urls", "http://127.0.0.1:1"]
+    for what, args_, text, code in [
+        ("no file named", [], "snapshot restore requires exactly one argument", 128),
+        ("a missing file", ["absent.db"], "absent.db", 1),
+        ("a cut file", ["cut.db"], "cut.db: cut short", 1),
+        ("an empty file", ["empty.db"], "empty.db: the file is empty", 1),
+        ("a foreign file", ["foreign.db"], "foreign.db: no etcd snapshot", 1),
+        ("a flipped bit", ["flipped.db"], "expected sha256 [", 1),
+        ("no digest", ["plain-without-digest.db"], "snapshot missing hash but --skip-hash-check=false", 1),
+        ("a directory", ["."], "", 1),
+        ("a target in use", ["plain.db", "--data-dir", "taken"], 'data-dir "taken" not empty or could not be read', 1),
+        ("a log in use", ["plain.db", "--wal-dir", "taken"], 'wal-dir "taken" exists', 1),
+        ("a target that cannot be made", ["plain.db", "--data-dir", "plain.db/x"], "plain.db/x", 1),
+        ("a name that is not there", ["plain.db", "--initial-cluster", "a=http://127.0.0.1:1"],
+         'couldn\'t find local name "default" in the initial cluster configuration', 1),
+        ("other peer URLs", ["plain.db", "--initial-cluster", "default=http://127.0.0.1:2", *me],
+         "--initial-cluster has default=http://127.0.0.1:2 but missing from --initial-advertise-peer-urls=http://127.0.0.1:1", 1),
+        ("a URL twice", ["plain.db", "--initial-cluster", "default=http://127.0.0.1:1,b=http://127.0.0.1:1", *me],
+         "has duplicate url", 1),
+        ("a URL that is none", ["plain.db", "--initial-cluster", "default=foo", *me],
+         "URL scheme must be http, https, unix, or unixs: foo", 1),
+        ("half of the flags", ["plain.db", "--bump-revision", "5"], "--mark-compacted required if --bump-revision", 1),
+        ("the other half", ["plain.db", "--mark-compacted"], "--bump-revision required if --mark-compacted", 1),
+        ("a bump that is no number", ["plain.db", "--bump-revision", "x", "--mark-compacted"], "invalid argument", 1),
+    ]:
+        done = tools.ctl("snapshot", "restore", *args_, check=False)
+        score.check(done.returncode == code and text in done.stderr and done.stdout == "", "restore: " + what,
+                    "%d %s%s" % (done.returncode, done.stdout, done.stderr))
+        score.check(not os.path.exists(tools.path("default.etcd")), "restore: %s leaves nothing" % what)
+    score.check(tools.read("taken/file") == b"x", "what was in the target is still there")
+    # a disk that is full, somewhere on the way
+    for limit in (0, 8192, 1 << 20):
+        done = subprocess.run(["prlimit", "--fsize=%d" % limit, tools.kvctl, "snapshot", "restore", "plain.db"], capture_output=True,
+                              text=True, env=tools.env, cwd=tools.folder, timeout=WAIT_S)
+        score.check(done.returncode == 1 and "Error: default.etcd/" in done.stderr
+                    and not os.path.exists(tools.path("default.etcd")), "a full disk leaves nothing (%d bytes)" % limit,
+                    "%d %s" % (done.returncode, done.stderr))
+        done = subprocess.run(["prlimit", "--fsize=%d" % limit, tools.kvctl, "--endpoints", args.full_endpoint, "snapshot", "save",
+                               "full.db"], capture_output=True, text=True, env=tools.env, cwd=tools.folder, timeout=WAIT_S)
+        score.check(done.returncode == 5 and "could not write full.db.part" in done.stderr
+                    and not os.path.exists(tools.path("full.db")) and not os.path.exists(tools.path("full.db.part")),
+                    "a full disk leaves nothing of a save (%d bytes)" % limit, "%d %s" % (done.returncode, done.stderr))
+    tools.ctl("snapshot", "restore", "plain-without-digest.db", "--skip-hash-check")
+    score.check(os.stat(tools.path("default.etcd")).st_mode & 0o777 == 0o700, "a data dir is private")
+    done = tools.ctl("snapshot", "restore", "plain.db", check=False)
+    score.check(done.returncode == 1 and 'data-dir "default.etcd" not empty' in done.stderr, "a second restore does not overwrite")
+
+
+def check_interrupted_restores(args, tools, score):
+    """A signal at a random moment leaves nothing; a kill leaves nothing that kvd would take for a member."""
+    rng = random.Random(args.seed)
+    whole = 0
+    for round in range(30):
+        process = subprocess.Popen([tools.kvctl, "snapshot", "restore", "load0.db", "--data-dir", "cut"], cwd=tools.folder,
+                                   env=tools.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        number = rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGKILL))
+        time.sleep(rng.random() * 0.06)
+        process.send_signal(number)
+        process.wait(WAIT_S)
+        folder = tools.path("cut")
+        if process.returncode == 0:
+            whole += 1
+            score.check(os.path.exists(os.path.join(folder, "identity")), "a restore that ended well is whole")
+        elif number != signal.SIGKILL:
+            score.check(not os.path.exists(folder), "signal %d leaves nothing" % number)
+        elif os.path.exists(folder) and os.listdir(folder):
+            if not os.path.exists(os.path.join(folder, "identity")):
+                port, peer = _servers.free_ports(2)
+                done = subprocess.run([os.path.join(args.build, "kvd"), "--data-dir", folder, "--listen-client-urls",
+                                       "http://127.0.0.1:%d" % port, "--advertise-client-urls", "http://127.0.0.1:%d" % port,
+                                       "--listen-peer-urls", "http://127.0.0.1:%d" % peer], capture_output=True, timeout=WAIT_S)
+                score.check(done.returncode != 0, "kvd refuses what a killed restore left", done.stderr.decode())
+        shutil.rmtree(folder, ignore_errors=True)
+    print("%d of 30 restores ended before their signal" % whole)
+
+
 # ---- what can go wrong ----
 
 
@@ -372,6 +559,14 @@ def main():
         check_bad_commands(tools, score)
         check_bad_files(args, tools, score)
         check_bar(args, tools, score)
+        check_restores(args, tools, score)
+        check_new_cluster(args, tools, score)
+        kvd = _servers.start_kvd(args.build)
+        _keyspace.fill(kvd.members[0], args.seed, 10, large=3)
+        args.full_endpoint = kvd.members[0].endpoint
+        check_bad_restores(args, tools, score)
+        kvd.close()
+        check_interrupted_restores(args, tools, score)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     score.finish()
