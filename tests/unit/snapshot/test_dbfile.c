@@ -162,29 +162,30 @@ static void a_deep_tree_keeps_one_page_per_level_in_memory(void **state)
 }
 
 /* As etcd writes small buckets: a leaf page inside the value. Ours has one element, key "k". */
-static void make_inline(struct fixture *f, unsigned flags, unsigned count)
+static void make_inline_of(struct fixture *f, size_t page_size, unsigned flags, unsigned count)
 {
-    uint8_t *meta, *leaf, *data;
+    uint8_t *leaf, *data;
 
     buf_release(&f->file);
     buf_init(&f->file, SIZE_MAX / 2);
-    assert_int_equal(buf_reserve(&f->file, 4 * DBFILE_PAGE_SIZE), 0);
-    f->file.len = 3 * DBFILE_PAGE_SIZE;
+    assert_int_equal(buf_reserve(&f->file, 3 * page_size), 0);
+    f->file.len = 3 * page_size;
     memset(f->file.data, 0, f->file.len);
     for (uint64_t i = 0; i < 2; i++) {
-        meta = page(f, i);
+        uint8_t *meta = f->file.data + i * page_size;
+
         put_le64(meta, i);
         put_le16(meta + 8, DBFILE__META);
         put_le32(meta + 16 + DBFILE__META_MAGIC, DBFILE__MAGIC);
         put_le32(meta + 16 + DBFILE__META_VERSION, 2);
-        put_le32(meta + 16 + DBFILE__META_PAGE_SIZE, DBFILE_PAGE_SIZE);
+        put_le32(meta + 16 + DBFILE__META_PAGE_SIZE, (uint32_t)page_size);
         put_le64(meta + 16 + DBFILE__META_ROOT, 2);
         put_le64(meta + 16 + DBFILE__META_FREELIST, DBFILE__NO_FREELIST);
         put_le64(meta + 16 + DBFILE__META_PAGES, 3);
         put_le64(meta + 16 + DBFILE__META_TXID, i + 1);
         fix_meta(meta);
     }
-    leaf = page(f, 2);
+    leaf = f->file.data + 2 * page_size;
     put_le64(leaf, 2);
     put_le16(leaf + 8, DBFILE__LEAF);
     put_le16(leaf + 10, 1);
@@ -204,6 +205,11 @@ static void make_inline(struct fixture *f, unsigned flags, unsigned count)
     store(f->disk, f->file.data, f->file.len);
 }
 
+static void make_inline(struct fixture *f, unsigned flags, unsigned count)
+{
+    make_inline_of(f, DBFILE_PAGE_SIZE, flags, count);
+}
+
 static void inline_buckets_are_read(void **state)
 {
     struct fixture *f = *state;
@@ -213,6 +219,26 @@ static void inline_buckets_are_read(void **state)
 
     make_inline(f, DBFILE__LEAF, 1);
     expect_content(f->disk, &expected);
+}
+
+static void pages_of_any_size_are_read_with_either_head(void **state)
+{
+    struct fixture *f = *state;
+    struct item item = {
+        .key = (uint8_t *)"k", .value = (uint8_t *)"v", .key_len = 1, .value_len = 1};
+    struct content expected = {.buckets = {{.name = "key", .items = &item, .len = 1}}, .len = 1};
+
+    for (size_t page_size = 1024; page_size <= 1 << 20; page_size *= 4) {
+        for (int head = 0; head < 2; head++) {
+            make_inline_of(f, page_size, DBFILE__LEAF, 1);
+            expect_content(f->disk, &expected);
+            f->file.data[(size_t)head * page_size + 20] ^= 0xff;
+            store(f->disk, f->file.data, f->file.len);
+            expect_content(f->disk, &expected);
+        }
+        f->file.data[20] ^= 0xff;
+        expect_damage(f, "both of its heads are damaged");
+    }
 }
 
 static void an_inline_bucket_is_checked_as_a_page_is(void **state)
@@ -582,6 +608,7 @@ int main(void)
         TEST(huge_keys_and_values_take_pages_of_their_own),
         TEST(a_deep_tree_keeps_one_page_per_level_in_memory),
         TEST(inline_buckets_are_read),
+        TEST(pages_of_any_size_are_read_with_either_head),
         TEST(an_inline_bucket_is_checked_as_a_page_is),
         TEST(unused_space_behind_the_database_is_no_harm),
         TEST(one_damaged_head_is_no_harm),
