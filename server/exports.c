@@ -8,6 +8,7 @@
 enum {
     STEP_ITEMS = 256, /* between two looks at the clock */
     STEP_BYTES = 64 << 10,
+    STEP_PIECES = 4, /* a large item goes out in several steps */
     PACE_LOOK_MS = 1000,
 
     /* SnapshotResponse */
@@ -53,12 +54,12 @@ static void digest(struct export_call *export, struct slice bytes)
 
 static void send_piece(struct export_call *export, size_t len)
 {
-    struct slice piece = slice_of(export->out.data, len);
+    struct slice piece = slice_of(export->out.data + export->out_at, len);
 
     digest(export, piece);
     export->sent += len;
+    export->out_at += len;
     send_blob(export->call, export->total - export->sent, piece);
-    buf_consume(&export->out, len);
 }
 
 /* ---- one call ---- */
@@ -125,14 +126,26 @@ static void on_drain(struct grpc_call *call)
         CONTAINER_OF(waiter, struct export_call, waiter)->is_blocked = false;
 }
 
-/* Full pieces, and what is left once there is no more. */
-static void send_made(struct export_call *export)
+static size_t unsent(const struct export_call *export)
 {
-    while (export->out.len >= EXPORT_PIECE)
+    return export->out.len - export->out_at;
+}
+
+static void make_more(struct export_call *export)
+{
+    buf_consume(&export->out, export->out_at);
+    export->out_at = 0;
+    export->is_made = db_export_step(export->db, STEP_ITEMS, STEP_BYTES);
+}
+
+/* Full pieces, and what is left once there is no more. */
+static void send_some(struct export_call *export)
+{
+    for (int i = 0; i < STEP_PIECES && unsent(export) >= EXPORT_PIECE; i++)
         send_piece(export, EXPORT_PIECE);
-    if (export->is_made && export->out.len > 0)
-        send_piece(export, export->out.len);
-    if (export->is_made)
+    if (export->is_made && unsent(export) > 0 && unsent(export) < EXPORT_PIECE)
+        send_piece(export, unsent(export));
+    if (export->is_made && unsent(export) == 0)
         finish(export);
     else
         export->is_blocked = grpc_call_queued(export->call) >= EXPORT_QUEUE_HIGH;
@@ -140,15 +153,14 @@ static void send_made(struct export_call *export)
 
 static void step(struct export_call *export)
 {
-    bool over = db_export_step(export->db, STEP_ITEMS, STEP_BYTES);
-
     if (export->total == 0) {
-        if (over)
+        if (db_export_step(export->db, STEP_ITEMS, STEP_BYTES))
             export->total = db_export_begin(export->db, &export->out);
         return;
     }
-    export->is_made = over;
-    send_made(export);
+    if (!export->is_made && unsent(export) < EXPORT_PIECE)
+        make_more(export);
+    send_some(export);
 }
 
 /* ---- all calls ---- */

@@ -38,7 +38,8 @@ struct export_call {
     struct grpc_call *call;
     struct list link; /* in member->exports */
     struct db_export *db;
-    struct buf out;  /* made and not yet sent; less than a piece and an item */
+    struct buf out;  /* made; a large item and what was before it at most */
+    size_t out_at;   /* bytes of out that are sent */
     uint64_t total;  /* of the file; 0: it is still being measured */
     uint64_t sent;   /* bytes of it */
     EVP_MD_CTX *md;  /* of the bytes sent */
