@@ -241,6 +241,25 @@ def check_restores(args, tools, score):
         again.close()
 
 
+def check_auth(tools, score):
+    """Users that kvd cannot keep out are no reason to let everybody in."""
+    etcd = _servers.start_etcd()
+    at = ["--endpoints", etcd.members[0].endpoint]
+    tools.etcdctl(*at, "user", "add", "root:secret")
+    tools.etcdctl(*at, "user", "grant-role", "root", "root")
+    tools.etcdctl(*at, "auth", "enable")
+    tools.etcdctl(*at, "--user", "root:secret", "snapshot", "save", "auth.db")
+    done = tools.ctl("snapshot", "restore", "auth.db", check=False)
+    score.check(done.returncode == 1 and "authentication on" in done.stderr and not os.path.exists(tools.path("default.etcd")),
+                "a snapshot with authentication on is refused", done.stderr)
+    tools.etcdctl(*at, "--user", "root:secret", "auth", "disable")
+    tools.etcdctl(*at, "snapshot", "save", "auth.db")
+    done = tools.ctl("snapshot", "restore", "auth.db")
+    score.check("Warning: 1 users and their roles were left out" in done.stdout, "with it off users are left out, aloud", done.stdout)
+    shutil.rmtree(tools.path("default.etcd"))
+    etcd.close()
+
+
 def watch_from(member, revision):
     """The first answer after "created" to a watch of everything from a revision."""
     request = etcdrpc.WatchRequest(create_request=etcdrpc.WatchCreateRequest(
@@ -567,6 +586,7 @@ def main():
         check_bad_commands(tools, score)
         check_bad_files(args, tools, score)
         check_bar(args, tools, score)
+        check_auth(tools, score)
         check_restores(args, tools, score)
         check_new_cluster(args, tools, score)
         kvd = _servers.start_kvd(args.build)
