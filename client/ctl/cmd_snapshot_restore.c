@@ -158,12 +158,11 @@ static int run(struct ctl *ctl, struct restore_options *options)
     options->ctx = &running;
     take_signals(old);
     rc = restore_snapshot(options, &report, &err);
-    give_signals_back(old);
     progress_end(&running.progress);
-    if (rc != 0)
-        return ctl_fail(ctl, CTL_ERROR, "%s", err.text);
-    say_what_was_done(ctl, &report, options->bump_revision);
-    return CTL_OK;
+    if (rc == 0)
+        say_what_was_done(ctl, &report, options->bump_revision);
+    give_signals_back(old); /* only now: what was done is also said */
+    return rc == 0 ? CTL_OK : ctl_fail(ctl, CTL_ERROR, "%s", err.text);
 }
 
 /* etcdutl wants both flags or none; without them nobody shall be fooled. */
