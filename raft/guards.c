@@ -189,23 +189,47 @@ void guard_timeout(struct replica *r)
 
 /* ---- messages in ---- */
 
-/* G6: every leader holds everything committed, so what lies at or below our commit index needs no
- * comparing; libraft would reject it, or append it at the end, where its log is compacted. */
-static void skip_committed(const struct replica *r, struct wire_append *append)
+/* Every leader holds everything committed. One that does not has been elected by members that lost
+ * it, or that never had it: started empty beside one that was restored from a snapshot. */
+static bool contradicts(const struct replica *r, uint64_t index, uint64_t term)
+{
+    uint64_t ours = index == 0 ? 0 : log_term(r, index);
+
+    return ours != 0 && ours != term;
+}
+
+static bool contradicts_committed(struct replica *r, const struct wire_append *append,
+                                  uint64_t count)
+{
+    bool bad = contradicts(r, append->prev_index, append->prev_term);
+
+    for (uint64_t i = 0; i < count && !bad; i++)
+        bad = contradicts(r, append->prev_index + 1 + i, append->entries[i].term);
+    if (bad)
+        replica__contradiction(r);
+    return bad;
+}
+
+/* G6: what lies at or below our commit index is not delivered; libraft would reject it, or append
+ * it at the end, where its log is compacted. So libraft does not compare it either. */
+static bool skip_committed(struct replica *r, struct wire_append *append)
 {
     uint64_t commit = raft_commit_index(&r->raft);
     uint64_t skip;
 
     if (append->term < raft_current_term(&r->raft) || append->prev_index >= commit ||
         r->raft.snapshot.installing)
-        return;
+        return true;
     skip = MIN(append->count, commit - append->prev_index);
+    if (contradicts_committed(r, append, skip))
+        return false;
     if (skip == append->count)
         append->commit = MIN(append->commit, commit);
     append->entries += skip; /* the frame's release goes by the original */
     append->count -= (unsigned)skip;
     append->prev_index = commit;
     append->prev_term = log_term(r, commit);
+    return true;
 }
 
 /* G3: libraft would treat our leader state as a follower's. Two leaders of one term can not be:
@@ -226,9 +250,7 @@ bool guard_append(struct replica *r, struct wire_append *append)
 {
     if (second_leader(r, append->term))
         return false;
-    if (guard_on(r, 6))
-        skip_committed(r, append);
-    return true;
+    return !guard_on(r, 6) || skip_committed(r, append);
 }
 
 /* A second one during an install would leak; and what is not here can not be installed. What is

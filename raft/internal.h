@@ -179,6 +179,8 @@ struct replica {
  * SUBMIT or TRANSFER; anything else that fails is fatal. */
 int replica__step(struct replica *r, struct raft_event *event);
 void replica__fatal(struct replica *r, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* A leader has other entries where ours are committed. Fatal. */
+void replica__contradiction(struct replica *r);
 /* "The configuration in force is committed", as an event with a copy of it. */
 void replica__configuration_event(const struct replica *r, struct raft_event *event);
 /* Submits one entry in the current term; payload memory (raft_malloc) passes if 0 is returned. */

@@ -120,6 +120,14 @@ static const char *event_name(const struct raft_event *event)
                                                                              : "an event";
 }
 
+void replica__contradiction(struct replica *r)
+{
+    replica__fatal(r, KV_ECORRUPT,
+                   "the leader's log contradicts what is committed here (term %" PRIu64
+                   ", commit %" PRIu64 "): a member has lost acknowledged data",
+                   (uint64_t)raft_current_term(&r->raft), (uint64_t)raft_commit_index(&r->raft));
+}
+
 static int step_once(struct replica *r, struct raft_event *event)
 {
     struct raft_update update;
@@ -139,11 +147,7 @@ static int step_once(struct replica *r, struct raft_event *event)
     if ((event->type == RAFT_SUBMIT || event->type == RAFT_TRANSFER) && rc != RAFT_NOMEM)
         return rc; /* refused, nothing changed */
     if (rc == RAFT_SHUTDOWN)
-        replica__fatal(r, KV_ECORRUPT,
-                       "the leader's log contradicts what is committed here (term %" PRIu64
-                       ", commit %" PRIu64 "): a member has lost acknowledged data",
-                       (uint64_t)raft_current_term(&r->raft),
-                       (uint64_t)raft_commit_index(&r->raft));
+        replica__contradiction(r);
     else
         replica__fatal(r, KV_ECORRUPT, "raft can not go on after %s: %s", event_name(event),
                        raft_strerror(rc));

@@ -408,6 +408,37 @@ static void g6_nothing_at_or_below_the_commit_index_is_delivered(void **state)
     cluster_free(c);
 }
 
+/* What libraft does not get to compare is compared all the same: a leader that lacks what is
+ * committed here was elected by members that lost it. */
+static void g6_a_leader_that_lacks_what_is_committed_here_is_not_followed(void **state)
+{
+    struct wire_entry ours[] = {command(2), command(2)};
+    const struct {
+        uint64_t prev, prev_term;
+        struct wire_entry entries[3];
+        unsigned count;
+    } theirs[] = {
+        {1, 1, {command(3), command(3)}, 2},             /* entry 2 */
+        {1, 1, {command(2), command(3), command(3)}, 3}, /* entry 3 */
+        {2, 1, {command(2), command(3)}, 2},             /* the one before the first */
+        {2, 1, {command(2)}, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(theirs); i++) {
+        struct cluster *c = solo(3, 0);
+        struct wire_entry entries[3];
+
+        append(c, 2, 2, 1, 1, 3, ours, 2);
+        assert_int_equal(status_of(c, 1).commit_index, 3);
+        memcpy(entries, theirs[i].entries, sizeof entries);
+        append(c, 3, 3, theirs[i].prev, theirs[i].prev_term, 3, entries, theirs[i].count);
+        assert_int_equal(node_of(c, 1)->fatal.code, KV_ECORRUPT);
+        assert_non_null(strstr(node_of(c, 1)->fatal.text, "contradicts what is committed here"));
+        cluster_free(c);
+    }
+}
+
 /* ---- G7 ---- */
 
 /* Member 2 falls silent for a window while member 3 is heard, so libraft probes it from its match;
@@ -719,6 +750,7 @@ int main(void)
         cmocka_unit_test(g5_configuration_that_is_cut_off_is_rolled_back),
         cmocka_unit_test(g5_configuration_before_a_new_one_counts_as_committed),
         cmocka_unit_test(g6_nothing_at_or_below_the_commit_index_is_delivered),
+        cmocka_unit_test(g6_a_leader_that_lacks_what_is_committed_here_is_not_followed),
         cmocka_unit_test(g7_stale_rejection_does_not_silence_a_peer),
         cmocka_unit_test(g8_one_configuration_change_at_a_time),
         cmocka_unit_test(g9_learner_becomes_voter_when_it_has_the_log),
