@@ -16,10 +16,13 @@
 #include "wal/wal.h"
 
 enum {
-    /* The state stands for the first entry of the new cluster's log, its configuration; all initial
-     * members begin with it. */
-    FIRST_INDEX = 1,
-    FIRST_TERM = 1,
+    /* The new cluster's log begins with its configuration, which all initial members have, as that
+     * of a cluster that is not restored. The state stands for an entry behind it that no other log
+     * can have, because a leader's first entry is of a later term: so a member that was started
+     * empty by mistake is not taken for one that has the state. It gets it. */
+    CONFIGURATION_INDEX = 1,
+    STATE_INDEX = 2,
+    STATE_TERM = 1,
 };
 
 struct restore {
@@ -148,7 +151,7 @@ static int write_log(struct restore *restore, struct err *err)
     rc = wal_open(&options, &wal, err);
     if (rc != 0)
         return rc;
-    (void)wal_append_hard_state(wal, (struct wal_hard_state){.term = FIRST_TERM});
+    (void)wal_append_hard_state(wal, (struct wal_hard_state){.term = STATE_TERM});
     rc = wal_flush_sync(wal, err);
     wal_close(wal);
     return rc;
@@ -159,9 +162,9 @@ static int write_state(struct restore *restore, struct err *err)
     const struct snapshot_write_options options = {.disk = restore->disk, .dir = restore->snap_dir};
     struct snapshot_meta meta = {.cluster_id = restore->boot.cluster_id,
                                  .member_id = restore->boot.member_id,
-                                 .index = FIRST_INDEX,
-                                 .term = FIRST_TERM,
-                                 .configuration_index = FIRST_INDEX};
+                                 .index = STATE_INDEX,
+                                 .term = STATE_TERM,
+                                 .configuration_index = CONFIGURATION_INDEX};
     struct snapshot_writer *writer = NULL;
     struct buf configuration;
     int rc;

@@ -191,18 +191,24 @@ def check_other_clients(args, tools, score):
 # ---- restoring into kvd ----
 
 
-def restored_kvd(args, tools, name, *flags, size=1, wal=False):
-    """A running kvd cluster with the file's data, each member restored by kvctl; and what kvctl said."""
+def prepared_kvd(args, tools, name, *flags, size=1, wal=False, restored=None):
+    """A kvd cluster that is not started yet, with the file's data: the first members (None: all) restored by kvctl;
+    and what kvctl said."""
     cluster = _servers.Cluster("kvd", os.path.join(args.build, "kvd"), size)
     initial = ",".join("%s=http://127.0.0.1:%d" % (m.name, m.peer_port) for m in cluster.members)
     said = []
-    for member in cluster.members:
+    for member in cluster.members[:restored]:
         where = ["--data-dir", os.path.join(member.folder, member.name)]
         if wal:
             where += ["--wal-dir", os.path.join(member.folder, member.name + ".wal")]
             member.args += where[2:]
         said.append(tools.ctl("snapshot", "restore", name, *where, "--name", member.name, "--initial-cluster", initial,
                               "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % member.peer_port, *flags).stdout)
+    return cluster, said
+
+
+def restored_kvd(*args, **kw):
+    cluster, said = prepared_kvd(*args, **kw)
     return cluster.start(), said
 
 
@@ -311,6 +317,32 @@ def check_new_cluster(args, tools, score):
     score.check(states[0] == states[1] == states[2] and states[0]["revision"] == raised + 1 and
                 (b"new", b"x", raised + 1, raised + 1, 1, 0) in states[0]["keys"], "and they survive a restart of all")
     old.close()
+    cluster.close()
+
+
+def check_forgotten_members(args, tools, score):
+    """A member that was started empty instead of restored is not taken for one that has the data."""
+    cluster, _ = prepared_kvd(args, tools, "old.db", size=3, restored=2)
+    cluster.start()
+    states = [_keyspace.state(member, history=False) for member in cluster.members]
+    score.check(states[0] == states[1] == states[2] and len(states[2]["keys"]) > 0, "one that was forgotten gets the data",
+                "\n".join(_keyspace.differences(states[0], states[2])))
+    cluster.close()
+
+    # Two of three make a cluster without data. The third may lead them first, and then they get it.
+    cluster, _ = prepared_kvd(args, tools, "old.db", size=3, restored=1)
+    for member in cluster.members:
+        member.start()
+    one, end, same = cluster.members[0], time.monotonic() + WAIT_S, False
+    while one.running() and not same and time.monotonic() < end:
+        try:
+            states = [_keyspace.state(member, history=False) for member in cluster.members]
+            same = states[0] == states[1] == states[2] and len(states[0]["keys"]) > 0
+        except (grpc.RpcError, grpc.FutureTimeoutError):
+            pass
+    score.check(same or (not one.running() and "contradicts what is committed here" in one.log_tail()),
+                "with two of three forgotten all get the data, or the one that has it stops aloud", one.log_tail())
+    print("two of three forgotten: %s" % ("all got the data" if same else "the restored one stopped"))
     cluster.close()
 
 
@@ -594,6 +626,7 @@ def main():
         check_auth(tools, score)
         check_restores(args, tools, score)
         check_new_cluster(args, tools, score)
+        check_forgotten_members(args, tools, score)
         kvd = _servers.start_kvd(args.build)
         _keyspace.fill(kvd.members[0], args.seed, 10, large=3)
         args.full_endpoint = kvd.members[0].endpoint

@@ -192,7 +192,7 @@ static struct machine *restore(struct fixture *f)
     f->err = (struct err)ERR_INIT;
     if (restore_snapshot(&f->options, &f->report, &f->err) != 0)
         fail_msg("%s", f->err.text);
-    path = snapshot_path("data/snap", 1, 1);
+    path = snapshot_path("data/snap", 2, 1);
     assert_int_equal(snapshot_open(disk_posix(), path, &reader, &err), 0);
     free(path);
     assert_true(snapshot_meta(reader)->cluster_id == f->report.cluster_id);
