@@ -91,14 +91,14 @@ static void give_up(struct export_call *export)
 {
     struct grpc_call *call = export->call;
 
-    log_warn(export->member->log,
-             "a snapshot's client is too slow and keeps a compaction waiting: given up",
+    log_warn(export->member->log, "a snapshot's client is too slow: given up",
              LOG_STR("client", grpc_call_peer(call)), LOG_UINT("sent", export->sent),
              LOG_UINT("size", export->total));
     release(export);
-    grpc_call_finish(call, GRPC_ABORTED,
-                     "kvd: snapshot given up: its reader took less than 16 MiB in a minute while a "
-                     "compaction waited for it");
+    grpc_call_finish(
+        call, GRPC_ABORTED,
+        "kvd: snapshot given up: its reader took nothing for a minute, or less than 16 "
+        "MiB while a compaction waited for it");
 }
 
 static void finish(struct export_call *export)
@@ -168,16 +168,13 @@ static void step(struct export_call *export)
 bool export_pace_fails(struct export_pace *pace, uint64_t now_ms, uint64_t sent,
                        bool compaction_waits)
 {
-    uint64_t before = pace->sent, since = pace->since_ms;
+    struct export_pace before = *pace;
+    bool whole = before.since_ms != 0 && before.waits == compaction_waits;
 
-    if (!compaction_waits) {
-        pace->since_ms = 0;
+    if (whole && now_ms - before.since_ms < EXPORT_PACE_MS)
         return false;
-    }
-    if (since != 0 && now_ms - since < EXPORT_PACE_MS)
-        return false;
-    *pace = (struct export_pace){.since_ms = now_ms, .sent = sent};
-    return since != 0 && sent - before < EXPORT_PACE_BYTES;
+    *pace = (struct export_pace){.since_ms = now_ms, .sent = sent, .waits = compaction_waits};
+    return whole && sent - before.sent < (compaction_waits ? (uint64_t)EXPORT_PACE_BYTES : 1);
 }
 
 static void on_pace_timer(uv_timer_t *timer)

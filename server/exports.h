@@ -4,8 +4,8 @@
  * Made in slices between the turns, no faster than the client takes it: what waits for a client is
  * EXPORT_QUEUE_HIGH and a page, however large the store is. Until all of it is made the keyspace
  * is pinned: compaction takes effect, but gives no memory back. So a client that is in no hurry is
- * given up once it keeps a compaction waiting, and one that takes nothing by net's stall timeout.
- */
+ * given up once it keeps a compaction waiting, and one that takes nothing in any case: net's stall
+ * timeout lets what is left of a queue lie if it is little. */
 #ifndef KVD_SERVER_EXPORTS_H
 #define KVD_SERVER_EXPORTS_H
 
@@ -21,10 +21,11 @@ enum {
     EXPORT_PACE_BYTES = 16 << 20, /* in so long, if a compaction waits all the while */
 };
 
-/* How fast a client takes what a compaction waits for. */
+/* How fast a client takes it. */
 struct export_pace {
-    uint64_t since_ms; /* a compaction waits since then; 0: none does */
-    uint64_t sent;     /* bytes, then */
+    uint64_t since_ms; /* the minute that is looked at; 0: not begun */
+    uint64_t sent;     /* bytes, when it began */
+    bool waits;        /* a compaction does, all the while */
 };
 
 /* Looked at every now and then; true: it is too slow. */

@@ -270,30 +270,35 @@ static void given_up_early_nothing_stays_pinned(void **state)
     assert_false(mvcc_compact_pending(f->text.machine->mvcc));
 }
 
-static void slow_clients_are_given_up_only_while_a_compaction_waits(void **state)
+static void clients_that_take_nothing_are_given_up_and_slow_ones_if_a_compaction_waits(void **state)
 {
+    const uint64_t minute = EXPORT_PACE_MS, enough = EXPORT_PACE_BYTES;
     struct export_pace pace = {0};
-    uint64_t minute = EXPORT_PACE_MS;
 
     (void)state;
-    /* Nobody waits: as slow as it likes. */
+    /* Nobody waits: as slow as it likes, but for nothing at all. */
     assert_false(export_pace_fails(&pace, 1, 0, false));
-    assert_false(export_pace_fails(&pace, 100 * minute, 1, false));
-    /* A minute from when it was first seen to wait. */
-    assert_false(export_pace_fails(&pace, 101 * minute, 1, true));
-    assert_false(export_pace_fails(&pace, 102 * minute - 1, 1, true));
-    assert_true(export_pace_fails(&pace, 102 * minute, EXPORT_PACE_BYTES, true));
+    assert_false(export_pace_fails(&pace, 1 + minute, 1, false));
+    assert_false(export_pace_fails(&pace, 2 * minute, 1, false));
+    assert_true(export_pace_fails(&pace, 1 + 2 * minute, 1, false));
+    /* A minute from when a compaction was first seen to wait. */
+    pace = (struct export_pace){0};
+    assert_false(export_pace_fails(&pace, minute / 2, 0, false));
+    assert_false(export_pace_fails(&pace, minute, 1, true));
+    assert_false(export_pace_fails(&pace, 2 * minute - 1, 1, true));
+    assert_true(export_pace_fails(&pace, 2 * minute, enough, true));
     /* Fast enough, minute by minute. */
     pace = (struct export_pace){0};
     assert_false(export_pace_fails(&pace, minute, 0, true));
-    assert_false(export_pace_fails(&pace, 2 * minute, EXPORT_PACE_BYTES, true));
-    assert_false(export_pace_fails(&pace, 3 * minute, 2 * EXPORT_PACE_BYTES, true));
-    assert_true(export_pace_fails(&pace, 4 * minute, 3 * EXPORT_PACE_BYTES - 1, true));
+    assert_false(export_pace_fails(&pace, 2 * minute, enough, true));
+    assert_false(export_pace_fails(&pace, 3 * minute, 2 * enough, true));
+    assert_true(export_pace_fails(&pace, 4 * minute, 3 * enough - 1, true));
     /* It did not wait for a moment: counted anew. */
     pace = (struct export_pace){0};
     assert_false(export_pace_fails(&pace, minute, 0, true));
     assert_false(export_pace_fails(&pace, minute + 1, 0, false));
-    assert_false(export_pace_fails(&pace, 2 * minute, 0, true));
+    assert_false(export_pace_fails(&pace, minute + 2, 0, true));
+    assert_false(export_pace_fails(&pace, 2 * minute, 1, true));
 }
 
 int main(void)
@@ -303,7 +308,7 @@ int main(void)
         TEST(the_file_is_the_state_at_its_begin_whatever_is_written_meanwhile),
         TEST(buckets_hold_what_etcd_has_there),
         TEST(given_up_early_nothing_stays_pinned),
-        TEST(slow_clients_are_given_up_only_while_a_compaction_waits),
+        TEST(clients_that_take_nothing_are_given_up_and_slow_ones_if_a_compaction_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
