@@ -99,6 +99,14 @@ static void come_back(struct kv__stream *stream, enum grpc_status status, enum g
     stream->kind->on_down(stream);
 }
 
+/* Ours name the endpoint already. */
+static bool names_its_source(const struct kv__stream *stream, const char *text)
+{
+    const char *endpoint = stream->client->endpoints[stream->endpoint].text;
+
+    return strncmp(text, "etcdserver: ", 12) == 0 || strncmp(text, endpoint, strlen(endpoint)) == 0;
+}
+
 static void on_done(void *ctx, enum grpc_status status, const char *message, enum grpc_sent sent)
 {
     struct kv__stream *stream = ctx;
@@ -112,7 +120,7 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     }
     if (status == GRPC_OK)
         ; /* of those that run once */
-    else if (strncmp(text, "etcdserver: ", 12) == 0)
+    else if (names_its_source(stream, text))
         (void)err_set(&err, code, "%s", text);
     else
         (void)err_set(&err, code, "%s: %s", stream->client->endpoints[stream->endpoint].text, text);
