@@ -205,7 +205,9 @@ static int finish_keys(struct import *import, struct err *err)
                        report->file_revision, bump);
     if (mvcc_load_end(mvcc, report->file_revision + bump, import->finished) != 0)
         return err_set(err, KV_ECORRUPT,
-                       "the snapshot contradicts itself: revisions that do not fit its keys");
+                       "the snapshot contradicts itself: changes of its keys, or its revisions, do "
+                       "not follow from "
+                       "each other");
     compact(mvcc, bump > 0 ? report->file_revision + bump : import->scheduled);
     report->revision = mvcc_revision(mvcc);
     report->compact_revision = mvcc_compact_revision(mvcc);

@@ -468,7 +468,7 @@ static void files_that_can_not_be_taken_over_are_refused(void **state)
     save_items(auth, 1);
     refuse(f, "authentication on");
     save_items(order, 2);
-    refuse(f, "the change of revision 3, number 0, does not follow");
+    refuse(f, "the snapshot contradicts itself");
     save_items(lease, 1);
     refuse(f, "no lease");
     save_items(mark, 1);
