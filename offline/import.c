@@ -63,13 +63,20 @@ static int take_auth(struct import *import, struct slice key, struct slice value
 
 static int take_lease(struct import *import, struct slice key, struct slice value)
 {
+    struct leases *leases = import->machine->leases;
     struct dbfile_lease lease;
 
     if (dbfile_lease_parse(key, value, &lease) != 0)
         return bad(import, "an item of bucket lease is no lease");
     lease.ttl = MAX(MIN(lease.ttl, LEASE_TTL_MAX), 1);
-    if (leases_grant(import->machine->leases, lease.id, lease.ttl, 0) != 0)
+    if (leases_grant(leases, lease.id, lease.ttl, 0) != 0)
         return bad(import, "a lease that can not be");
+    if (lease.remaining_ttl > 0) /* one above the TTL is none */
+        (void)leases_checkpoint(
+            leases, &(struct lease_checkpoint){
+                        .id = lease.id,
+                        .grant = leases_grant_number(leases, lease.id),
+                        .remaining_ms = (uint64_t)MIN(lease.remaining_ttl, lease.ttl) * 1000});
     return 0;
 }
 

@@ -121,7 +121,7 @@ static void add_alarms(struct db_export *export, const struct machine *machine)
     }
 }
 
-/* With their whole TTL: how much is left of it only the leader knows, and a file of any member
+/* What is left of them is what the log says, not what the leader's clock does: a file of any member
  * should be the same. */
 static void add_leases(struct db_export *export, const struct leases *leases)
 {
@@ -132,10 +132,11 @@ static void add_leases(struct db_export *export, const struct leases *leases)
     for (size_t i = 0; i < count; i++) {
         struct dbfile_lease lease = {.id = ids[i]};
         uint8_t key[sizeof(uint64_t)], value[DBFILE_LEASE_SIZE_MAX];
-        struct lease_time time;
+        struct lease_record record;
 
-        leases_time(leases, ids[i], 0, &time);
-        lease.ttl = time.ttl;
+        (void)leases_get(leases, ids[i], &record); /* listed, so it is there */
+        lease.ttl = record.ttl;
+        lease.remaining_ttl = (int64_t)((record.remaining_ms + 999) / 1000);
         put_be64(key, (uint64_t)lease.id);
         add(export, DBFILE_LEASE, slice_of(key, sizeof key),
             slice_of(value, dbfile_lease_value(&lease, value)));

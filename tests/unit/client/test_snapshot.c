@@ -115,7 +115,7 @@ static int set_up(void **state)
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(net_server_new(&options, &f->net, &err), 0);
-    assert_int_equal(net_server_listen(f->net, &addr, &err), 0);
+    assert_int_equal(net_server_listen(f->net, &addr, NULL, &err), 0);
     (void)snprintf(f->url, sizeof f->url, "127.0.0.1:%u", net_server_port(f->net, 0));
     assert_int_equal(kv_client_open(&f->loop, &kv, &f->client, &err), 0);
     *state = f;

@@ -229,6 +229,7 @@ static void fill(struct fixture *f)
 {
     run(f, "grant 7 100");
     run(f, "grant 8 9000");
+    run(f, "checkpoint 8 300000 1");
     for (unsigned i = 0; i < 300; i++) {
         char request[64];
 
