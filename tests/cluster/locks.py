@@ -9,10 +9,12 @@ it got: so each write that succeeds was made by who held the lock at that revisi
 
 import os
 import random
+import re
 import signal
 import sys
 import threading
 import time
+import urllib.request
 
 import grpc
 from etcd3 import etcdrpc as pb
@@ -224,11 +226,69 @@ def cancelled_on_its_way(score, cluster):
     line.close()
 
 
+def metric(member, name):
+    with urllib.request.urlopen("http://%s/metrics" % member.endpoint, timeout=PROGRESS_S) as answer:
+        (value,) = re.findall(r"^%s (\S+)$" % name, answer.read().decode(), re.M)
+    return float(value)
+
+
+def fill_log(cluster, follower, client):
+    """Until the others have dropped from their logs what has been applied up to now."""
+    others = [m for m in cluster.members if m is not follower]
+    applied = metric(others[0], "etcd_server_proposals_applied_total")
+    while any(metric(m, "kvd_raft_log_first_index") <= applied for m in others):
+        client.put(b"filler", b"x" * 65536)
+
+
+def left_behind(score, args):
+    """Who waits on a member that gets the state of another one, history in between gone, goes on waiting there."""
+    cluster = _servers.start_kvd(args.build, 3, ("--checkpoint-log-bytes", str(1 << 20)))
+    leader = leader_of(cluster)
+    follower = next(m for m in cluster.members if m is not leader)
+    there, here = _locks.Client(follower), _locks.Client(leader)
+    holder, first, second, gone = (here.grant(0x60 + n, 600) for n in range(4))
+    here.call("Lock", name=b"behind", lease=holder)
+    led = _locks.LeaderKey(**here.call("Campaign", name=b"lead", lease=holder, value=b"one")["leader"])
+    line = _locks.Line(there, b"behind/")
+    calls = {}
+    for n, lease in enumerate((gone, first, second)):
+        calls[lease] = there.start("Lock", name=b"behind", lease=lease)
+        line.wait(n + 2)
+    line.close()
+    line = _locks.Line(there, b"lead/")
+    candidate = there.start("Campaign", name=b"lead", lease=first, value=b"two")
+    line.wait(2)
+    line.close()
+    observer = there.observe(b"lead")
+    observer.wait(1)
+    follower.process.send_signal(signal.SIGSTOP)
+    fill_log(cluster, follower, here)  # what its socket holds it will still see
+    here.revoke(gone)
+    here.call("Unlock", key=b"behind/%x" % holder)
+    here.call("Resign", leader=led)
+    here.kv.Compact(pb.CompactionRequest(revision=here.put(b"filler", b"")))
+    fill_log(cluster, follower, here)
+    follower.process.send_signal(signal.SIGCONT)
+    got = calls[first].result(PROGRESS_S)
+    score.check("key" in got, "the first in line gets the lock", got)
+    score.check(calls[gone].result() == ("UNKNOWN", "mutex: session is expired"), "one whose lease has ended is told so",
+                calls[gone].result())
+    score.check("leader" in candidate.result(), "a candidate is elected", candidate.result())
+    score.check(observer.wait(2)[-1]["kv"]["value"] == b"two", "an observer sees who leads now", observer.got)
+    score.check(not calls[second].ended.is_set(), "the second goes on waiting")
+    here.call("Unlock", key=b"behind/%x" % first)
+    score.check("key" in calls[second].result(), "and gets it from the first", calls[second].result())
+    with open(follower.log_path, "rb") as file:
+        log = file.read()
+    score.check(b"went over to a checkpoint of another member" in log, "the member got a checkpoint")
+
+
 def main():
     args = _servers.arguments()
     cluster = _servers.start_kvd(args.build, 3)
     score = _servers.Score()
     cancelled_on_its_way(score, cluster)
+    left_behind(score, args)
     faults(score, cluster, args.seed)
     if score.failed:
         cluster.keep()
