@@ -158,8 +158,8 @@ static int write_file(const char *path, mode_t mode, BIO *content, struct err *e
     char *data;
     long len = BIO_get_mem_data(content, &data);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-    bool ok = fd >= 0 && fchmod(fd, mode) == 0 && write(fd, data, (size_t)len) == len &&
-              fsync(fd) == 0;
+    bool ok =
+        fd >= 0 && fchmod(fd, mode) == 0 && write(fd, data, (size_t)len) == len && fsync(fd) == 0;
     int rc = 0;
 
     if (!ok)

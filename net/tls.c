@@ -90,8 +90,7 @@ static int refuse_file(struct err *err, const char *what, const char *path)
 {
     char reason[REASON_SIZE];
 
-    return err_set(err, KV_EINVAL, "TLS: %s %s: %s", what, path,
-                   tls__error(reason, sizeof reason));
+    return err_set(err, KV_EINVAL, "TLS: %s %s: %s", what, path, tls__error(reason, sizeof reason));
 }
 
 static int load_cert(SSL_CTX *ctx, const struct net_tls_options *options, struct err *err)
@@ -119,7 +118,7 @@ static int load_cert(SSL_CTX *ctx, const struct net_tls_options *options, struct
  * to choose its certificate by. */
 static int load_ca(SSL_CTX *ctx, const struct net_tls_options *options, struct err *err)
 {
-    STACK_OF(X509_NAME) *names;
+    STACK_OF(X509_NAME) * names;
     int rc;
 
     if (options->ca_file == NULL) {
@@ -154,7 +153,8 @@ static int load_crl(SSL_CTX *ctx, const struct net_tls_options *options, struct 
     lookup = X509_STORE_add_lookup(SSL_CTX_get_cert_store(ctx), X509_LOOKUP_file());
     if (lookup == NULL || X509_load_crl_file(lookup, options->crl_file, X509_FILETYPE_PEM) < 1)
         return refuse_file(err, "revocation list", options->crl_file);
-    (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx), X509_V_FLAG_CRL_CHECK); /* cannot fail */
+    (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(ctx),
+                               X509_V_FLAG_CRL_CHECK); /* cannot fail */
     return 0;
 }
 
@@ -284,8 +284,9 @@ static int check_options(const struct net_tls_options *options, struct err *err)
         return err_set(err, KV_EINVAL, "TLS: key %s is given without a certificate",
                        options->key_file);
     if (options->allowed_cn != NULL && options->allowed_hostnames != NULL)
-        return err_set(err, KV_EINVAL, "TLS: an allowed common name and an allowed host name "
-                                       "exclude each other");
+        return err_set(err, KV_EINVAL,
+                       "TLS: an allowed common name and an allowed host name "
+                       "exclude each other");
     return 0;
 }
 
@@ -391,8 +392,8 @@ SSL_CTX *tls__ctx(struct net_tls *tls)
 
 bool tls__common_name(X509 *cert, char *out, size_t size)
 {
-    int len = X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, out,
-                                        (int)size);
+    int len =
+        X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, out, (int)size);
 
     /* A name with a zero inside would be read as another one. */
     return len > 0 && (size_t)len == strlen(out) && (size_t)len + 1 < size;

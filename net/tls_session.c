@@ -194,8 +194,7 @@ enum tls_result tls_session__read(struct tls_session *session, uint8_t *data, si
     }
 }
 
-enum tls_result tls_session__write(struct tls_session *session, struct slice bytes,
-                                   struct buf *out)
+enum tls_result tls_session__write(struct tls_session *session, struct slice bytes, struct buf *out)
 {
     size_t written = 0;
 

@@ -1,5 +1,5 @@
-/* TLS under sockets (net/tls.h), with certificates that the test makes. Real sockets on the loopback;
- * a watchdog fails a test that waits in vain. */
+/* TLS under sockets (net/tls.h), with certificates that the test makes. Real sockets on the
+ * loopback; a watchdog fails a test that waits in vain. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,7 +76,8 @@ static struct cert *make_cert(const struct fixture *f, const char *name, const c
     return cert;
 }
 
-/* ca signs: server (for 127.0.0.1), client, named (for example.org), revoked; other-ca signs: other.
+/* ca signs: server (for 127.0.0.1), client, named (for example.org), revoked; other-ca signs:
+ * other.
  */
 static void make_certs(const struct fixture *f)
 {
@@ -140,8 +141,8 @@ static int try_tls(struct fixture *f, const char *words, struct net_tls **out, s
         } else if (strcmp(word, "alpn") == 0) {
             options.alpn = strcmp(value, "h2") == 0 ? NET_TLS_H2 : NET_TLS_H2_AND_HTTP1;
         } else {
-            options.flags |= strcmp(word, "require") == 0 ? NET_TLS_REQUIRE_CERT
-                                                          : NET_TLS_SKIP_VERIFY;
+            options.flags |=
+                strcmp(word, "require") == 0 ? NET_TLS_REQUIRE_CERT : NET_TLS_SKIP_VERIFY;
         }
     }
     return net_tls_new(&options, out, err);
@@ -210,7 +211,7 @@ static void hang_up(struct fixture *f)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"ca",    "other-ca", "revoked", "server",
+    static const char *const names[] = {"ca",     "other-ca", "revoked", "server",
                                         "client", "named",    "other",   "shown"};
     struct fixture *f = *state;
     char file[64];
@@ -600,8 +601,8 @@ static void bad_configurations_are_explained(void **state)
     assert_int_equal(net_listen(&f->loop, &addr, NULL, on_accept, f, &f->listener, &err),
                      KV_EINVAL);
     assert_non_null(strstr(err.text, "wants TLS"));
-    assert_int_equal(
-        net_sock_connect(&f->loop, &addr, NULL, &events, &f->a, &f->a.sock, &err), KV_EINVAL);
+    assert_int_equal(net_sock_connect(&f->loop, &addr, NULL, &events, &f->a, &f->a.sock, &err),
+                     KV_EINVAL);
 }
 
 static void show(struct fixture *f, const char *name)

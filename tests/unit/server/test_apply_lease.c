@@ -147,7 +147,7 @@ static void an_unknown_or_broken_command_has_no_effect(void **state)
         machine_apply(t->machine, &command, true, &t->arena, &result);
         assert_int_equal(result.code, KV_EPROTO);
         if (kind == COMMAND_SPACE || kind == COMMAND_DOWNGRADE)
-            continue; /* an empty one clears what is not set */
+            continue;                     /* an empty one clears what is not set */
         command.body = slice_of(NULL, 0); /* term 0, nothing else */
         machine_apply(t->machine, &command, true, &t->arena, &result);
         assert_int_not_equal(result.code, 0);
