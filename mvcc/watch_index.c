@@ -98,12 +98,24 @@ static void match_points(const struct watch_index *index, struct slice key, watc
 
 /* ---- ranges ---- */
 
-/* By start; equal ones by address, so that each has one place. */
+/* Where a range stands among those with the same start. From the seed, so that the order in which
+ * watchers are told is the same in every run of a simulation; stirred, for in the order of the heap
+ * the tree would be a list. */
+static uint32_t place(const struct watcher *watcher)
+{
+    return watcher->hash * 0x9e3779b1u;
+}
+
+/* By start; equal ones by chance, the last time by address, so that each has one place. */
 static bool is_before(const struct watcher *a, const struct watcher *b)
 {
     int order = slice_cmp(watcher__key(a), watcher__key(b));
 
-    return order < 0 || (order == 0 && (uintptr_t)a < (uintptr_t)b);
+    if (order != 0)
+        return order < 0;
+    if (a->hash != b->hash)
+        return place(a) < place(b);
+    return (uintptr_t)a < (uintptr_t)b;
 }
 
 static bool ends_before(const struct watcher *a, const struct watcher *b)

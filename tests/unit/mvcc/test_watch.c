@@ -535,6 +535,19 @@ static void a_tick_tells_only_the_quiet(void **state)
     assert_int_equal(future->progress, 0);
 }
 
+struct order {
+    int64_t *ids;
+    size_t len;
+};
+
+static bool note_order(void *ctx, const struct watch_batch *batch)
+{
+    struct order *order = ctx;
+
+    order->ids[order->len++] = batch->id;
+    return true;
+}
+
 static void an_idle_watcher_takes_at_most_200_bytes(void **state)
 {
     struct fixture *f = *state;
@@ -632,6 +645,43 @@ static void a_new_keyspace_ends_those_whose_events_it_has_compacted(void **state
     assert_int_equal(behind->len, 1);
     assert_int_equal(future->compacted, 0);
     assert_int_equal(future->len, 1);
+}
+
+/* Where watchers lie in memory decides nothing: a simulation must run twice the same. The second
+ * time the allocator hands out the same places in the other order. */
+static void watchers_are_told_in_an_order_that_the_seed_decides(void **state)
+{
+    enum { COUNT = 6 };
+    struct fixture *f = *state;
+    struct mvcc_span span = {slice_str("a"), slice_str("b")};
+    int64_t orders[2][COUNT];
+
+    for (int turn = 0; turn < 2; turn++) {
+        struct watch_hub_options options = {.mvcc = f->mvcc,
+                                            .encode = on_encode,
+                                            .deliver = note_order,
+                                            .on_compacted = on_compacted,
+                                            .seed = 7};
+        struct watch_hub *hub = watch_hub_new(&options);
+        struct order order = {.ids = orders[turn]};
+        struct watch_stream *stream = watch_stream_new(hub, &order);
+        struct watch_create create = {.span = span};
+        int64_t id;
+
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(watch_create(stream, &create, &id), 0);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(watch_cancel(stream, turn == 0 ? i : COUNT - 1 - i));
+        for (int i = 0; i < COUNT; i++)
+            assert_int_equal(watch_create(stream, &create, &id), 0);
+        put(f, "a");
+        while (watch_hub_step(hub, 64)) {
+        }
+        assert_int_equal(order.len, COUNT);
+        watch_stream_free(stream);
+        watch_hub_free(hub);
+    }
+    assert_memory_equal(orders[0], orders[1], sizeof orders[0]);
 }
 
 /* ---- the model ---- */
@@ -889,6 +939,7 @@ int main(void)
         TEST(an_idle_watcher_takes_at_most_200_bytes),
         TEST(a_new_keyspace_gives_what_was_missed_and_nothing_twice),
         TEST(a_new_keyspace_ends_those_whose_events_it_has_compacted),
+        TEST(watchers_are_told_in_an_order_that_the_seed_decides),
         TEST(every_watcher_sees_what_the_model_says),
     };
 
