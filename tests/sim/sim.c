@@ -287,7 +287,8 @@ static bool converged(struct sim *sim)
 {
     struct replica_status first, status;
 
-    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim) || !sim_holders_quiet(sim))
+    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim) ||
+        !sim_holders_quiet(sim) || !sim_watch_quiet(sim))
         return false;
     for (unsigned n = 1; n <= sim->size; n++) {
         if (!sim->members[n].up)
@@ -332,6 +333,8 @@ static void set_up(struct sim *sim)
     draw_mix(sim);
     sim->check = sim_check_new(sim);
     idmap_init(&sim->fates);
+    sim->watch = sim_watch_new(sim);
+    sim->writer = sim_writer_new(sim);
     for (unsigned n = 1; n <= sim->size; n++) {
         struct sim_member *member = &sim->members[n];
 
@@ -361,6 +364,8 @@ static void tear_down(struct sim *sim)
     sim_holders_free(sim);
     sim_fates_free(sim);
     sim_check_free(sim->check);
+    sim_watch_free(sim->watch);
+    sim_writer_free(sim->writer);
 }
 
 void sim_run(const struct sim_options *options, struct sim_result *out)
@@ -391,6 +396,8 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
     }
     if (out->violation[0] == 0)
         sim_check_final(sim);
+    if (out->violation[0] == 0)
+        sim_watch_final(sim);
     out->virtual_ms = (sim->now_us - START_US) / 1000;
     tear_down(sim);
     free(sim);

@@ -15,6 +15,7 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/prng.h"
+#include "mvcc/watch.h"
 #include "raft/replica.h"
 #include "server/checkpoint.h"
 #include "server/lessor.h"
@@ -47,6 +48,11 @@ enum sim_bug {
     SIM_BUG_EARLY_DROP,       /* the log is dropped before the checkpoint is durable */
     SIM_BUG_AHEAD,            /* a checkpoint says one entry more than it holds */
     SIM_BUG_UNNAMED_FILE,     /* the names of checkpoints are not made durable */
+    SIM_BUG_DROP_EVENT,       /* a watcher misses a batch now and then */
+    SIM_BUG_REPEAT_EVENT,     /* or gets one twice */
+    SIM_BUG_SPLIT_REVISION,   /* or in pieces that are not marked as such */
+    SIM_BUG_PROGRESS_AHEAD,   /* progress is told of what is yet to be delivered (R5) */
+    SIM_BUG_EARLY_START, /* a start in the future of a lagging member begins there and then (R10) */
     SIM_BUGS
 };
 
@@ -69,6 +75,7 @@ struct sim_result {
     uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
     uint64_t checkpoints, installs;
     uint64_t grants, renewals, expired, lease_checkpoints, clears;
+    uint64_t watch_creates, watch_events, watch_progress, watch_compacted;
 };
 
 void sim_run(const struct sim_options *options, struct sim_result *out);
@@ -111,6 +118,8 @@ struct sim_member {
     struct list writes;     /* struct sim_write */
     struct idmap write_of;  /* ticket -> struct sim_write */
     struct list holder_ops; /* of clients that hold leases (sim_holder.c) */
+    struct watch_hub *hub;
+    bool pump_queued;
 };
 
 /* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */
@@ -182,6 +191,8 @@ struct sim {
     uint64_t led_us;    /* a leader's clock for leases last began to run */
     uint64_t healed_us; /* all faults are over, but for members that sleep */
     uint64_t serial_next;
+    struct sim_watch *watch;
+    struct sim_writer *writer;
 };
 
 typedef void (*sim_action)(struct sim *sim, void *data, uint64_t token);
@@ -293,5 +304,29 @@ void sim_check_read(struct sim *sim, const struct sim_op *op, int64_t revision,
                     const struct mvcc_kv *kv);
 /* At the end, all healed: every promise against the final state. */
 void sim_check_final(struct sim *sim);
+
+/* sim_watch.c */
+struct watch_history;
+struct sim_watch *sim_watch_new(struct sim *sim);
+/* All members are down. */
+void sim_watch_free(struct sim_watch *watch);
+/* The member has a keyspace; it is about to lose it. */
+void sim_watch_up(struct sim_member *member);
+void sim_watch_down(struct sim_member *member);
+/* It has another keyspace. */
+void sim_watch_switched(struct sim_member *member);
+/* The member applied a command. */
+void sim_watch_applied(struct sim_member *member);
+/* All changes so far, whatever was compacted since. */
+const struct watch_history *sim_watch_history(const struct sim *sim);
+/* All watchers have been told of everything. */
+bool sim_watch_quiet(const struct sim *sim);
+void sim_watch_final(struct sim *sim);
+
+/* sim_writer.c */
+struct sim_writer *sim_writer_new(struct sim *sim);
+void sim_writer_free(struct sim_writer *writer);
+void sim_writer_applied(struct sim_member *member, uint64_t ticket);
+void sim_writer_lost(struct sim_member *member);
 
 #endif

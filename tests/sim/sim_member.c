@@ -158,10 +158,11 @@ static void apply_command(struct sim_member *m, const struct command *command, u
     machine_apply(m->machine, &bent, own, &m->arena, &result);
     sim_lease_after(m, command, index, &watch, &result);
     m->digest = (m->digest ^ (uint64_t)result.revision ^ command->ticket) * 0x100000001b3u;
+    sim_watch_applied(m);
     if (waited)
         sim_client_applied(m, command->ticket, &result);
-    else if (own)
-        (void)sim_write_applied(m, command->ticket, &result); /* or nobody waits for it any more */
+    else if (own && !sim_write_applied(m, command->ticket, &result))
+        sim_writer_applied(m, command->ticket); /* or nobody waits for it any more */
 }
 
 static void env_apply(void *ctx, const struct replica_entry *entry)
@@ -299,6 +300,7 @@ void sim_member_start(struct sim_member *m)
     m->wrecked = m->turn_queued = m->flush_wanted = false;
     m->applied = m->digest = 0;
     m->ticket_next = m->life << 32;
+    m->hub = NULL;
     idmap_init(&m->waiting);
     arena_init(&m->arena);
     m->asleep_until_us = 0;
@@ -311,6 +313,7 @@ void sim_member_start(struct sim_member *m)
     options.snapshot = checkpoints_base(m->checkpoints);
     if (m->machine == NULL)
         m->machine = new_machine(sim);
+    sim_watch_up(m);
     m->lessor.leases = m->machine->leases;
     if (open_wal(m, &err) != 0) {
         sim_violation(sim, "m%u can not open its log: %s", m->n, err.text);
@@ -391,6 +394,8 @@ void sim_member_crash(struct sim_member *m, const char *why)
     sim->result->crashes++;
     sim_client_lost(m);
     sim_lessor_stop(m);
+    sim_writer_lost(m);
+    sim_watch_down(m);
     m->up = false;
     m->life++;
     if (m->flush != NULL) {
@@ -429,6 +434,8 @@ void sim_member_free(struct sim_member *m)
     if (m->up) {
         sim_client_lost(m);
         sim_lessor_stop(m);
+        sim_writer_lost(m);
+        sim_watch_down(m);
         replica_close(m->replica);
         wal_close(m->wal);
         sim_snapshot_close(m);

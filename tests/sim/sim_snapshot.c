@@ -393,6 +393,7 @@ void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term)
     /* What is being written reads the old keyspace: in a member that one stays until it is done. */
     m->old_machine = m->machine;
     m->machine = transfer_take(m->transfer);
+    sim_watch_switched(m);
     m->lessor.leases = m->machine->leases;
     checkpoints_abandon(m->checkpoints);
     if (mvcc_revision(m->machine->mvcc) < revision)
