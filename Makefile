@@ -104,6 +104,8 @@ $(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
 $(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,tests server $(NEEDS_server))
 	@mkdir -p $(@D)
 	$(call say,LINK)$(link) $(LDLIBS) -lcmocka
+$(BUILD)/watchcheck: $(BUILD)/obj/tests/cluster/watchcheck.o $(call lib,tests mvcc base)
+	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 
@@ -136,7 +138,7 @@ stop:
 	@tools/cluster stop
 
 test: deps-test
-	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim
+	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim $(BUILD)/watchcheck
 	@tools/run-tests
 unit: unit-programs
 	@tools/run-tests unit
@@ -144,9 +146,9 @@ sim: $(BUILD)/kvsim
 	@tools/run-tests sim
 compat: all
 	@tools/run-tests compat
-cluster: all
+cluster: all $(BUILD)/watchcheck
 	@tools/run-tests cluster
-soak: all $(BUILD)/kvsim
+soak: all $(BUILD)/kvsim $(BUILD)/watchcheck
 	@tools/run-tests soak
 unit-programs: $(UNIT)
 
@@ -157,7 +159,7 @@ asan:
 	@BUILD=build/asan tools/run-tests unit sim
 
 clang:
-	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim
+	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim build/clang/watchcheck
 	@echo "built by clang without a warning"
 
 bench: all

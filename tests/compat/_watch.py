@@ -23,6 +23,8 @@ class Stream:
         self.requests = queue.Queue()
         self.got = []
         self.ended = None
+        self.reads = threading.Event()
+        self.reads.set()
         self.change = threading.Condition()
         method = (self.own or channel).stream_stream(
             "/etcdserverpb.Watch/Watch",
@@ -38,6 +40,7 @@ class Stream:
                 with self.change:
                     self.got.append(answer)
                     self.change.notify_all()
+                self.reads.wait()
             ended = (grpc.StatusCode.OK, "")
         except grpc.RpcError as error:
             ended = (error.code(), error.details())
@@ -87,10 +90,18 @@ class Stream:
         request.progress_request.SetInParent()
         self.send(request)
 
+    def stop_reading(self):
+        """What comes waits in the sockets, after at most one more answer."""
+        self.reads.clear()
+
+    def go_on_reading(self):
+        self.reads.set()
+
     def half_close(self):
         self.requests.put(None)
 
     def close(self):
+        self.go_on_reading()
         self.call.cancel()
         self.requests.put(None)
         self.thread.join(WAIT_S)
