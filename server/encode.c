@@ -276,6 +276,31 @@ size_t encode_watch_size(const struct encode_header *header, const struct encode
            varint_field_size(watch->fragment) + watch->bytes;
 }
 
+bool encode_watch_fragment(const struct encode_header *header, struct encode_watch *rest,
+                           size_t size_max, struct encode_watch *part)
+{
+    *part = *rest;
+    if (rest->count == 0)
+        return false;
+    if (rest->count > 1 && encode_watch_size(header, rest) >= size_max) {
+        part->fragment = true;
+        part->count = 1;
+        part->bytes = rest->events[0].len;
+        for (; part->count < rest->count; part->count++) {
+            part->bytes += rest->events[part->count].len;
+            if (encode_watch_size(header, part) >= size_max)
+                break;
+        }
+        if (part->count < rest->count)
+            part->bytes -= rest->events[part->count].len;
+        part->fragment = part->count < rest->count;
+    }
+    rest->events += part->count;
+    rest->count -= part->count;
+    rest->bytes -= part->bytes;
+    return true;
+}
+
 uint8_t *encode_watch(uint8_t *p, const struct encode_header *header,
                       const struct encode_watch *watch)
 {

@@ -73,6 +73,11 @@ struct encode_watch {
 };
 
 size_t encode_watch_size(const struct encode_header *header, const struct encode_watch *watch);
+/* Takes the next part off *rest: all of it if it is below size_max bytes or a single event, else as
+ * many events, at least one, as leave an answer below that; all parts but the last are marked.
+ * False: nothing is left. */
+bool encode_watch_fragment(const struct encode_header *header, struct encode_watch *rest,
+                           size_t size_max, struct encode_watch *part);
 uint8_t *encode_watch(uint8_t *p, const struct encode_header *header,
                       const struct encode_watch *watch);
 

@@ -83,39 +83,13 @@ static void send_events(struct watch_call *watch, const struct encode_header *he
     grpc_call_send(watch->call);
 }
 
-/* How many of the events, at least one, leave a response below the limit. */
-static size_t fitting(const struct encode_header *header, struct encode_watch response, size_t max)
-{
-    size_t count = 1;
-
-    response.fragment = true;
-    response.bytes = response.events[0].len;
-    while (count < response.count) {
-        response.bytes += response.events[count].len;
-        if (encode_watch_size(header, &response) >= max)
-            break;
-        count++;
-    }
-    return count;
-}
-
 static void send_fragments(struct watch_call *watch, const struct encode_header *header,
                            const struct encode_watch *whole, size_t max)
 {
-    struct encode_watch rest = *whole;
+    struct encode_watch rest = *whole, part;
 
-    while (rest.count > 0) {
-        struct encode_watch part = rest;
-
-        part.count = fitting(header, rest, max);
-        part.bytes = 0;
-        for (size_t i = 0; i < part.count; i++)
-            part.bytes += part.events[i].len;
-        part.fragment = part.count < rest.count;
+    while (encode_watch_fragment(header, &rest, max, &part))
         send_events(watch, header, &part);
-        rest.events += part.count;
-        rest.count -= part.count;
-    }
 }
 
 static bool deliver(struct watch_sink *sink, const struct watch_batch *batch)
@@ -131,10 +105,7 @@ static bool deliver(struct watch_sink *sink, const struct watch_batch *batch)
                      ? member->config->max_request_bytes + MESSAGE_OVERHEAD
                      : RESPONSE_SIZE_MAX;
 
-    if (batch->count > 1 && encode_watch_size(&header, &response) >= max)
-        send_fragments(watch, &header, &response, max);
-    else
-        send_events(watch, &header, &response);
+    send_fragments(watch, &header, &response, max);
     return grpc_call_queued(watch->call) < WATCH_QUEUE_HIGH;
 }
 
