@@ -8,6 +8,7 @@
 
 enum {
     SLICE_RECORDS = 4096,        /* what a lagging watcher reads before it is another one's turn */
+    BURY_WORK = 4,               /* to free a watcher, in units of the budget */
     CHAIN_MAX = 512,             /* changes of a key that are followed back without the log */
     SCRATCH_KEPT_MAX = 1 << 20,  /* encoded bytes kept for reuse */
     SCRATCH_ITEMS_MAX = 1 << 14, /* and entries of each table */
@@ -55,6 +56,7 @@ struct watch_hub *watch_hub_new(const struct watch_hub_options *options)
     hub->done = mvcc_revision(hub->mvcc);
     watch_index__init(&hub->index, options->seed);
     list_init(&hub->lagging);
+    list_init(&hub->dead);
     buf_init(&hub->bytes, SIZE_MAX / 2); /* as large as the records of one revision */
     return hub;
 }
@@ -64,6 +66,7 @@ void watch_hub_free(struct watch_hub *hub)
     if (hub == NULL)
         return;
     ASSERT(hub->stats.streams == 0);
+    watch__bury(hub, SIZE_MAX);
     watch_index__release(&hub->index);
     buf_release(&hub->bytes);
     free(hub->events.rows);
@@ -90,7 +93,8 @@ static void fall_behind(void *ctx, struct watcher *watcher)
     struct watch_hub *hub = ctx;
     int64_t next = MAX(watcher->next, hub->done + 1);
 
-    if (watcher->state == WATCHER_SYNCED && next <= mvcc_revision(hub->mvcc))
+    if (watcher->state == WATCHER_SYNCED && !watcher->stream->dead &&
+        next <= mvcc_revision(hub->mvcc))
         watch__set_lagging(hub, watcher, next);
 }
 
@@ -190,6 +194,7 @@ void watch__set_lagging(struct watch_hub *hub, struct watcher *watcher, int64_t 
     watcher->next = next;
     watcher->stream->lagging++;
     hub->stats.lagging++;
+    list_remove(&watcher->link); /* its start may have been in the future */
     list_push_back(watcher->stream->blocked ? &watcher->stream->parked : &hub->lagging,
                    &watcher->link);
 }
@@ -230,7 +235,7 @@ static void on_match(void *ctx, struct watcher *watcher)
     struct watch_hit *hit;
 
     if (watcher->state != WATCHER_SYNCED || watcher->next > match->record->main ||
-        !passes(watcher->flags, match->record))
+        !passes(watcher->flags, match->record) || watcher->stream->dead)
         return;
     batch = batch_of(hub, watcher);
     hit = TABLE_ADD(&hub->hits);
@@ -409,6 +414,8 @@ static void catch_up(struct watch_hub *hub, struct watcher *watcher, size_t *bud
     struct stretch stretch = {.hub = hub, .watcher = watcher};
 
     list_remove(&watcher->link);
+    if (watcher->stream->dead)
+        return;
     if (watcher->stream->blocked) {
         list_push_back(&watcher->stream->parked, &watcher->link);
         return;
@@ -435,5 +442,6 @@ bool watch_hub_step(struct watch_hub *hub, size_t budget)
         catch_up(hub, LIST_FIRST(&hub->lagging, struct watcher, link), &behind);
         behind -= MIN(behind, 1);
     }
-    return !watch_hub_is_current(hub) || !list_empty(&hub->lagging);
+    watch__bury(hub, MAX(budget / BURY_WORK, 1));
+    return !watch_hub_is_current(hub) || !list_empty(&hub->lagging) || !list_empty(&hub->dead);
 }

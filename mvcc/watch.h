@@ -103,7 +103,8 @@ void watch_hub_stats(const struct watch_hub *hub, struct watch_stats *out);
 /* ---- streams: a namespace of watch ids, and one that can be blocked ---- */
 
 struct watch_stream *watch_stream_new(struct watch_hub *hub, void *ctx);
-/* With its watchers. */
+/* With its watchers; nothing is told to it any more. Many are freed a few at a time, by
+ * watch_hub_step(). */
 void watch_stream_free(struct watch_stream *stream);
 /* deliver may be called again. */
 void watch_stream_resume(struct watch_stream *stream);
@@ -129,7 +130,7 @@ enum watch_progress {
 };
 
 /* About all of the stream's watchers together. */
-enum watch_progress watch_stream_progress(const struct watch_stream *stream);
+enum watch_progress watch_stream_progress(struct watch_stream *stream);
 /* Calls notify for each watcher with WATCH_PROGRESS that has been sent nothing since the last tick
  * and has nothing outstanding up to watch_hub_revision(). */
 void watch_stream_tick(struct watch_stream *stream,

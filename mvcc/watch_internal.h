@@ -27,7 +27,7 @@ struct watcher {
     struct watch_stream *stream;
     int64_t id;
     int64_t next; /* lagging: first revision not delivered; synced: nothing below it is wanted */
-    struct list link; /* in hub->lagging or stream->parked */
+    struct list link; /* in hub->lagging, stream->parked or stream->future */
     uint32_t hash;    /* one key: of the key; range: the heap order of the tree */
     uint32_t slot;    /* its place among the hub's batches, if it is that batch's watcher */
     uint32_t key_len, end_len;
@@ -109,6 +109,7 @@ struct watch_hub {
     int64_t done;             /* revision: all synced watchers have been told up to here */
     struct watch_index index; /* watchers that have not ended */
     struct list lagging;      /* whose stream was not blocked when last seen */
+    struct list dead;         /* streams that are gone for their owner; in no count any more */
     struct watch_stats stats;
 
     /* Scratch of one revision or batch. */
@@ -125,14 +126,19 @@ struct watch_stream {
     struct idmap watchers; /* by id, ended ones too */
     int64_t next_id; /* the hub chooses from here on; it does not go back to ids that were freed */
     struct list parked; /* lagging, until it resumes */
+    struct list future; /* synced, and started in the future; perhaps that is the present by now */
     size_t live;        /* watchers that have not ended */
     size_t lagging;     /* of them */
-    int64_t start_max;  /* highest start any of its watchers had: who is in the future? */
     bool blocked;
+    bool dead;             /* nothing may be told to it */
+    struct list dead_link; /* in hub->dead */
+    size_t dead_cursor;    /* watchers before it have been freed */
 };
 
 /* A synced watcher that has not got the revision goes and reads the log from there. */
 void watch__set_lagging(struct watch_hub *hub, struct watcher *watcher, int64_t next);
+/* Frees about so many watchers of streams that are dead. */
+void watch__bury(struct watch_hub *hub, size_t count);
 /* It is synced, or about to be freed. */
 void watch__leave_lagging(struct watch_hub *hub, struct watcher *watcher);
 

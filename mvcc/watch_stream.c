@@ -5,6 +5,8 @@
 #include "mvcc/keyindex.h"
 #include "mvcc/watch_internal.h"
 
+enum { BURY_AT_ONCE = 64 };
+
 /* ---- streams ---- */
 
 struct watch_stream *watch_stream_new(struct watch_hub *hub, void *ctx)
@@ -15,6 +17,8 @@ struct watch_stream *watch_stream_new(struct watch_hub *hub, void *ctx)
     stream->ctx = ctx;
     idmap_init(&stream->watchers);
     list_init(&stream->parked);
+    list_init(&stream->future);
+    list_init(&stream->dead_link);
     hub->stats.streams++;
     return stream;
 }
@@ -28,21 +32,57 @@ static void free_watcher(struct watch_hub *hub, struct watcher *watcher)
         watcher->stream->live--;
         hub->stats.watchers--;
     }
+    list_remove(&watcher->link);
     free(watcher);
 }
 
+/* A stream may have 100,000 watchers, and to free one takes about 2 us: all at once would hold up
+ * whoever has nothing to do with them. So a stream leaves the counts, and the rest is done a few
+ * watchers at a time. Until then they are in the index, and on_match() and catch_up() know. */
 void watch_stream_free(struct watch_stream *stream)
 {
-    struct watcher *watcher;
-    size_t cursor = 0;
+    struct watch_hub *hub;
 
     if (stream == NULL)
         return;
-    while ((watcher = idmap_next(&stream->watchers, &cursor)) != NULL)
-        free_watcher(stream->hub, watcher);
-    idmap_release(&stream->watchers);
-    stream->hub->stats.streams--;
-    free(stream);
+    hub = stream->hub;
+    hub->stats.streams--;
+    hub->stats.watchers -= stream->live;
+    hub->stats.lagging -= stream->lagging;
+    stream->ctx = NULL;
+    stream->dead = true;
+    list_push_back(&hub->dead, &stream->dead_link);
+    watch__bury(hub, BURY_AT_ONCE);
+}
+
+/* False: there is none left. */
+static bool bury_one(struct watch_hub *hub, struct watch_stream *stream)
+{
+    struct watcher *watcher = idmap_next(&stream->watchers, &stream->dead_cursor);
+
+    if (watcher == NULL)
+        return false;
+    list_remove(&watcher->link);
+    if (watcher->state != WATCHER_ENDED)
+        watch_index__remove(&hub->index, watcher);
+    free(watcher);
+    return true;
+}
+
+void watch__bury(struct watch_hub *hub, size_t count)
+{
+    while (count > 0 && !list_empty(&hub->dead)) {
+        struct watch_stream *stream = LIST_FIRST(&hub->dead, struct watch_stream, dead_link);
+
+        for (; count > 0 && bury_one(hub, stream); count--) {
+        }
+        if (count == 0)
+            return;
+        list_remove(&stream->dead_link);
+        idmap_release(&stream->watchers);
+        free(stream);
+        count--;
+    }
 }
 
 void watch_stream_resume(struct watch_stream *stream)
@@ -119,9 +159,10 @@ int watch_create(struct watch_stream *stream, const struct watch_create *create,
     watch_index__add(&hub->index, watcher);
     stream->live++;
     hub->stats.watchers++;
-    stream->start_max = MAX(stream->start_max, watcher->next);
     if (watcher->next <= hub->done)
         watch__set_lagging(hub, watcher, watcher->next);
+    else if (watcher->next > hub->done + 1)
+        list_push_back(&stream->future, &watcher->link);
     return 0;
 }
 
@@ -143,20 +184,20 @@ static bool is_up_to_date(const struct watcher *watcher)
     return watcher->state == WATCHER_SYNCED && watcher->next <= watcher->stream->hub->done + 1;
 }
 
-static bool has_future_start(const struct watch_stream *stream)
+/* Each watcher is found to have been reached once, so a flood of requests costs nothing. */
+static bool has_future_start(struct watch_stream *stream)
 {
-    const struct watcher *watcher;
-    size_t cursor = 0;
+    while (!list_empty(&stream->future)) {
+        struct watcher *watcher = LIST_FIRST(&stream->future, struct watcher, link);
 
-    if (stream->start_max <= stream->hub->done + 1)
-        return false;
-    while ((watcher = idmap_next(&stream->watchers, &cursor)) != NULL)
-        if (watcher->state == WATCHER_SYNCED && !is_up_to_date(watcher))
+        if (!is_up_to_date(watcher))
             return true;
+        list_remove(&watcher->link);
+    }
     return false;
 }
 
-enum watch_progress watch_stream_progress(const struct watch_stream *stream)
+enum watch_progress watch_stream_progress(struct watch_stream *stream)
 {
     if (stream->live == 0)
         return WATCH_PROGRESS_NONE;

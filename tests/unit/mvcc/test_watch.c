@@ -473,6 +473,54 @@ static void a_blocked_stream_catches_up_from_history(void **state)
     assert_int_equal(stats.lagging, 0);
 }
 
+/* A future start that was reached does not silence the stream, one that was canceled neither. */
+static void progress_comes_when_no_start_is_in_the_future_any_more(void **state)
+{
+    struct fixture *f = *state;
+    struct client *client = open_client(f);
+    struct seen *near = watch(client, "a", "", 3), *far = watch(client, "a", "", 1000);
+
+    assert_int_equal(watch_stream_progress(client->stream), WATCH_PROGRESS_NONE);
+    put(f, "a");
+    put(f, "a");
+    run(f);
+    assert_int_equal(near->len, 1);
+    assert_int_equal(watch_stream_progress(client->stream), WATCH_PROGRESS_NONE);
+    assert_true(watch_cancel(client->stream, far->id));
+    assert_int_equal(watch_stream_progress(client->stream), WATCH_PROGRESS_NOW);
+}
+
+/* Those of a stream with many are freed a few at a time; meanwhile they are told nothing, live or
+ * behind, and count for nothing. */
+static void a_stream_that_is_gone_holds_nobody_up(void **state)
+{
+    enum { COUNT = 10000 };
+    struct fixture *f = *state;
+    struct client *gone = open_client(f), *other = open_client(f);
+    struct seen *live = watch(other, "a", "b", 0);
+    struct watch_create create = {.span = {slice_str("a"), slice_str("b")}};
+    struct watch_stats stats;
+    size_t steps = 0;
+    int64_t id;
+
+    put(f, "a");
+    run(f);
+    for (int i = 0; i < COUNT; i++) {
+        create.start = i % 3 == 0 ? 2 : i % 3 == 1 ? 100 : 0; /* behind, in the future, now */
+        assert_int_equal(watch_create(gone->stream, &create, &id), 0);
+    }
+    watch_stream_free(gone->stream);
+    gone->stream = NULL;
+    watch_hub_stats(f->hub, &stats);
+    assert_int_equal(stats.streams, 1);
+    assert_int_equal(stats.watchers, 1);
+    assert_int_equal(stats.lagging, 0);
+    for (put(f, "a"); watch_hub_step(f->hub, 400); put(f, "a"))
+        steps++;
+    assert_in_range(steps, COUNT / 200, COUNT / 50);
+    assert_true(live->len >= steps); /* whoever is told for the one that is gone: unknown watcher */
+}
+
 static void compaction_ends_only_those_who_need_what_is_gone(void **state)
 {
     struct fixture *f = *state;
@@ -623,6 +671,34 @@ static void a_new_keyspace_gives_what_was_missed_and_nothing_twice(void **state)
     assert_int_equal(point->len, 4);
     assert_int_equal(later->len, 1);
     assert_int_equal(later->told[0].revision, 7);
+}
+
+/* Watchers of a stream that is gone, but not freed yet, are no concern of the new keyspace. */
+static void a_new_keyspace_leaves_the_dead_alone(void **state)
+{
+    enum { COUNT = 1000 };
+    struct fixture *f = *state;
+    struct client *gone = open_client(f);
+    struct seen *live = watch(open_client(f), "a", "b", 0);
+    struct watch_create create = {.span = {slice_str("a"), slice_str("b")}};
+    struct watch_stats stats;
+    struct mvcc *old;
+    int64_t id;
+
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(watch_create(gone->stream, &create, &id), 0);
+    watch_stream_free(gone->stream);
+    gone->stream = NULL;
+    old = begin_switch(f);
+    put(f, "a");
+    end_switch(f, old);
+    watch_hub_stats(f->hub, &stats);
+    assert_int_equal(stats.lagging, 1);
+    run(f);
+    watch_hub_stats(f->hub, &stats);
+    assert_int_equal(stats.lagging, 0);
+    assert_int_equal(stats.watchers, 1);
+    assert_int_equal(live->len, 1);
 }
 
 static void a_new_keyspace_ends_those_whose_events_it_has_compacted(void **state)
@@ -933,11 +1009,14 @@ int main(void)
         TEST(a_start_in_the_future_waits_for_it),
         TEST(ids_are_the_smallest_unused_or_as_wanted),
         TEST(a_blocked_stream_catches_up_from_history),
+        TEST(progress_comes_when_no_start_is_in_the_future_any_more),
+        TEST(a_stream_that_is_gone_holds_nobody_up),
         TEST(compaction_ends_only_those_who_need_what_is_gone),
         TEST(live_events_keep_prev_kv_over_a_compaction),
         TEST(a_tick_tells_only_the_quiet),
         TEST(an_idle_watcher_takes_at_most_200_bytes),
         TEST(a_new_keyspace_gives_what_was_missed_and_nothing_twice),
+        TEST(a_new_keyspace_leaves_the_dead_alone),
         TEST(a_new_keyspace_ends_those_whose_events_it_has_compacted),
         TEST(watchers_are_told_in_an_order_that_the_seed_decides),
         TEST(every_watcher_sees_what_the_model_says),
