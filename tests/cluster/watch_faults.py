@@ -5,8 +5,8 @@ leader above all; compactions. What each client was sent is written down and hel
 build/watchcheck, the checker that the simulator uses too. The history it compares with comes from reads at each
 revision, not from a watch.
 
-Covers R4 and R10 as far as they exist without snapshots: clients go on at members that lag behind and are told
-nothing below their start.
+Covers R4 and R10: clients go on at members that lag behind, or that install a checkpoint, and are told nothing
+below their start.
 """
 
 import os
@@ -380,7 +380,8 @@ def main():
         sys.exit("the checker is missing: make %s/watchcheck" % args.build)
     score = _servers.Score()
     rng = random.Random(args.seed)
-    cluster = _servers.start_kvd(args.build, 3, ["--watch-progress-notify-interval", "100ms"])
+    cluster = _servers.start_kvd(args.build, 3, ["--watch-progress-notify-interval", "100ms",
+                                            "--checkpoint-log-bytes", str(1 << 20)])
     historian = Historian(cluster)
     writers = [Writer(i, cluster, historian, rng.random()) for i in range(WRITERS)]
     clients = [Client(i, cluster, historian, writers[0], rng.random()) for i in range(CLIENTS)]

@@ -251,7 +251,7 @@ def ids_and_cancels(member, kv, score):
     score.check(silent.wait_end() == (grpc.StatusCode.OK, ""), "without watchers it ends the stream", str(silent.ended))
 
 
-def manual_progress(member, kv, score):
+def r5_manual_progress(member, kv, score):
     """R5: a progress answer comes after every event it speaks for."""
     stream = Stream(member)
     stream.ask_progress()  # no watchers: nothing
@@ -324,7 +324,7 @@ def fragments(member, kv, score):
     cut.close()
 
 
-def stopped_reader(member, kv, score):
+def r6_r16_stopped_reader(member, kv, score):
     """A reader that stops costs bounded memory, delays nobody and misses nothing (R6, R16)."""
     channel = member.channel()
     method = channel.stream_stream("/etcdserverpb.Watch/Watch",
@@ -574,7 +574,7 @@ def main():
     member = cluster.members[0]
     with member.channel() as channel:
         kv = pb.KVStub(channel)
-        for test in (ids_and_cancels, manual_progress, timed_progress, fragments, stopped_reader,
+        for test in (ids_and_cancels, r5_manual_progress, timed_progress, fragments, r6_r16_stopped_reader,
                      compacted_while_behind, floods, metrics):
             test(member, kv, score)
     library(member, score)

@@ -385,7 +385,7 @@ static void history_comes_in_batches_of_a_thousand_revisions(void **state)
 }
 
 /* Regression R16: reading far back is done in pieces, whoever asks for it. */
-static void one_step_reads_a_bounded_stretch(void **state)
+static void r16_one_step_reads_a_bounded_stretch(void **state)
 {
     struct fixture *f = *state;
     struct client *client = open_client(f);
@@ -408,7 +408,7 @@ static void one_step_reads_a_bounded_stretch(void **state)
 }
 
 /* Regression R10: nothing below the start, though the keyspace had to grow up to it first. */
-static void a_start_in_the_future_waits_for_it(void **state)
+static void r10_a_start_in_the_future_waits_for_it(void **state)
 {
     struct fixture *f = *state;
     struct client *client = open_client(f);
@@ -446,7 +446,7 @@ static void ids_are_the_smallest_unused_or_as_wanted(void **state)
 }
 
 /* Regression R6: a stream that is blocked loses nothing, and holds up no other. */
-static void a_blocked_stream_catches_up_from_history(void **state)
+static void r6_a_blocked_stream_catches_up_from_history(void **state)
 {
     struct fixture *f = *state;
     struct client *slow = open_client(f), *quick = open_client(f);
@@ -1005,10 +1005,10 @@ int main(void)
         TEST(an_event_is_encoded_once_in_each_form),
         TEST(filters_drop_events_and_empty_batches),
         TEST(history_comes_in_batches_of_a_thousand_revisions),
-        TEST(one_step_reads_a_bounded_stretch),
-        TEST(a_start_in_the_future_waits_for_it),
+        TEST(r16_one_step_reads_a_bounded_stretch),
+        TEST(r10_a_start_in_the_future_waits_for_it),
         TEST(ids_are_the_smallest_unused_or_as_wanted),
-        TEST(a_blocked_stream_catches_up_from_history),
+        TEST(r6_a_blocked_stream_catches_up_from_history),
         TEST(progress_comes_when_no_start_is_in_the_future_any_more),
         TEST(a_stream_that_is_gone_holds_nobody_up),
         TEST(compaction_ends_only_those_who_need_what_is_gone),
