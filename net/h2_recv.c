@@ -114,6 +114,18 @@ void call__mark_ended(struct grpc_call *call, enum grpc_status status)
                                     (uv_hrtime() - call->started_ns) / 1000);
 }
 
+void call__count_message(struct grpc_call *call, enum grpc_way way, size_t len)
+{
+    struct net_server *server = call->conn->server;
+
+    if (way == GRPC_SENT)
+        server->bytes_sent += len;
+    else
+        server->bytes_received += len;
+    if (call->counted && server->options.on_call_message != NULL)
+        server->options.on_call_message(server->options.ctx, call->method, way);
+}
+
 /* Ends a call without its method, which is told if it knows of it. */
 static void cut_off(struct grpc_call *call, enum grpc_status status)
 {
@@ -507,7 +519,7 @@ static bool output_full(const struct h2 *h2)
 
 static void deliver(struct grpc_call *call)
 {
-    call->conn->server->bytes_received += call->message.len;
+    call__count_message(call, GRPC_RECEIVED, call->message.len);
     call->seen = true;
     call->method->on_message(call, call->message);
     drop_input(call);

@@ -372,7 +372,7 @@ void grpc_call_send(struct grpc_call *call)
         return;
     }
     ASSERT(call->message_left == 0);
-    call->conn->server->bytes_sent += call->open_len - GRPC_FRAME_HEADER_SIZE;
+    call__count_message(call, GRPC_SENT, call->open_len - GRPC_FRAME_HEADER_SIZE);
     h2__message_sent(call->conn->h2);
     call__queue_open(call);
     call__resume(call);

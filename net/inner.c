@@ -80,7 +80,7 @@ bool http_call_send(struct http_request *request, struct slice message)
     struct grpc_call *call = request->inner;
 
     ASSERT(call != NULL);
-    call->conn->server->bytes_received += message.len;
+    call__count_message(call, GRPC_RECEIVED, message.len);
     call->seen = true;
     /* The method may answer, and with the answer the request and its arena are gone. */
     call->method->on_message(call, arena_copy(&call->arena, message));
@@ -137,7 +137,7 @@ void inner__send(struct grpc_call *call)
 {
     struct slice message = slice_of(call->open_at, call->open_len);
 
-    call->conn->server->bytes_sent += message.len;
+    call__count_message(call, GRPC_SENT, message.len);
     call->origin_events->on_message(call->origin, message);
     call__forget_open(call);
 }

@@ -26,7 +26,7 @@ void grpc_call_message_begin(struct grpc_call *call, size_t len)
     ASSERT(len > 0);
     ASSERT(len <= UINT32_MAX);
     promise(call, (ptrdiff_t)len);
-    call->conn->server->bytes_sent += len;
+    call__count_message(call, GRPC_SENT, len);
     if (call->origin != NULL) {
         inner__message_begin(call, len);
         return;

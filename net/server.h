@@ -21,6 +21,9 @@ struct net_server;
 struct grpc_call;
 struct http_request;
 
+/* Of a message, as the server sees it. */
+enum grpc_way { GRPC_RECEIVED, GRPC_SENT };
+
 enum grpc_kind { GRPC_UNARY, GRPC_SERVER_STREAM, GRPC_BIDI_STREAM };
 
 /* One method. Callbacks get the ctx of the server (grpc_call_ctx()). */
@@ -53,8 +56,9 @@ struct net_server_options {
     void (*on_http_cancel)(void *ctx, struct http_request *request);
     /* A TLS handshake failed. May be NULL. */
     void (*on_handshake_failed)(void *ctx, const char *peer, const char *why);
-    /* For metrics: a call ended (any way) / bytes moved. All may be NULL. */
+    /* For metrics: a call began, had a message, ended (any way) / bytes moved. All may be NULL. */
     void (*on_call_start)(void *ctx, const struct grpc_method *method);
+    void (*on_call_message)(void *ctx, const struct grpc_method *method, enum grpc_way way);
     void (*on_call_end)(void *ctx, const struct grpc_method *method, enum grpc_status status,
                         uint64_t duration_us);
     void (*on_bytes)(void *ctx, size_t received, size_t sent);

@@ -383,6 +383,8 @@ void call__http_end(struct grpc_call *call);
 /* Trailers alone, or after what is queued. http_status counts only if nothing was sent yet. */
 void call__end_response(struct grpc_call *call, int http_status);
 void call__mark_ended(struct grpc_call *call, enum grpc_status status);
+/* A message of so many bytes went this way; before its method sees it. */
+void call__count_message(struct grpc_call *call, enum grpc_way way, size_t len);
 
 /* ---- gRPC odds (grpc.c) ---- */
 

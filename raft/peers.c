@@ -234,8 +234,10 @@ static void conn_drop(struct conn *conn, const char *why)
         if (!peers->closed)
             retry_later(lane, conn->state == UP ? now_ms(peers) - conn->born_ms : 0);
     }
-    if (lane != NULL && lane->in == conn)
+    if (lane != NULL && lane->in == conn) {
         lane->in = NULL;
+        peer->stats.received_failures += !peers->closed;
+    }
     if (why != NULL)
         tell_trouble(peers, peer, why);
     if (peer != NULL)
@@ -451,6 +453,17 @@ static void on_raft_frame(struct conn *conn, struct slice frame)
     conn_drop(conn, err.text);
 }
 
+static void count_round_trip(struct peer_stats *stats, uint64_t us)
+{
+    size_t n = 0;
+
+    while (n < PEER_ROUND_TRIP_BUCKETS && us > (uint64_t)PEER_ROUND_TRIP_FIRST_US << n)
+        n++;
+    stats->round_trips[n]++;
+    stats->round_trip_sum_us += us;
+    stats->round_trip_us = us + 1; /* never 0, which means not measured */
+}
+
 static void on_frame(struct conn *conn, enum frame_kind kind, struct slice payload)
 {
     switch (kind) {
@@ -467,8 +480,7 @@ static void on_frame(struct conn *conn, enum frame_kind kind, struct slice paylo
         conn->pinging = false;
         if (conn->kind == LANE_BULK)
             break; /* waits behind what is being sent */
-        /* Never 0, which means not measured. */
-        conn->peer->stats.round_trip_us = (uv_hrtime() - conn->ping_sent_ns) / 1000 + 1;
+        count_round_trip(&conn->peer->stats, (uv_hrtime() - conn->ping_sent_ns) / 1000);
         break;
     case FRAME_ALIVE:
         break;

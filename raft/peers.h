@@ -58,11 +58,19 @@ struct peers_options {
     void (*on_trouble)(void *ctx, uint64_t id, const char *text);
 };
 
+enum {
+    PEER_ROUND_TRIP_FIRST_US = 100, /* the first bucket ends there, each next one at the double */
+    PEER_ROUND_TRIP_BUCKETS = 16,
+};
+
 struct peer_stats {
     bool connected;
     uint64_t sent_bytes, received_bytes;
-    uint64_t sent_failures; /* frames dropped: not connected or queue full */
-    uint64_t round_trip_us; /* last measured by our own ping on the connection; 0: never */
+    uint64_t sent_failures;     /* frames dropped: not connected or queue full */
+    uint64_t received_failures; /* connections that broke, or were dropped for what came on them */
+    uint64_t round_trip_us;     /* last measured by our own ping on the connection; 0: never */
+    uint64_t round_trips[PEER_ROUND_TRIP_BUCKETS + 1]; /* all of them; last: longer */
+    uint64_t round_trip_sum_us;
 };
 
 /* KV_EBUSY: a listen port is taken. Arrays of options are copied. peers_close() may be called from

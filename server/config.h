@@ -58,8 +58,9 @@ struct config {
     enum autocompact_mode auto_compaction_mode;
     uint64_t auto_compaction_retention; /* milliseconds or revisions; 0: off */
     enum config_log_level log_level;
-    bool log_console;   /* human-readable instead of JSON */
-    char **log_outputs; /* stderr, stdout or paths */
+    bool log_console;       /* human-readable instead of JSON */
+    bool metrics_extensive; /* a histogram for each method */
+    char **log_outputs;     /* stderr, stdout or paths */
     size_t log_outputs_len;
     char *cors;           /* origins, comma-separated; NULL, "" or "*": all */
     char *host_whitelist; /* as cors */

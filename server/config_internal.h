@@ -15,8 +15,9 @@ enum flag_kind {
     FLAG_URLS,     /* comma list, kept sorted and without repetitions as etcd does */
     FLAG_LIST,     /* comma list of words */
     FLAG_LEVEL,
-    FLAG_FORMAT, /* json or console */
-    FLAG_STATE,  /* new or existing */
+    FLAG_FORMAT,  /* json or console */
+    FLAG_METRICS, /* basic or extensive */
+    FLAG_STATE,   /* new or existing */
 };
 
 enum flag_use {

@@ -307,6 +307,13 @@ static int set_value(struct draft *draft, const struct flag *flag, void *where, 
                            text);
         *(bool *)where = b;
         return 0;
+    case FLAG_METRICS:
+        b = strcmp(text, "extensive") == 0;
+        if (!b && strcmp(text, "basic") != 0)
+            return err_set(err, KV_EINVAL,
+                           "unknown kind of metrics \"%s\", must be basic or extensive", text);
+        *(bool *)where = b;
+        return 0;
     case FLAG_STATE:
         if (strcmp(text, "new") != 0 && strcmp(text, "existing") != 0)
             return err_set(err, KV_EINVAL, "invalid value");

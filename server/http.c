@@ -347,6 +347,7 @@ static void serve_metrics(struct http *http, struct http_request *request)
         return;
     }
     buf_init(&text, METRICS_TEXT_MAX);
+    http->metrics->scrapes++;
     metrics_print(http->metrics, http->member, &text);
     http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
     buf_release(&text);

@@ -267,7 +267,7 @@ static int run(struct process *process)
     rc = uv_loop_init(&process->loop);
     ASSERT(rc == 0);
     methods = services_methods(&method_count);
-    metrics_init(&process->metrics, methods, method_count);
+    metrics_init(&process->metrics, methods, method_count, process->config.metrics_extensive);
     log_start(process);
     catch_signals(process); /* one that comes during the start waits for the loop */
     if (member_start(&options, &process->member, &err) != 0) {

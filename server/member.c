@@ -241,7 +241,16 @@ static void count_call_start(void *ctx, const struct grpc_method *method)
     size_t n = (size_t)(method - metrics->methods);
 
     metrics->started[n]++;
-    if (method->kind == GRPC_UNARY)
+}
+
+static void count_call_message(void *ctx, const struct grpc_method *method, enum grpc_way way)
+{
+    struct metrics *metrics = ((struct member *)ctx)->metrics;
+    size_t n = (size_t)(method - metrics->methods);
+
+    if (way == GRPC_SENT)
+        metrics->sent[n]++;
+    else
         metrics->received[n]++;
 }
 
@@ -251,10 +260,9 @@ static void count_call_end(void *ctx, const struct grpc_method *method, enum grp
     struct metrics *metrics = ((struct member *)ctx)->metrics;
     size_t n = (size_t)(method - metrics->methods);
 
-    (void)duration_us;
     metrics->handled[n][status]++;
-    if (method->kind == GRPC_UNARY && status == GRPC_OK)
-        metrics->sent[n]++;
+    if (metrics->handling != NULL)
+        metrics_observe_handling(&metrics->handling[n], (double)duration_us / 1e6);
 }
 
 static void count_bytes(void *ctx, size_t received, size_t sent)
@@ -327,6 +335,7 @@ static int open_server(struct member *member, struct err *err)
     options.methods = services_methods(&options.method_count);
     if (member->metrics != NULL) {
         options.on_call_start = count_call_start;
+        options.on_call_message = count_call_message;
         options.on_call_end = count_call_end;
         options.on_bytes = count_bytes;
     }
@@ -647,6 +656,10 @@ void member_info(const struct member *member, struct member_info *out)
         .quota_warned = member->space.quota.warned,
         .wal_bytes = wal_disk_bytes(member->wal),
         .watchers = watch.watchers,
+        .pending_revisions =
+            watch.watchers == 0
+                ? 0
+                : (uint64_t)(mvcc_revision(mvcc) - watch_hub_revision(member->watches->hub)),
         .watch_streams = watch.streams,
         .slow_watchers = watch.lagging,
         .watch_events = watch.events,

@@ -29,13 +29,16 @@ void metrics_observe(struct metrics_histogram *histogram, double seconds)
     histogram->sum += seconds;
 }
 
-void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count)
+void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count,
+                  bool extensive)
 {
     *metrics = (struct metrics){.methods = methods, .method_count = method_count};
     metrics->started = xcalloc(method_count, sizeof *metrics->started);
     metrics->received = xcalloc(method_count, sizeof *metrics->received);
     metrics->sent = xcalloc(method_count, sizeof *metrics->sent);
     metrics->handled = xcalloc(method_count, sizeof *metrics->handled);
+    if (extensive)
+        metrics->handling = xcalloc(method_count, sizeof *metrics->handling);
     /* etcd's bucket bounds, so that its dashboards and alert rules fit. */
     histogram_init(&metrics->wal_fsync, 0.001, 14);
     histogram_init(&metrics->apply, 0.0001, 20);
@@ -44,6 +47,7 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
         histogram_init(&metrics->snapshots[i].send, 0.1, 10);
         histogram_init(&metrics->snapshots[i].receive, 0.1, 10);
     }
+    histogram_init(&metrics->backend_commit, 0.001, 14);
 }
 
 void metrics_release(struct metrics *metrics)
@@ -52,6 +56,7 @@ void metrics_release(struct metrics *metrics)
     free(metrics->received);
     free(metrics->sent);
     free(metrics->handled);
+    free(metrics->handling);
     *metrics = (struct metrics){.methods = NULL};
 }
 
@@ -169,6 +174,10 @@ static void print_counters(const struct metrics *metrics, struct buf *out)
         metrics__uint(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
     print_histogram(out, "etcd_disk_wal_fsync_duration_seconds",
                     "The latency distributions of fsync called by WAL.", &metrics->wal_fsync);
+    print_histogram(out, "etcd_disk_backend_commit_duration_seconds",
+                    "The latency distributions of commit called by backend. None here: the "
+                    "keyspace is in memory.",
+                    &metrics->backend_commit);
     /* etcd's own apply metric has labels for operation and outcome that we do not keep. */
     print_histogram(out, "kvd_server_apply_duration_seconds",
                     "The latency distribution of applying committed entries.", &metrics->apply);
@@ -216,64 +225,15 @@ static void print_checks(const struct metrics *metrics, struct buf *out)
     }
 }
 
-/* ---- per method ---- */
-
-static const char *kind_name(enum grpc_kind kind)
+/* As the handler of Go programs counts its own answers: this one has been good, or it would not be
+ * read. */
+static void print_scrapes(const struct metrics *metrics, struct buf *out)
 {
-    static const char *const names[] = {
-        [GRPC_UNARY] = "unary",
-        [GRPC_SERVER_STREAM] = "server_stream",
-        [GRPC_BIDI_STREAM] = "bidi_stream",
-    };
+    static const char name[] = "promhttp_metric_handler_requests_total";
 
-    return names[kind];
-}
-
-static void print_labels(struct buf *out, const char *name, const struct grpc_method *method)
-{
-    (void)buf_printf(out, "%s{grpc_method=\"%s\",grpc_service=\"%s\",grpc_type=\"%s\"", name,
-                     method->name, method->service, kind_name(method->kind));
-}
-
-static void print_by_method(const struct metrics *metrics, struct buf *out, const char *name,
-                            const char *help, const uint64_t *values)
-{
-    metrics__head(out, name, "counter", help);
-    for (size_t i = 0; i < metrics->method_count; i++) {
-        print_labels(out, name, &metrics->methods[i]);
-        (void)buf_printf(out, "} %llu\n", (unsigned long long)values[i]);
-    }
-}
-
-/* All combinations are there from the start: a rate over a counter that begins with its first event
- * misses that event. */
-static void print_handled(const struct metrics *metrics, struct buf *out)
-{
-    static const char name[] = "grpc_server_handled_total";
-
-    metrics__head(out, name, "counter",
-                  "Total number of RPCs completed on the server, regardless of success or "
-                  "failure.");
-    for (size_t i = 0; i < metrics->method_count; i++) {
-        for (int code = 0; code < GRPC_STATUS_COUNT; code++) {
-            print_labels(out, name, &metrics->methods[i]);
-            (void)buf_printf(out, ",grpc_code=\"%s\"} %llu\n",
-                             grpc_status_name((enum grpc_status)code),
-                             (unsigned long long)metrics->handled[i][code]);
-        }
-    }
-}
-
-static void print_methods(const struct metrics *metrics, struct buf *out)
-{
-    print_by_method(metrics, out, "grpc_server_started_total",
-                    "Total number of RPCs started on the server.", metrics->started);
-    print_by_method(metrics, out, "grpc_server_msg_received_total",
-                    "Total number of RPC stream messages received on the server.",
-                    metrics->received);
-    print_by_method(metrics, out, "grpc_server_msg_sent_total",
-                    "Total number of gRPC stream messages sent by the server.", metrics->sent);
-    print_handled(metrics, out);
+    metrics__head(out, name, "counter", "Total number of scrapes by HTTP status code.");
+    (void)buf_printf(out, "%s{code=\"200\"} %llu\n%s{code=\"500\"} 0\n%s{code=\"503\"} 0\n", name,
+                     (unsigned long long)metrics->scrapes, name, name);
 }
 
 /* ---- what the member knows ---- */
@@ -313,6 +273,13 @@ static void print_member(const struct member_info *info, struct buf *out)
          info->slow_watchers},
         {"kvd_lock_waiters", "Number of calls that wait for a lock or to be elected.",
          info->lock_waiters},
+        {"etcd_debugging_mvcc_pending_events_total",
+         "Revisions whose events are yet to be sent to watchers that keep up.",
+         info->pending_revisions},
+        {"etcd_disk_defrag_inflight",
+         "Whether or not defrag is active: never, memory comes back "
+         "by itself.",
+         0},
         {"etcd_debugging_mvcc_current_revision", "The current revision of store.",
          (uint64_t)info->revision},
         {"kvd_raft_term", "The current raft term.", info->raft.term},
@@ -390,76 +357,6 @@ static void print_alarms(const struct member *member, struct buf *out)
             alarms[i].type < ARRAY_LEN(types))
             (void)buf_printf(out, format, name, types[alarms[i].type],
                              (unsigned long long)alarms[i].member, 1);
-}
-
-enum peer_metric {
-    PEER_SENT_BYTES,
-    PEER_RECEIVED_BYTES,
-    PEER_SENT_FAILURES,
-    PEER_ACTIVE,
-    PEER_ROUND_TRIP,
-    PEER_METRIC_COUNT,
-};
-
-static void print_peer(struct buf *out, enum peer_metric metric, const char *name, uint64_t self,
-                       uint64_t peer, const struct peer_stats *stats)
-{
-    unsigned long long id = peer;
-
-    switch (metric) {
-    case PEER_SENT_BYTES:
-        (void)buf_printf(out, "%s{To=\"%llx\"} %llu\n", name, id,
-                         (unsigned long long)stats->sent_bytes);
-        return;
-    case PEER_RECEIVED_BYTES:
-        (void)buf_printf(out, "%s{From=\"%llx\"} %llu\n", name, id,
-                         (unsigned long long)stats->received_bytes);
-        return;
-    case PEER_SENT_FAILURES:
-        (void)buf_printf(out, "%s{To=\"%llx\"} %llu\n", name, id,
-                         (unsigned long long)stats->sent_failures);
-        return;
-    case PEER_ACTIVE:
-        (void)buf_printf(out, "%s{Local=\"%llx\",Remote=\"%llx\"} %d\n", name,
-                         (unsigned long long)self, id, stats->connected);
-        return;
-    case PEER_ROUND_TRIP:
-        if (stats->round_trip_us != 0)
-            (void)buf_printf(out, "%s{To=\"%llx\"} %.10g\n", name, id,
-                             (double)stats->round_trip_us / 1e6);
-        return;
-    case PEER_METRIC_COUNT:
-        break;
-    }
-    ASSERT(false);
-}
-
-static void print_peers(const struct member *member, uint64_t self, struct buf *out)
-{
-    static const struct {
-        const char *name, *type, *help;
-    } rows[PEER_METRIC_COUNT] = {
-        [PEER_SENT_BYTES] = {"etcd_network_peer_sent_bytes_total", "counter",
-                             "The total number of bytes sent to peers."},
-        [PEER_RECEIVED_BYTES] = {"etcd_network_peer_received_bytes_total", "counter",
-                                 "The total number of bytes received from peers."},
-        [PEER_SENT_FAILURES] = {"etcd_network_peer_sent_failures_total", "counter",
-                                "The total number of send failures to peers."},
-        [PEER_ACTIVE] = {"etcd_network_active_peers", "gauge",
-                         "The current number of active peer connections."},
-        /* The peers keep their last measurement only, so this is no histogram like etcd's. */
-        [PEER_ROUND_TRIP] = {"kvd_network_peer_last_round_trip_seconds", "gauge",
-                             "The last measured round trip time to a peer."},
-    };
-
-    for (size_t i = 0; i < PEER_METRIC_COUNT; i++) {
-        struct peer_stats stats;
-        uint64_t id;
-
-        metrics__head(out, rows[i].name, rows[i].type, rows[i].help);
-        for (size_t n = 0; member_peer(member, n, &id, &stats); n++)
-            print_peer(out, (enum peer_metric)i, rows[i].name, self, id, &stats);
-    }
 }
 
 /* ---- checkpoints between members ---- */
@@ -559,11 +456,12 @@ void metrics_print(const struct metrics *metrics, const struct member *member, s
         member_info(member, &info);
         print_member(&info, out);
         print_alarms(member, out);
-        print_peers(member, info.member_id, out);
+        metrics__print_peers(member, info.member_id, out);
         print_snapshots(metrics, member, out);
     }
     print_counters(metrics, out);
     print_checks(metrics, out);
-    print_methods(metrics, out);
+    metrics__print_methods(metrics, out);
+    print_scrapes(metrics, out);
     metrics__print_process(out);
 }

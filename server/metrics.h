@@ -23,6 +23,16 @@ struct metrics_histogram {
 
 void metrics_observe(struct metrics_histogram *histogram, double seconds);
 
+enum { METRICS_HANDLING_BUCKETS = 11 };
+
+/* Durations of a method's calls, in the buckets that every Go program has. */
+struct metrics_handling {
+    uint64_t count[METRICS_HANDLING_BUCKETS + 1]; /* last: above all */
+    double sum;                                   /* seconds */
+};
+
+void metrics_observe_handling(struct metrics_handling *handling, double seconds);
+
 /* The single checks of /livez and /readyz, in the order in which they are made and listed. */
 enum metrics_check_name {
     METRICS_LIVEZ_SERIALIZABLE_READ,
@@ -61,7 +71,7 @@ struct metrics {
     uint64_t wal_written_bytes;
     uint64_t health_success, health_failures;
     struct metrics_check checks[METRICS_CHECK_COUNT];
-    struct metrics_histogram wal_fsync, apply;
+    struct metrics_histogram wal_fsync, apply, backend_commit;
     struct metrics_histogram snapshot_save; /* checkpoints written */
     uint64_t snapshot_written_bytes;
     struct metrics_snapshots snapshots[METRICS_PEERS_MAX]; /* in the order of member_peer() */
@@ -70,9 +80,13 @@ struct metrics {
     size_t method_count;
     uint64_t *started, *received, *sent; /* [method] */
     uint64_t (*handled)[GRPC_STATUS_COUNT];
+    struct metrics_handling *handling; /* [method]; NULL: not wanted */
+    uint64_t scrapes;
 };
 
-void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count);
+/* extensive: how long calls take, by method. */
+void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count,
+                  bool extensive);
 void metrics_release(struct metrics *metrics);
 /* Writes the text format 0.0.4. member may be NULL: what only it knows is left out. */
 void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out);

@@ -2,7 +2,7 @@
 #ifndef KVD_SERVER_METRICS_INTERNAL_H
 #define KVD_SERVER_METRICS_INTERNAL_H
 
-#include "base/buf.h"
+#include "server/metrics.h"
 
 /* The two comment lines that come before the samples of a metric. */
 void metrics__head(struct buf *out, const char *name, const char *type, const char *help);
@@ -12,6 +12,8 @@ void metrics__uint(struct buf *out, const char *name, const char *type, const ch
 void metrics__double(struct buf *out, const char *name, const char *type, const char *help,
                      double value);
 
+void metrics__print_methods(const struct metrics *metrics, struct buf *out);
+void metrics__print_peers(const struct member *member, uint64_t self, struct buf *out);
 /* What the kernel knows of this process: the standard process_* set and etcd's os_fd_*. */
 void metrics__print_process(struct buf *out);
 

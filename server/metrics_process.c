@@ -76,7 +76,7 @@ static uint64_t open_files(void)
 void metrics__print_process(struct buf *out)
 {
     struct process_stat stat;
-    struct rlimit files = {.rlim_cur = 0};
+    struct rlimit files = {.rlim_cur = 0}, space;
     uint64_t boot = boot_time();
     uint64_t open = open_files();
 
@@ -94,6 +94,10 @@ void metrics__print_process(struct buf *out)
     }
     metrics__uint(out, "process_open_fds", "gauge", "Number of open file descriptors.", open);
     metrics__uint(out, "os_fd_used", "gauge", "The number of used file descriptors.", open);
+    if (getrlimit(RLIMIT_AS, &space) == 0)
+        metrics__double(out, "process_virtual_memory_max_bytes", "gauge",
+                        "Maximum amount of virtual memory available in bytes.",
+                        (double)space.rlim_cur);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         metrics__uint(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.",
                       files.rlim_cur);

@@ -321,6 +321,10 @@ static void bad_flags_are_named(void **state)
          "invalid value \"bad\" for flag -initial-cluster-state: invalid value"},
         {"--log-level loud", CONFIG_EXIT_BAD,
          "invalid value \"loud\" for flag -log-level: unknown log level \"loud\""},
+        {"--metrics all", CONFIG_EXIT_BAD,
+         "invalid value \"all\" for flag -metrics: unknown kind of metrics \"all\", must be basic "
+         "or "
+         "extensive"},
         {"--log-format xml", CONFIG_EXIT_BAD,
          "invalid value \"xml\" for flag -log-format: unknown log format \"xml\", must be json or "
          "console"},
@@ -588,14 +592,24 @@ static void what_is_ignored_is_said(void **state)
     struct outcome o;
 
     (void)state;
-    parse_good(&o,
-               "--data-dir d --enable-pprof --experimental-initial-corrupt-check=true "
-               "--metrics=extensive",
-               "");
-    assert_int_equal(o.warning_count, 3);
+    parse_good(&o, "--data-dir d --enable-pprof --experimental-initial-corrupt-check=true", "");
+    assert_int_equal(o.warning_count, 2);
     assert_true(warned(&o, "--enable-pprof=true has no effect in kvd"));
     assert_true(warned(&o, "--initial-corrupt-check=true has no effect in kvd"));
-    assert_true(warned(&o, "--metrics=extensive has no effect in kvd"));
+    release(&o);
+}
+
+static void metrics_are_basic_or_extensive(void **state)
+{
+    struct outcome o;
+
+    (void)state;
+    parse_good(&o, "--data-dir d", "");
+    assert_false(o.config.metrics_extensive);
+    release(&o);
+    parse_good(&o, "--data-dir d --metrics=extensive", "");
+    assert_true(o.config.metrics_extensive);
+    assert_int_equal(o.warning_count, 0);
     release(&o);
 }
 
@@ -940,6 +954,7 @@ int main(void)
         cmocka_unit_test(defaults_of_refused_flags_are_no_error_and_no_warning),
         cmocka_unit_test(the_progress_interval_has_two_names),
         cmocka_unit_test(what_is_ignored_is_said),
+        cmocka_unit_test(metrics_are_basic_or_extensive),
         cmocka_unit_test(every_flag_accepts_its_own_default),
         cmocka_unit_test(flags_are_unique_and_refused_ones_say_why),
         cmocka_unit_test(variables_stand_for_flags),

@@ -148,7 +148,7 @@ static int setup(void **state)
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(uv_timer_init(&f->loop, &f->guard), 0);
     assert_int_equal(uv_timer_start(&f->guard, on_guard, 10000, 0), 0);
-    metrics_init(&f->metrics, methods, ARRAY_LEN(methods));
+    metrics_init(&f->metrics, methods, ARRAY_LEN(methods), true);
     f->http = http_new(&f->member, &f->metrics);
     assert_int_equal(net_server_new(&options, &f->server, &err), 0);
     assert_int_equal(net_server_listen(f->server, &addr, NULL, &err), 0);

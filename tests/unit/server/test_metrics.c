@@ -80,8 +80,12 @@ static const struct member fake = {
     .alarms = {{.member = 0xab, .type = 1}, {.member = 0, .type = 2}, {.member = 9, .type = 77}},
     .stats =
         {
-            {.connected = true, .sent_bytes = 10, .received_bytes = 20, .round_trip_us = 1500},
-            {.connected = false, .sent_failures = 5},
+            {.connected = true,
+             .sent_bytes = 10,
+             .received_bytes = 20,
+             .round_trips = {[0] = 2, [4] = 1, [PEER_ROUND_TRIP_BUCKETS] = 1},
+             .round_trip_sum_us = 1500},
+            {.connected = false, .sent_failures = 5, .received_failures = 2},
         },
 };
 
@@ -104,7 +108,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
 
-    metrics_init(&f->metrics, methods, ARRAY_LEN(methods));
+    metrics_init(&f->metrics, methods, ARRAY_LEN(methods), true);
     buf_init(&f->text, 1 << 20);
     *state = f;
     return 0;
@@ -284,8 +288,38 @@ static void peers_are_told_by_id(void **state)
     assert_value(f, "etcd_network_peer_sent_failures_total{To=\"cd\"}", 5);
     assert_value(f, "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"ab\"}", 1);
     assert_value(f, "etcd_network_active_peers{Local=\"8e9e05c52164694d\",Remote=\"cd\"}", 0);
-    assert_value(f, "kvd_network_peer_last_round_trip_seconds{To=\"ab\"}", 0.0015);
-    assert_null(find(f, "kvd_network_peer_last_round_trip_seconds{To=\"cd\"}"));
+    assert_value(f, "etcd_network_peer_received_failures_total{From=\"cd\"}", 2);
+    assert_value(f, "etcd_network_known_peers{Local=\"8e9e05c52164694d\",Remote=\"cd\"}", 1);
+#define ROUND_TRIP "etcd_network_peer_round_trip_time_seconds"
+    assert_value(f, ROUND_TRIP "_bucket{To=\"ab\",le=\"0.0001\"}", 2);
+    assert_value(f, ROUND_TRIP "_bucket{To=\"ab\",le=\"0.0016\"}", 3);
+    assert_value(f, ROUND_TRIP "_bucket{To=\"ab\",le=\"3.2768\"}", 3);
+    assert_value(f, ROUND_TRIP "_bucket{To=\"ab\",le=\"+Inf\"}", 4);
+    assert_value(f, ROUND_TRIP "_sum{To=\"ab\"}", 0.0015);
+    assert_value(f, ROUND_TRIP "_count{To=\"cd\"}", 0);
+}
+
+/* --metrics=extensive; without it there is no such metric. */
+static void durations_of_calls_are_told_if_wanted(void **state)
+{
+    struct fixture *f = *state;
+
+    metrics_observe_handling(&f->metrics.handling[1], 0.005);
+    metrics_observe_handling(&f->metrics.handling[1], 0.3);
+    metrics_observe_handling(&f->metrics.handling[1], 11);
+    (void)print(f, NULL);
+#define LABELS "grpc_method=\"Watch\",grpc_service=\"etcdserverpb.Watch\",grpc_type=\"bidi_stream\""
+#define HANDLING "grpc_server_handling_seconds"
+    assert_value(f, HANDLING "_bucket{" LABELS ",le=\"0.005\"}", 1);
+    assert_value(f, HANDLING "_bucket{" LABELS ",le=\"0.25\"}", 1);
+    assert_value(f, HANDLING "_bucket{" LABELS ",le=\"0.5\"}", 2);
+    assert_value(f, HANDLING "_bucket{" LABELS ",le=\"10\"}", 2);
+    assert_value(f, HANDLING "_bucket{" LABELS ",le=\"+Inf\"}", 3);
+    assert_value(f, HANDLING "_sum{" LABELS "}", 11.305);
+    assert_value(f, HANDLING "_count{" LABELS "}", 3);
+    free(f->metrics.handling);
+    f->metrics.handling = NULL;
+    assert_null(strstr(print(f, NULL), HANDLING));
 }
 
 static void counters_are_told(void **state)
@@ -425,6 +459,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_text_follows_the_format, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_member_knows_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(peers_are_told_by_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(durations_of_calls_are_told_if_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(counters_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(histograms_count_into_etcds_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(every_method_and_code_is_there_from_the_start, setup,
