@@ -51,6 +51,7 @@ const char *http__reason(int status)
                    {413, "Request Entity Too Large"},
                    {417, "Expectation Failed"},
                    {421, "Misdirected Request"},
+                   {426, "Upgrade Required"},
                    {429, "Too Many Requests"},
                    {431, "Request Header Fields Too Large"},
                    {499, "Client Closed Request"},
@@ -174,6 +175,11 @@ static struct slice allowed_origin(const struct http_request *request)
             return origin;
     }
     return slice_of(NULL, 0);
+}
+
+bool http__origin_is_allowed(const struct http_request *request)
+{
+    return http_header(request, "origin").data == NULL || allowed_origin(request).data != NULL;
 }
 
 size_t http__answer_fields(const struct http_request *request,

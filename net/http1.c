@@ -12,32 +12,13 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "net/server_internal.h"
+#include "net/http1_internal.h"
 
 enum {
     INPUT_MAX = 4 * 1024 * 1024, /* never reached: reading stops at INPUT_HIGH */
     INPUT_HIGH = 64 * 1024,
     CHUNK_LINE_MAX = 256,
     BODY_BYTES_PER_MS = 16, /* slower than 16 KiB/s is taken for an attack */
-};
-
-enum h1_state { H1_HEAD, H1_BODY, H1_CHUNK_SIZE, H1_CHUNK_DATA, H1_TRAILERS, H1_SERVICE, H1_OVER };
-
-struct h1 {
-    struct net_conn *conn;
-    enum h1_state state;
-    struct buf in;
-    size_t pos;     /* input before it is used up; moved away once per parse, not once per chunk */
-    size_t scanned; /* bytes of in without the line end that is looked for */
-    size_t line_start; /* of the line that is looked at, in HEAD and TRAILERS */
-    uint64_t owed;     /* bytes of the body or chunk still to come, with its CRLF */
-    size_t trailer_bytes;
-    uint64_t since_ms; /* start of the wait for head or body */
-    struct buf out;
-    size_t out_sent; /* of out, so far */
-    bool parsing;    /* on the stack: a reply must not start another parse */
-    bool drain_due;  /* who answers in pieces wants to know when they have gone out */
-    struct http_request request;
 };
 
 /* ---- life ---- */
@@ -67,6 +48,7 @@ void h1__close(struct net_conn *conn)
         conn->server->calls--;
         http__cancel(&h1->request);
     }
+    h1_socket__free(h1->socket);
     http__release(&h1->request);
     buf_release(&h1->in);
     buf_release(&h1->out);
@@ -110,12 +92,12 @@ void h1__flush(struct net_conn *conn)
 
 /* ---- input ---- */
 
-static const uint8_t *at(const struct h1 *h1)
+const uint8_t *h1__at(const struct h1 *h1)
 {
     return h1->pos == 0 ? h1->in.data : h1->in.data + h1->pos;
 }
 
-static size_t left(const struct h1 *h1)
+size_t h1__left(const struct h1 *h1)
 {
     return h1->in.len - h1->pos;
 }
@@ -182,19 +164,26 @@ static void fail(struct h1 *h1, int status, const char *text)
     conn__linger(h1->conn, true);
 }
 
+void h1__end_over(struct h1 *h1, bool input_unread)
+{
+    h1->conn->server->calls--;
+    h1->drain_due = false;
+    h1->state = H1_OVER;
+    conn__linger(h1->conn, input_unread);
+}
+
 /* The answer is written; makes ready for the next request or for the end. */
 static void end_request(struct h1 *h1)
 {
     struct http_request *request = &h1->request;
     struct net_conn *conn = h1->conn;
 
-    conn->server->calls--;
-    h1->drain_due = false;
     if (!request->keep_alive) {
-        h1->state = H1_OVER;
-        conn__linger(conn, left(h1) > 0 || conn->paused);
+        h1__end_over(h1, h1__left(h1) > 0 || conn->paused);
         return;
     }
+    conn->server->calls--;
+    h1->drain_due = false;
     http__reset(request);
     h1->state = H1_HEAD;
     h1->scanned = h1->line_start = 0;
@@ -282,7 +271,7 @@ static bool equals_nocase(struct slice value, const char *text)
 }
 
 /* One of a comma-separated list. */
-static bool has_item(struct slice list, const char *item)
+bool h1__has_item(struct slice list, const char *item)
 {
     size_t start = 0;
 
@@ -441,8 +430,8 @@ static int check_fields(struct h1 *h1)
 
     if (hosts > 1 || (hosts == 0 && !request->minor_0))
         return 400;
-    request->keep_alive =
-        request->minor_0 ? has_item(connection, "keep-alive") : !has_item(connection, "close");
+    request->keep_alive = request->minor_0 ? h1__has_item(connection, "keep-alive")
+                                           : !h1__has_item(connection, "close");
     if (expect.data != NULL && !equals_nocase(expect, "100-continue"))
         return 417;
     return 0;
@@ -469,17 +458,17 @@ static void fail_status(struct h1 *h1, int status)
 static size_t find_head_end(struct h1 *h1)
 {
     for (;;) {
-        const uint8_t *lf = h1->scanned < left(h1)
-                                ? memchr(at(h1) + h1->scanned, '\n', left(h1) - h1->scanned)
+        const uint8_t *lf = h1->scanned < h1__left(h1)
+                                ? memchr(h1__at(h1) + h1->scanned, '\n', h1__left(h1) - h1->scanned)
                                 : NULL;
         size_t end;
 
         if (lf == NULL) {
-            h1->scanned = left(h1);
+            h1->scanned = h1__left(h1);
             return 0;
         }
-        end = (size_t)(lf - at(h1));
-        if (end == 0 || at(h1)[end - 1] != '\r')
+        end = (size_t)(lf - h1__at(h1));
+        if (end == 0 || h1__at(h1)[end - 1] != '\r')
             return SIZE_MAX;
         h1->scanned = end + 1;
         if (end - h1->line_start == 1)
@@ -496,11 +485,11 @@ static bool step_head(struct h1 *h1)
     char *head;
     int status;
 
-    if (h1->scanned == 0 && left(h1) >= 2 && memcmp(at(h1), "\r\n", 2) == 0) {
+    if (h1->scanned == 0 && h1__left(h1) >= 2 && memcmp(h1__at(h1), "\r\n", 2) == 0) {
         skip(h1, 2); /* RFC 9112 section 2.2: some clients end a body with one */
-        return left(h1) > 0;
+        return h1__left(h1) > 0;
     }
-    if (left(h1) > 0 && at(h1)[0] != '\r' && !is_token_char(at(h1)[0])) {
+    if (h1__left(h1) > 0 && h1__at(h1)[0] != '\r' && !is_token_char(h1__at(h1)[0])) {
         fail_status(h1, 400); /* TLS on a plain port, most likely: answer now, not by timeout */
         return false;
     }
@@ -509,13 +498,13 @@ static bool step_head(struct h1 *h1)
         fail_status(h1, 400);
         return false;
     }
-    if (end > HEADER_BYTES_MAX || (end == 0 && left(h1) > HEADER_BYTES_MAX)) {
+    if (end > HEADER_BYTES_MAX || (end == 0 && h1__left(h1) > HEADER_BYTES_MAX)) {
         fail_status(h1, 431);
         return false;
     }
     if (end == 0)
         return false;
-    head = memcpy(arena_alloc(&request->arena, end), at(h1), end);
+    head = memcpy(arena_alloc(&request->arena, end), h1__at(h1), end);
     skip(h1, end);
     h1->scanned = 0;
     status = parse_head(request, head, end);
@@ -528,7 +517,7 @@ static bool step_head(struct h1 *h1)
         return false;
     }
     begin_wait(h1);
-    if (http_header(request, "expect").data != NULL && !request->minor_0 && left(h1) == 0 &&
+    if (http_header(request, "expect").data != NULL && !request->minor_0 && h1__left(h1) == 0 &&
         (h1->owed > 0 || h1->state == H1_CHUNK_SIZE)) {
         (void)buf_printf(&h1->out, "HTTP/1.1 100 Continue\r\n\r\n");
         conn__mark_dirty(h1->conn);
@@ -547,9 +536,9 @@ static void serve(struct h1 *h1)
 
 static bool step_body(struct h1 *h1)
 {
-    size_t n = MIN(left(h1), (size_t)h1->owed);
+    size_t n = MIN(h1__left(h1), (size_t)h1->owed);
 
-    if (buf_append(&h1->request.body, at(h1), n) != 0) {
+    if (buf_append(&h1->request.body, h1__at(h1), n) != 0) {
         fail_status(h1, 413);
         return false;
     }
@@ -558,14 +547,14 @@ static bool step_body(struct h1 *h1)
     if (h1->owed > 0)
         return false;
     serve(h1);
-    return h1->state == H1_HEAD;
+    return h1->state == H1_HEAD || h1->socket != NULL;
 }
 
 /* A line that ends with CRLF, at the start of the input; false if it is not there yet or wrong. */
 static bool take_line(struct h1 *h1, size_t len_max, size_t *len)
 {
-    const uint8_t *lf = left(h1) > 0 ? memchr(at(h1), '\n', left(h1)) : NULL;
-    size_t end = lf != NULL ? (size_t)(lf - at(h1)) : left(h1);
+    const uint8_t *lf = h1__left(h1) > 0 ? memchr(h1__at(h1), '\n', h1__left(h1)) : NULL;
+    size_t end = lf != NULL ? (size_t)(lf - h1__at(h1)) : h1__left(h1);
 
     if (end > len_max || (lf != NULL && (end == 0 || lf[-1] != '\r'))) {
         fail_status(h1, 400);
@@ -604,7 +593,7 @@ static bool step_chunk_size(struct h1 *h1)
 
     if (!take_line(h1, CHUNK_LINE_MAX, &len))
         return false;
-    status = parse_chunk_size(at(h1), len, &size);
+    status = parse_chunk_size(h1__at(h1), len, &size);
     if (status == 0 && size > h1->request.body.size_max - h1->request.body.len)
         status = 413;
     if (status != 0) {
@@ -621,15 +610,15 @@ static bool step_chunk_size(struct h1 *h1)
 static bool step_chunk_data(struct h1 *h1)
 {
     if (h1->owed > 2) {
-        size_t n = MIN(left(h1), (size_t)h1->owed - 2);
+        size_t n = MIN(h1__left(h1), (size_t)h1->owed - 2);
 
-        (void)buf_append(&h1->request.body, at(h1), n); /* fits: checked with the size */
+        (void)buf_append(&h1->request.body, h1__at(h1), n); /* fits: checked with the size */
         skip(h1, n);
         h1->owed -= n;
     }
-    if (h1->owed > 2 || left(h1) < 2)
+    if (h1->owed > 2 || h1__left(h1) < 2)
         return false;
-    if (memcmp(at(h1), "\r\n", 2) != 0) {
+    if (memcmp(h1__at(h1), "\r\n", 2) != 0) {
         fail_status(h1, 400);
         return false;
     }
@@ -655,14 +644,14 @@ static bool step_trailers(struct h1 *h1)
     if (len > 0)
         return true;
     serve(h1);
-    return h1->state == H1_HEAD;
+    return h1->state == H1_HEAD || h1->socket != NULL;
 }
 
 static bool step(struct h1 *h1)
 {
     switch (h1->state) {
     case H1_HEAD:
-        return left(h1) > 0 && step_head(h1);
+        return h1__left(h1) > 0 && step_head(h1);
     case H1_BODY:
         return step_body(h1);
     case H1_CHUNK_SIZE:
@@ -672,6 +661,7 @@ static bool step(struct h1 *h1)
     case H1_TRAILERS:
         return step_trailers(h1);
     case H1_SERVICE:
+        return h1->socket != NULL && h1_socket__step(h1);
     case H1_OVER:
         break;
     }
@@ -748,6 +738,9 @@ void h1__on_due(struct net_conn *conn)
     if (h1->drain_due && all_out(h1)) {
         h1->drain_due = false;
         inner__on_drain(&h1->request);
+        if (h1->socket != NULL && h1->state == H1_SERVICE && h1->in.len > 0)
+            parse(h1);          /* it was held back */
+        conn__mark_dirty(conn); /* and reading with it */
         return;
     }
     if (server__now(conn->server) < h1__next_due(conn))

@@ -171,6 +171,26 @@ void http_reply_abort(struct http_request *request);
 /* Bytes of the answer not yet taken by the client and the kernel. */
 size_t http_reply_queued(const struct http_request *request);
 
+/* ---- WebSocket (RFC 6455): a request of HTTP/1.1 becomes a connection of messages, both ways. It
+ * is still a request: it may have a call, its client may go away, its queue is bounded ---- */
+
+struct http_socket_events {
+    /* A whole message, text or binary; borrowed until return. */
+    void (*on_message)(struct http_request *request, struct slice message);
+};
+
+/* The client asks for it (and gets an answer like any other if that is not wanted). */
+bool http_wants_socket(const struct http_request *request);
+/* Upgrades the request, which is being handed over by on_http() right now. False: the client asks
+ * wrongly, or its Origin is none that --cors allows; it has its answer, and the request is gone. A
+ * client that closes the socket, or breaks the rules, is gone as one that went away. */
+bool http_socket_accept(struct http_request *request, const struct http_socket_events *events);
+/* A text message. */
+void http_socket_send(struct http_request *request, struct slice text);
+/* Says goodbye with a code of section 7.4 (1000: all is well) and a reason of at most 123 bytes;
+ * the request is gone. Its call has ended. */
+void http_socket_close(struct http_request *request, uint16_t code, const char *reason);
+
 /* ---- a call that an HTTP request opens on a method of its own server: for gateways. The method
  * cannot tell it from one that came over HTTP/2. One per request at a time; if the request's client
  * goes away it is cancelled before on_http_cancel() fires ---- */

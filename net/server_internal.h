@@ -442,6 +442,8 @@ int http__set_target(struct http_request *request, struct slice target);
 void http__dispatch(struct http_request *request);
 void http__cancel(struct http_request *request);
 const char *http__reason(int status);
+/* As --cors has it; a request without an Origin is none of a page in a browser. */
+bool http__origin_is_allowed(const struct http_request *request);
 /* Headers of every answer and those of the service; returns how many. */
 size_t http__answer_fields(const struct http_request *request,
                            struct http_field out[HTTP_ANSWER_FIELDS_MAX]);

@@ -7,27 +7,13 @@
 #include "proto/rpc.pb-c.h"
 #include "proto/v3election.pb-c.h"
 #include "proto/v3lock.pb-c.h"
+#include "server/gateway_internal.h"
 #include "server/json_pb.h"
 #include "server/scan.h"
 
 static const char JSON[] = "application/json";
 
 /* ---- routes ---- */
-
-struct route {
-    const char *path; /* behind "/v3/" */
-    const char *service;
-    const char *method;
-    const ProtobufCMessageDescriptor *request;
-    const ProtobufCMessageDescriptor *response;
-    enum route_kind {
-        ROUTE_UNARY,
-        ROUTE_ANSWERS,  /* one request, a stream of answers */
-        ROUTE_STREAM,   /* ends when the requests of the body are answered */
-        ROUTE_FOLLOWING /* goes on until the client leaves: here the end of the body is not taken
-                           for a wish to end, as with curl there is no other way to ask */
-    } kind;
-};
 
 #define ROUTE_OF(package, path, service, method, request_type, response_type, kind)                \
     {                                                                                              \
@@ -142,7 +128,7 @@ static int http_status(enum grpc_status status)
 
 /* The bufs of this file have no bound to hit: net takes answers of any size, and the client's
  * tempo is watched there. */
-static void print_error(struct buf *out, enum grpc_status status, const char *message)
+void gateway__print_error(struct buf *out, enum grpc_status status, const char *message)
 {
     (void)buf_printf(out, "{\"code\":%d,\"message\":", (int)status);
     (void)json_pb_print_string(slice_str(message), out);
@@ -153,7 +139,7 @@ static void fail(struct http_request *request, enum grpc_status status, const ch
     struct buf body;
 
     buf_init(&body, SIZE_MAX / 2);
-    print_error(&body, status, message);
+    gateway__print_error(&body, status, message);
     (void)buf_append_u8(&body, '}');
     http_reply(request, http_status(status), JSON, buf_slice(&body));
     buf_release(&body);
@@ -161,15 +147,8 @@ static void fail(struct http_request *request, enum grpc_status status, const ch
 
 /* ---- messages ---- */
 
-struct call {
-    const struct route *route;
-    struct buf answer;            /* of a unary call, or the part of it that is made */
-    struct json_pb_stream stream; /* of an answer that comes in pieces */
-    bool begun;                   /* the head is out */
-};
-
 /* What the services have written is well-formed. */
-static void print_message(const struct call *call, struct slice message, struct buf *out)
+void gateway__print_message(const struct call *call, struct slice message, struct buf *out)
 {
     struct arena arena = ARENA_INIT;
     ProtobufCMessage *unpacked;
@@ -180,7 +159,7 @@ static void print_message(const struct call *call, struct slice message, struct 
     arena_release(&arena);
 }
 
-static struct call *call_new(struct http_request *request, const struct route *route)
+struct call *gateway__call_new(struct http_request *request, const struct route *route)
 {
     struct call *call = arena_alloc(http_arena(request), sizeof *call);
 
@@ -191,7 +170,7 @@ static struct call *call_new(struct http_request *request, const struct route *r
     return call;
 }
 
-static void call_release(struct call *call)
+void gateway__call_release(struct call *call)
 {
     buf_release(&call->answer);
     json_pb_stream_release(&call->stream);
@@ -202,7 +181,7 @@ void gateway_on_cancel(struct http_request *request)
     struct call *call = http_data(request);
 
     if (call != NULL)
-        call_release(call);
+        gateway__call_release(call);
 }
 
 /* Opens the call of the route; if that fails the request is answered. */
@@ -222,7 +201,7 @@ static void on_answer(struct http_request *request, struct slice message)
 {
     struct call *call = http_data(request);
 
-    print_message(call, message, &call->answer);
+    gateway__print_message(call, message, &call->answer);
 }
 
 /* A long answer goes out as it comes in: none of it is held here. Its status is 200 then, and what
@@ -256,7 +235,7 @@ static void end_pieces(struct http_request *request, enum grpc_status status)
     }
     (void)json_pb_stream_end(&call->stream, &call->answer); /* as above */
     http_reply_chunk(request, buf_slice(&call->answer));
-    call_release(call);
+    gateway__call_release(call);
     http_reply_end(request);
 }
 
@@ -273,7 +252,7 @@ static void on_unary_finish(struct http_request *request, enum grpc_status statu
         http_reply(request, 200, JSON, buf_slice(&call.answer));
     else
         fail(request, status, message);
-    call_release(&call);
+    gateway__call_release(&call);
 }
 
 /* ---- streams ---- */
@@ -294,7 +273,7 @@ static void on_stream_message(struct http_request *request, struct slice message
     begin(request);
     buf_init(&line, SIZE_MAX / 2);
     (void)buf_printf(&line, "{\"result\":");
-    print_message(http_data(request), message, &line);
+    gateway__print_message(http_data(request), message, &line);
     (void)buf_append(&line, "}\n", 2);
     http_reply_chunk(request, buf_slice(&line));
     buf_release(&line);
@@ -310,7 +289,7 @@ static void on_stream_finish(struct http_request *request, enum grpc_status stat
     buf_init(&line, SIZE_MAX / 2);
     if (status != GRPC_OK) {
         (void)buf_printf(&line, "{\"error\":");
-        print_error(&line, status, message);
+        gateway__print_error(&line, status, message);
         (void)buf_printf(&line, ",\"details\":[]}}\n");
     }
     if (call->begun) {
@@ -378,7 +357,7 @@ static void serve_one(struct http_request *request, const struct route *route,
     if (rc != 0) {
         fail(request, GRPC_INVALID_ARGUMENT, err.text);
     } else if (open_call(request, route, events)) {
-        (void)call_new(request, route);
+        (void)gateway__call_new(request, route);
         (void)http_call_send(request, buf_slice(&message)); /* nothing is to be done if it ended */
     }
     buf_release(&message);
@@ -395,7 +374,7 @@ static void serve_all(struct http_request *request, const struct route *route,
     if (parse_all(route, http_body(request), &messages, &ends, &err) != 0) {
         fail(request, GRPC_INVALID_ARGUMENT, err.text);
     } else if (open_call(request, route, events)) {
-        (void)call_new(request, route);
+        (void)gateway__call_new(request, route);
         send_all(request, route, &messages, &ends);
     }
     buf_release(&messages);
@@ -416,6 +395,8 @@ void gateway_on_request(struct http_request *request)
 
     if (route == NULL)
         fail(request, GRPC_NOT_FOUND, "Not Found");
+    else if (http_wants_socket(request))
+        gateway__serve_socket(request, route);
     else if (strcmp(http_method(request), "POST") != 0)
         fail(request, GRPC_UNIMPLEMENTED, "Method Not Allowed");
     else if (route->kind == ROUTE_UNARY)
