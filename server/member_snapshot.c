@@ -129,6 +129,7 @@ static void on_done(void *ctx, const struct checkpoint_done *done)
              LOG_UINT("bytes", done->bytes), LOG_UINT("took-ms", (uint64_t)(seconds * 1000)));
     if (member->metrics != NULL) {
         metrics_observe(&member->metrics->snapshot_save, seconds);
+        metrics_observe(&member->metrics->snapshot_db_save, seconds);
         member->metrics->snapshot_written_bytes += done->bytes;
     }
     if (member->failed || member->state == MEMBER_CLOSING)

@@ -43,6 +43,7 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
     histogram_init(&metrics->wal_fsync, 0.001, 14);
     histogram_init(&metrics->apply, 0.0001, 20);
     histogram_init(&metrics->snapshot_save, 0.001, 14);
+    histogram_init(&metrics->snapshot_db_save, 0.1, 10);
     for (size_t i = 0; i < METRICS_PEERS_MAX; i++) {
         histogram_init(&metrics->snapshots[i].send, 0.1, 10);
         histogram_init(&metrics->snapshots[i].receive, 0.1, 10);
@@ -185,7 +186,8 @@ static void print_counters(const struct metrics *metrics, struct buf *out)
                     "The total latency distributions of save called by snapshot.",
                     &metrics->snapshot_save);
     print_histogram(out, "etcd_snap_db_save_total_duration_seconds",
-                    "The total latency distributions of v3 snapshot save", &metrics->snapshot_save);
+                    "The total latency distributions of v3 snapshot save",
+                    &metrics->snapshot_db_save);
     metrics__uint(out, "kvd_snap_written_bytes_total", "counter",
                   "Total number of bytes written in checkpoints.", metrics->snapshot_written_bytes);
 }

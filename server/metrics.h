@@ -72,7 +72,8 @@ struct metrics {
     uint64_t health_success, health_failures;
     struct metrics_check checks[METRICS_CHECK_COUNT];
     struct metrics_histogram wal_fsync, apply, backend_commit;
-    struct metrics_histogram snapshot_save; /* checkpoints written */
+    /* Checkpoints written: the same, in the buckets of either name that etcd has for it. */
+    struct metrics_histogram snapshot_save, snapshot_db_save;
     uint64_t snapshot_written_bytes;
     struct metrics_snapshots snapshots[METRICS_PEERS_MAX]; /* in the order of member_peer() */
     /* By method (index in the table given to metrics_init) and status. */
