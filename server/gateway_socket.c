@@ -71,18 +71,19 @@ static void refuse(struct http_request *request, const char *why)
 static bool take_value(struct http_request *request, struct slice value)
 {
     struct call *call = http_data(request);
-    bool is_unary = call->route->kind == ROUTE_UNARY, goes_on = false;
+    bool takes_one = call->route->kind == ROUTE_UNARY || call->route->kind == ROUTE_ANSWERS;
+    bool goes_on = false;
     struct err err = ERR_INIT;
     struct buf message;
 
-    if (is_unary && call->begun)
-        return false; /* one request, one answer: the rest is not looked at */
+    if (takes_one && call->begun)
+        return false; /* one request: the rest is not looked at */
     call->begun = true;
     buf_init(&message, SIZE_MAX / 2);
     if (json_pb_parse(call->route->request, value, &message, &err) != 0)
         refuse(request, err.text);
     else
-        goes_on = http_call_send(request, buf_slice(&message)) && !is_unary;
+        goes_on = http_call_send(request, buf_slice(&message)) && !takes_one;
     buf_release(&message);
     return goes_on;
 }
