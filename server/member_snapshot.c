@@ -1,5 +1,6 @@
 #include "server/member_snapshot.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -64,6 +65,7 @@ int member__open_snapshots(struct member *member, struct err *err)
         s->log_before = wal_bytes_behind(member->wal, 0);
         return 0;
     }
+    (void)malloc_trim(0); /* what loading took beside the state */
     s->log_before = wal_bytes_behind(member->wal, checkpoints_base(s->checkpoints)->index);
     log_info(member->log, "loaded a checkpoint",
              LOG_UINT("index", checkpoints_base(s->checkpoints)->index),
@@ -144,6 +146,7 @@ static void free_work(struct job *job)
     struct retired *retired = CONTAINER_OF(job, struct retired, job);
 
     machine_free(retired->machine);
+    (void)malloc_trim(0); /* and of making the one that replaced it */
     retired->machine = NULL;
 }
 
