@@ -172,9 +172,10 @@ void checkpoints_mark_damaged(struct checkpoints *c, struct checkpoint_file *fil
     file->damaged = true;
 }
 
-void checkpoints_add(struct checkpoints *c, uint64_t index, uint64_t term)
+void checkpoints_add(struct checkpoints *c, uint64_t index, uint64_t term, uint64_t bytes)
 {
     insert_file(c, index, term);
+    c->last_bytes = bytes;
     prune(c);
 }
 

@@ -79,8 +79,9 @@ struct checkpoint_file *checkpoints_hold(struct checkpoints *checkpoints, uint64
 void checkpoints_release(struct checkpoints *checkpoints, struct checkpoint_file *file);
 /* It can not be read any more: it will not be offered again. */
 void checkpoints_mark_damaged(struct checkpoints *checkpoints, struct checkpoint_file *file);
-/* A file of that index and term has been put into the folder. */
-void checkpoints_add(struct checkpoints *checkpoints, uint64_t index, uint64_t term);
+/* A file of that index and term, and so many bytes, has been put into the folder. */
+void checkpoints_add(struct checkpoints *checkpoints, uint64_t index, uint64_t term,
+                     uint64_t bytes);
 /* The oldest index that a restart may have to begin from, or that another member will when it has
  * got the file that is on its way: the log behind it is still needed. 0: none. */
 uint64_t checkpoints_oldest(const struct checkpoints *checkpoints);

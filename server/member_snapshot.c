@@ -109,9 +109,9 @@ static void on_failure(struct member *member, const struct checkpoint_done *done
 {
     struct snapshots *s = &member->snapshots;
 
-    s->log_before = UINT64_MAX / 2; /* due, whatever is written meanwhile */
     if (done->status == KV_ECANCELED)
-        return; /* overtaken by one that came from another member */
+        return;                     /* overtaken by one that came from another member */
+    s->log_before = UINT64_MAX / 2; /* due, whatever is written meanwhile */
     s->retry_ms = uv_now(member->loop) + RETRY_MS;
     log_error(member->log, "writing a checkpoint failed; it is tried again",
               LOG_UINT("index", done->snapshot.index), LOG_STR("error", done->text));
@@ -277,6 +277,20 @@ static void on_held(void *ctx, uint64_t peer, const struct replica_snapshot *sna
         replica_snapshot_held(member->replica, peer, snapshot);
 }
 
+/* The files that libraft's last checkpoint stands for can not be read any more. */
+static bool has_nothing_to_send(const struct member *member)
+{
+    struct checkpoints *checkpoints = member->snapshots.checkpoints;
+    struct replica_status status;
+    struct checkpoint_file *file;
+
+    replica_status(member->replica, &status);
+    file = checkpoints_hold(checkpoints, status.snapshot_index);
+    if (file != NULL)
+        checkpoints_release(checkpoints, file);
+    return file == NULL;
+}
+
 static void on_failed(void *ctx, uint64_t peer, const char *why)
 {
     struct member *member = ctx;
@@ -288,8 +302,8 @@ static void on_failed(void *ctx, uint64_t peer, const char *why)
         metrics->sending = 0;
         metrics->send_failures++;
     }
-    if (checkpoints_oldest(member->snapshots.checkpoints) == 0)
-        member->snapshots.log_before = UINT64_MAX / 2; /* all are damaged: a new one is due */
+    if (has_nothing_to_send(member))
+        member->snapshots.log_before = UINT64_MAX / 2; /* a new one is due */
     if (!member->failed && member->state != MEMBER_CLOSING)
         replica_snapshot_failed(member->replica, peer);
 }

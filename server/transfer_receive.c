@@ -221,7 +221,7 @@ static void finish_done(struct job *job)
     t->ready_index = r->index;
     t->ready_term = r->term;
     t->ready_id = r->id;
-    checkpoints_add(t->options.checkpoints, r->index, r->term);
+    checkpoints_add(t->options.checkpoints, r->index, r->term, r->size);
     end(r);
 }
 
