@@ -1,5 +1,6 @@
 /* One command line from words to exit code. */
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +212,14 @@ static int dispatch(struct ctl *ctl, int argc, char **argv)
     return run_command(ctl, command, rest_len, rest);
 }
 
+/* errno is of the last write; the one that failed may have been long before. */
+static bool reader_is_gone(FILE *out)
+{
+    struct pollfd poll_fd = {.fd = fileno(out), .events = POLLOUT};
+
+    return errno == EPIPE || (poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & POLLERR) != 0);
+}
+
 /* An answer that did not reach its file is no success. A reader that had enough ("| head") needs no
  * message. */
 static int finish_output(struct ctl *ctl, int code)
@@ -218,7 +227,7 @@ static int finish_output(struct ctl *ctl, int code)
     errno = 0;
     if ((fflush(ctl->out) == 0 && !ferror(ctl->out)) || code != CTL_OK)
         return code;
-    if (errno == EPIPE)
+    if (reader_is_gone(ctl->out))
         return CTL_IO;
     return ctl_fail(ctl, CTL_IO, "writing the output: %s",
                     errno != 0 ? strerror(errno) : "some of it was lost");
