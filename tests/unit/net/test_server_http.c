@@ -566,6 +566,7 @@ static void dripping_head_does_not_extend_its_deadline(void **state)
     struct fixture *f = *state;
     struct client *c;
     uint64_t begun;
+    int sent = 0;
 
     f->options.preface_timeout_ms = 100;
     fixture_start(f);
@@ -573,8 +574,8 @@ static void dripping_head_does_not_extend_its_deadline(void **state)
     send_text(c, "GET / HTTP/1.1\r\nX: ");
     begun = uv_now(&f->loop);
     while (answer_len(c, false) == 0) {
-        if (c->out.len == 0 && uv_now(&f->loop) < begun + 10000)
-            send_text(c, "x");
+        if (c->out.len == 0 && uv_now(&f->loop) < begun + 10000 && sent++ < 8000)
+            send_text(c, "x"); /* no more than a head may have */
         turn(f);
     }
     expect(c, "HTTP/1.1 408 ", NULL);
