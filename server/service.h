@@ -40,6 +40,12 @@ struct encode_header service_encode_header(const struct member *member, int64_t 
  * acknowledged before; answers the call itself if that does not come about. */
 typedef void (*service_run)(struct grpc_call *call, const void *request);
 void service_read(struct grpc_call *call, const void *request, service_run run);
+/* False for a member that has been started again and has not heard yet how far the cluster is: what
+ * it has applied may be less than it has shown to clients before (faults.md I4). etcd answers
+ * nothing at all so early. */
+bool service_may_show(const struct grpc_call *call);
+/* As service_read() for a read that may be stale: at once, if anything may be shown. */
+void service_read_local(struct grpc_call *call, const void *request, service_run run);
 /* The same with another way to answer that. */
 typedef void (*service_refuse)(struct grpc_call *call, enum status status);
 void service_read_or(struct grpc_call *call, const void *request, service_run run,

@@ -40,5 +40,5 @@ void service_cluster_member_list(struct grpc_call *call, struct slice message)
     if (request->linearizable)
         service_read(call, request, run_member_list);
     else
-        run_member_list(call, request);
+        service_read_local(call, request, run_member_list);
 }

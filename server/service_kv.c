@@ -64,7 +64,7 @@ void service_kv_range(struct grpc_call *call, struct slice message)
     if (status != STATUS_OK)
         service_fail(call, status);
     else if (request->serializable)
-        run_range(call, request);
+        service_read_local(call, request, run_range);
     else
         service_read(call, request, run_range);
 }
@@ -91,7 +91,7 @@ void service_kv_range_stream(struct grpc_call *call, struct slice message)
     if (status != STATUS_OK)
         service_fail(call, status);
     else if (request->serializable)
-        run_range_stream(call, request);
+        service_read_local(call, request, run_range_stream);
     else
         service_read(call, request, run_range_stream);
 }
@@ -180,7 +180,7 @@ void service_kv_txn(struct grpc_call *call, struct slice message)
     else if (!txn_is_read_only(request))
         propose(call, request, COMMAND_TXN, message, service_on_written);
     else if (txn_is_serializable(request))
-        run_read_txn(call, request);
+        service_read_local(call, request, run_read_txn);
     else
         service_read(call, request, run_read_txn);
 }

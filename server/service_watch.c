@@ -113,6 +113,11 @@ static void on_first(struct grpc_call *call, struct slice message)
     request = service_begin(call, message, &etcdserverpb__watch_request__descriptor);
     if (request == NULL)
         return;
+    if (!service_may_show(call)) {
+        /* Started again, and not yet as far as it was: what it applies now is history. */
+        service_fail(call, STATUS_NO_LEADER);
+        return;
+    }
     watch = arena_calloc(grpc_call_arena(call), sizeof *watch);
     watches_open(service_member(call)->watches, call, watch);
     handle(watch, request);

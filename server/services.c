@@ -270,6 +270,21 @@ void service_read_or(struct grpc_call *call, const void *request, service_run ru
         grpc_call_set_data(call, &wait->waiter);
 }
 
+bool service_may_show(const struct grpc_call *call)
+{
+    const struct member *member = service_member(call);
+
+    return member->ready || wal_is_new(member->wal);
+}
+
+void service_read_local(struct grpc_call *call, const void *request, service_run run)
+{
+    if (service_may_show(call))
+        run(call, request);
+    else
+        service_read(call, request, run);
+}
+
 void service_on_cancel(struct grpc_call *call)
 {
     struct waiter *waiter = grpc_call_data(call);

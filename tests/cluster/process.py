@@ -13,6 +13,9 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
+import grpc  # noqa: E402
+from etcd3 import etcdrpc  # noqa: E402
+
 import _servers  # noqa: E402
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -133,6 +136,36 @@ def probed_without_quorum(score, args):
     cluster.close()
 
 
+def restarted_alone(score, args):
+    """A member that is started again without the others does not go back in time (I4): it shows nothing of what
+    it holds until it knows how far the cluster was. Reads that came early are answered then."""
+    cluster = _servers.start_kvd(args.build, 3)
+    one, two, three = cluster.members
+    with one.channel() as channel:
+        kv = etcdrpc.KVStub(channel)
+        for i in range(50):
+            before = kv.Put(etcdrpc.PutRequest(key=b"k", value=b"%d" % i), timeout=10).header.revision
+    for member in cluster.members:
+        member.kill()
+    one.start()
+    with one.channel() as channel:
+        kv = etcdrpc.KVStub(channel)
+        early = kv.Range.future(etcdrpc.RangeRequest(key=b"k", serializable=True), timeout=30, wait_for_ready=True)
+        watch = etcdrpc.WatchStub(channel).Watch(iter([etcdrpc.WatchRequest(
+            create_request=etcdrpc.WatchCreateRequest(key=b"k"))]), wait_for_ready=True)
+        try:
+            next(watch)
+            score.check(False, "a watch begins at a revision that was long ago")
+        except grpc.RpcError as error:
+            score.check(error.code() == grpc.StatusCode.UNAVAILABLE, "a watch has to try again", str(error))
+        score.check(not early.done(), "a serializable read waits")
+        two.start()
+        answer = early.result()
+        score.check(answer.header.revision >= before and answer.kvs[0].value == b"49", "and sees what was there",
+                    str(answer))
+    cluster.close()
+
+
 def ended_twice(score, args):
     """A leader that finds nobody to hand over to is asked again: it ends at once."""
     cluster = _servers.start_kvd(args.build, 2, ["--election-timeout", "4000", "--heartbeat-interval", "800"])
@@ -154,6 +187,7 @@ def main():
     configured_by_file(score, args)
     configured_by_environment(score, args)
     probed_without_quorum(score, args)
+    restarted_alone(score, args)
     ended_twice(score, args)
     score.finish()
 
