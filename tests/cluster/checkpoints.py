@@ -9,6 +9,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -162,10 +163,85 @@ def quiet_all_equal(cluster, clients, score, what):
     all_equal(cluster, score, what)
 
 
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def damaged_files(args, score):
+    """The newest checkpoint is damaged: the one before it and the log give the same. Both are: the member
+    says which file, where and what to do, and does not start. Nothing, something else and half a file too."""
+    cluster = _servers.start_kvd(args.build, 1, ("--checkpoint-log-bytes", "65536"))
+    member = cluster.members[0]
+    snap = os.path.join(cluster.folder, member.name, "snap")
+    with member.channel() as channel:
+        kv = pb.KVStub(channel)
+
+        def enough():
+            for n in range(20):
+                kv.Put(pb.PutRequest(key=b"k%d" % n, value=os.urandom(8000)), timeout=10)
+            return len([n for n in os.listdir(snap) if n.endswith(".ckpt")]) == 2
+
+        wait_for(enough, "two checkpoints are kept", score)
+    before = kills.all_kvs(member)
+    member.kill()
+    kept = {n: open(os.path.join(snap, n), "rb").read() for n in os.listdir(snap) if n.endswith(".ckpt")}
+    older, newest = [os.path.join(snap, n) for n in sorted(kept)]
+
+    def put_back():
+        """A member that has started may have written others. (All of this is in the log's first segment,
+        so nothing of it is dropped.)"""
+        member.kill()
+        for name in os.listdir(snap):
+            os.unlink(os.path.join(snap, name))
+        for name, content in kept.items():
+            with open(os.path.join(snap, name), "wb") as file:
+                file.write(content)
+
+    for what in ("a flipped bit", "cut off", "empty", "something else"):
+        put_back()
+        size = os.path.getsize(newest)
+        if what == "a flipped bit":
+            flip(newest, size // 2)
+        elif what == "cut off":
+            os.truncate(newest, size // 2)
+        elif what == "empty":
+            os.truncate(newest, 0)
+        else:
+            with open(newest, "wb") as file:
+                file.write(b"not a checkpoint" * 100)
+        member.start()
+        _servers.wait_ready(member)
+        score.check(before == kills.all_kvs(member),
+                    "newest checkpoint damaged (%s): the older one and the log give the same" % what)
+        score.check("a checkpoint is damaged" in member.log_tail(50) and newest in member.log_tail(50),
+                    "it is logged with its name", member.log_tail(50))
+        put_back()
+        flip(newest, size // 3)
+        flip(older, os.path.getsize(older) - 1)
+        member.start()
+        try:
+            code = member.process.wait(30)
+        except subprocess.TimeoutExpired:
+            code = None
+        score.check(code == 1, "both damaged: the member does not start", "exit code %s" % code)
+        score.check("no checkpoint is whole" in member.log_tail() and "offset" in member.log_tail(),
+                    "it says what and where", member.log_tail())
+    put_back()
+    member.start()
+    _servers.wait_ready(member)
+    score.check(before == kills.all_kvs(member), "with the files as they were it goes on")
+    cluster.close()
+
+
 def main():
     args = _servers.arguments(kills=8)
     rng = random.Random(args.seed)
     score = _servers.Score()
+    damaged_files(args, score)
     cluster = _servers.start_kvd(args.build, 3, ("--checkpoint-log-bytes", str(CHECKPOINT_BYTES)))
     clients = [kills.Client(i, cluster, rng.random(), VALUE_BYTES) for i in range(CLIENTS)]
     compactor = Compactor(cluster)
