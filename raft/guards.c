@@ -409,8 +409,29 @@ static bool learner_ready(const struct replica *r, uint64_t id)
 {
     raft_index match = 0;
 
-    return raft_match_index(&r->raft, id, &match) == 0 &&
+    return raft_match_index(&r->raft, id, &match) == 0 && match > 0 &&
            match >= raft_last_index((struct raft *)&r->raft) / 10 * 9;
+}
+
+/* One at a time (Raft section 6), and in the form libraft can take: it rebuilds what it knows of
+ * the others by their number, so who stays must keep its place. Addresses are nothing to it. */
+static bool is_single_change(const struct raft_configuration *now,
+                             const struct raft_configuration *next)
+{
+    unsigned gone = 0, roles = 0, kept = 0;
+
+    for (unsigned i = 0; i < now->n; i++) {
+        const struct raft_server *after = find(next, now->servers[i].id);
+
+        if (after == NULL) {
+            gone++;
+            continue;
+        }
+        if (after != &next->servers[kept++])
+            return false;
+        roles += after->role != now->servers[i].role;
+    }
+    return next->n >= kept && gone + roles + (next->n - kept) <= 1;
 }
 
 int guard_change(const struct replica *r, const struct raft_configuration *next)
@@ -425,6 +446,8 @@ int guard_change(const struct replica *r, const struct raft_configuration *next)
     if (guard_on(r, 8) &&
         (r->raft.configuration_uncommitted_index != 0 || r->transfer != TRANSFER_IDLE))
         return KV_EBUSY;
+    if (!is_single_change(now, next))
+        return KV_EINVAL;
     for (unsigned i = 0; guard_on(r, 9) && i < now->n; i++) {
         const struct raft_server *before = &now->servers[i];
         const struct raft_server *after = find(next, before->id);

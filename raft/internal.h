@@ -12,6 +12,7 @@
  *   ask.c      questions to the leader that are not about the log
  *   transfer.c handing leadership over
  *   snapshot.c checkpoints: taken, ordered, installed
+ *   members.c  configurations: the one in force, applied, proposed
  *   wire.c     frames to bytes and back */
 #ifndef KVD_RAFT_INTERNAL_H
 #define KVD_RAFT_INTERNAL_H
@@ -111,6 +112,8 @@ struct replica {
     uint64_t lead_term, lead_index;
     uint64_t heard_ms;    /* last word from a leader of our term */
     uint64_t campaign_ms; /* campaign early at this time; 0: no */
+
+    uint64_t configuration_told[2]; /* committed and uncommitted index at env.on_configuration */
 
     struct peer **peers; /* ascending by id; peers never go away: there are few */
     size_t peer_count;
@@ -283,6 +286,15 @@ void snapshot_order(struct replica *r, struct peer *peer, uint64_t index);
 void snapshot_receive(struct replica *r, struct peer *from, const struct wire_install *install);
 /* Decodes after checking; the memory is the caller's. KV_ECORRUPT with text. */
 int snapshot_configuration(struct slice bytes, struct raft_configuration *out, struct err *err);
+
+/* ---- members.c ---- */
+
+/* After a step: tells env.on_configuration if its update can have changed the one in force. */
+void members_note(struct replica *r, const struct raft_update *update);
+/* Decodes the payload of an entry into members (REPLICA_MEMBERS_MAX of them), borrowing from
+ * *decoded, which is the caller's to close. KV_ECORRUPT. */
+int members_decode(struct slice payload, struct raft_configuration *decoded,
+                   struct replica_member *members, size_t *count);
 
 /* ---- ask.c ---- */
 

@@ -226,15 +226,35 @@ struct apply_slice {
     unsigned left;
 };
 
+static void apply_configuration(struct replica *r, struct replica_entry *entry, struct slice bytes)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    struct raft_configuration decoded;
+
+    if (members_decode(bytes, &decoded, members, &entry->member_count) != 0) {
+        replica__fatal(r, KV_ECORRUPT, "entry %" PRIu64 " of the log: malformed configuration",
+                       entry->index);
+        return;
+    }
+    entry->members = members;
+    r->applied = entry->index;
+    r->env.apply(r->env.ctx, entry);
+    raft_configuration_close(&decoded);
+}
+
 static int on_apply_entry(void *ctx, const struct wal_entry *entry)
 {
     struct apply_slice *slice = ctx;
     struct replica *r = slice->r;
     struct replica_entry applied = {.index = entry->index, .term = entry->term};
 
+    ASSERT(entry->index == r->applied + 1);
+    if (entry->type == RAFT_CHANGE) {
+        apply_configuration(r, &applied, entry->data);
+        return r->failed || --slice->left == 0;
+    }
     if (entry->type == RAFT_COMMAND)
         applied.commands = entry->data;
-    ASSERT(entry->index == r->applied + 1);
     r->applied = entry->index;
     r->env.apply(r->env.ctx, &applied);
     return --slice->left == 0;

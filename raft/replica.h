@@ -26,11 +26,23 @@ struct replica;
 
 enum replica_role { REPLICA_FOLLOWER, REPLICA_CANDIDATE, REPLICA_LEADER };
 
+enum { REPLICA_MEMBERS_MAX = 64, REPLICA_ADDRESS_SIZE_MAX = 4096 };
+
+/* A member in a configuration. */
+struct replica_member {
+    uint64_t id;
+    const char *address; /* unique and not empty; means something above only */
+    bool voter;          /* false: it gets the log and has no vote */
+};
+
 struct replica_entry {
     uint64_t index;
     uint64_t term;
     struct slice commands; /* concatenated commands as they were proposed; empty for entries of
                               raft's own (barrier, configuration) */
+    const struct replica_member *members; /* of a configuration; NULL: it is none. As commands
+                                             borrowed until return */
+    size_t member_count;
 };
 
 /* A state of the state machine and its place in the log. */
@@ -62,6 +74,9 @@ struct replica_env {
     void (*apply)(void *ctx, const struct replica_entry *entry);
     /* Role, term or known leader changed (leader 0: none known). */
     void (*on_role)(void *ctx, enum replica_role role, uint64_t term, uint64_t leader);
+    /* The configuration in force is another one, or may be: replica_configuration() says which.
+     * From inside replica_open() too. May be NULL. */
+    void (*on_configuration)(void *ctx);
     /* Leader: a follower's questions, and who to send the answers to. Follower: answers of the
      * leader that it asked. Borrowed until return, untrusted. Either may be NULL: they are dropped.
      */
@@ -82,10 +97,12 @@ struct replica_env {
 
 struct replica_options {
     uint64_t id; /* this member */
-    const uint64_t
-        *voters; /* initial members, ascending, this one included; used for a new log only */
+    /* Initial members, ascending, this one included; used for a new log only. None: this member
+     * joins others, and waits for what their leader sends it. */
+    const uint64_t *voters;
     size_t voter_count;
-    struct wal *wal; /* borrowed; opened */
+    const char *const *addresses; /* of the voters; NULL: their ids in hex */
+    struct wal *wal;              /* borrowed; opened */
     struct replica_env env;
     uint64_t seed;         /* of election timeouts */
     uint32_t heartbeat_ms; /* 0: 100 */
@@ -98,9 +115,10 @@ struct replica_options {
     unsigned guards_off;    /* tests only: bit n switches guard Gn off (raft/guards.h) */
 };
 
-/* A configuration of these voters, as the log and a snapshot have it; appended to out. KV_EINVAL:
- * too many, or one twice. */
-int replica_encode_voters(const uint64_t *voters, size_t count, struct buf *out, struct err *err);
+/* A configuration of these voters, as the log and a snapshot have it; appended to out. addresses:
+ * theirs, or NULL: their ids in hex. KV_EINVAL: too many, or one twice. */
+int replica_encode_voters(const uint64_t *voters, const char *const *addresses, size_t count,
+                          struct buf *out, struct err *err);
 
 /* Starts from the wal and the snapshot: entries behind it are applied once they are known to be
  * committed. KV_ECORRUPT: they do not fit together, or one of them is damaged. A new wal without a
@@ -186,6 +204,24 @@ void replica_answer(struct replica *replica, uint64_t to, uint64_t session, stru
  * KV_EBUSY (a transfer to somebody else is under way). To ourselves: 0 at once.
  * Success is seen by env.on_role; given up after an election timeout. */
 int replica_transfer(struct replica *replica, uint64_t target);
+
+/* ---- the configuration ---- */
+
+struct replica_configuration {
+    struct replica_member members[REPLICA_MEMBERS_MAX]; /* valid until the next call or event */
+    size_t count; /* 0: none yet, the member joins and has heard of nobody */
+    uint64_t index;
+    bool committed;
+};
+
+/* The one in force: the newest in the log, committed or not (Raft section 6). */
+void replica_configuration(const struct replica *replica, struct replica_configuration *out);
+/* Leader: proposes another one, in which one member is added (at the end), is gone, or has another
+ * role; members that stay keep their order. KV_ENOTLEADER; KV_EBUSY: one is under way, or a
+ * transfer, or a member that gets a vote has not caught up; KV_EINVAL: not such a change, or one
+ * that takes our own vote (hand over first). Its outcome is seen by env.apply. Not from inside an
+ * effect. */
+int replica_change(struct replica *replica, const struct replica_member *members, size_t count);
 
 /* ---- checkpoints ---- */
 

@@ -3,7 +3,8 @@
  * log that makes no sense is refused, not asserted.
  *
  * Without a checkpoint a log begins at entry 1, the configuration every initial member wrote by
- * itself, identical on all. */
+ * itself, identical on all. A member that joins begins with nothing, and gets that entry or a
+ * checkpoint from the leader. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -131,7 +132,8 @@ static int flush(struct replica *r, uint64_t seq, struct err *err)
     return rc;
 }
 
-int replica_encode_voters(const uint64_t *voters, size_t count, struct buf *out, struct err *err)
+int replica_encode_voters(const uint64_t *voters, const char *const *addresses, size_t count,
+                          struct buf *out, struct err *err)
 {
     struct raft_configuration configuration;
     struct raft_buffer encoded = {0};
@@ -141,11 +143,12 @@ int replica_encode_voters(const uint64_t *voters, size_t count, struct buf *out,
         return err_set(err, KV_EINVAL, "%zu initial members", count);
     raft_configuration_init(&configuration);
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        char address[24];
+        char hex[24];
 
         /* libraft wants a unique text; where members live is not its business. */
-        snprintf(address, sizeof(address), "%" PRIx64, voters[i]);
-        rc = raft_configuration_add(&configuration, voters[i], address, RAFT_VOTER);
+        snprintf(hex, sizeof(hex), "%" PRIx64, voters[i]);
+        rc = raft_configuration_add(&configuration, voters[i],
+                                    addresses != NULL ? addresses[i] : hex, RAFT_VOTER);
     }
     if (rc == 0)
         rc = raft_configuration_encode(&configuration, &encoded);
@@ -183,7 +186,7 @@ static int bootstrap(struct replica *r, const struct replica_options *options, s
     if (!has_voter(options))
         return err_set(err, KV_EINVAL, "initial members: this one is not among them");
     buf_init(&payload, WAL_ENTRY_SIZE_MAX);
-    rc = replica_encode_voters(options->voters, options->voter_count, &payload, err);
+    rc = replica_encode_voters(options->voters, options->addresses, options->voter_count, &payload, err);
     if (rc == 0) {
         entry.data = buf_slice(&payload);
         (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */
@@ -230,6 +233,12 @@ static int check_snapshot(const struct replica_snapshot *snapshot, struct err *e
 
 static int newest_configuration(const struct loading *loading, struct raft_configuration *out)
 {
+    raft_configuration_init(out);
+    if (loading->last_change == NULL && loading->snapshot == NULL) {
+        if (loading->count == 0)
+            return 0; /* joining, and nothing has come yet */
+        return err_set(loading->err, KV_ECORRUPT, "the log holds no configuration");
+    }
     if (loading->last_change == NULL)
         return snapshot_configuration(loading->snapshot->configuration, out, loading->err);
     if (raft_configuration_decode(&loading->last_change->buf, out) != 0)
@@ -300,7 +309,7 @@ int replica__load(struct replica *r, const struct replica_options *options, stru
         rc = check_snapshot(loading.snapshot, err);
         if (rc == 0)
             rc = drop_replaced_log(&loading);
-    } else if (wal_last_index(r->wal) == 0) {
+    } else if (wal_last_index(r->wal) == 0 && options->voter_count != 0) {
         rc = bootstrap(r, options, err);
     }
     if (rc == 0)

@@ -141,8 +141,10 @@ static int step_once(struct replica *r, struct raft_event *event)
     if (rc == 0)
         execute(r, event, &update);
     r->stepping = false;
-    if (rc == 0)
+    if (rc == 0) {
+        members_note(r, &update);
         return 0;
+    }
 
     if ((event->type == RAFT_SUBMIT || event->type == RAFT_TRANSFER) && rc != RAFT_NOMEM)
         return rc; /* refused, nothing changed */

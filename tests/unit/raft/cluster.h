@@ -74,6 +74,7 @@ struct proposal {
 struct cluster {
     struct node nodes[NODES_MAX];
     size_t count;
+    size_t founders; /* the first of them make a new cluster, the others join; 0: all */
     uint64_t now_ms;
     uint64_t seed;
     unsigned guards_off;
@@ -305,7 +306,9 @@ static inline int node_try_open(struct node *node, struct err *err)
     struct replica_options options = {
         .id = node->id,
         .voters = ids,
-        .voter_count = cluster->count,
+        .voter_count = cluster->founders == 0          ? cluster->count
+                       : node->id <= cluster->founders ? cluster->founders
+                                                       : 0,
         .env = {.ctx = node,
                 .now_ms = on_now,
                 .arm_timer = on_arm,
