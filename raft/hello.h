@@ -3,7 +3,8 @@
  *     hello and answer, 56 bytes           frame
  *      0  magic "kvd-peer"                  0  le32: kind in the upper 2 bits, length below
  *      8  le32 protocol version             4  that many bytes
- *     12  le32 verdict; in a hello the lane: 0 raft's messages, 1 bulk
+ *     12  le32 verdict; in a hello the lane: 0 raft's messages, 1 bulk, 2 only asks who the members
+ *         are: no ids are needed, and the answer is followed by one frame that says it
  *     16  le64 cluster id
  *     24  le64 from, le64 to: member ids
  *     40  le64 incarnation: random, of the connecting process
@@ -17,7 +18,7 @@
 
 #include "base/slice.h"
 
-enum { HELLO_SIZE = 56, HELLO_VERSION = 2, FRAME_HEADER_SIZE = 4 };
+enum { HELLO_SIZE = 56, HELLO_VERSION = 2, HELLO_LANE_ASKS = 2, FRAME_HEADER_SIZE = 4 };
 
 /* The answer to a hello. */
 #define HELLO_VERDICT_MAP(X)                                                                       \
@@ -27,7 +28,8 @@ enum { HELLO_SIZE = 56, HELLO_VERSION = 2, FRAME_HEADER_SIZE = 4 };
     X(HELLO_OTHER_MEMBER, "the connection was meant for another member")                           \
     X(HELLO_UNKNOWN, "it is no member of this cluster")                                            \
     X(HELLO_STALE, "a newer connection of it is known")                                            \
-    X(HELLO_OTHER_HOST, "its certificate is for another host than it comes from")
+    X(HELLO_OTHER_HOST, "its certificate is for another host than it comes from")                  \
+    X(HELLO_REMOVED, "it was removed from the cluster")
 
 enum hello_verdict {
 #define X(name, text) name,

@@ -72,6 +72,7 @@ struct peer {
     struct peers *peers;
     struct peer_config config;
     struct lane lanes[LANES];
+    bool gone; /* no peer any more; kept for what is still being closed, and should it come back */
     bool bulk_wanted;
     bool up;      /* as on_peer was told */
     bool bulk_up; /* as on_bulk_up was told */
@@ -82,7 +83,8 @@ struct peer {
 struct peers {
     struct peers_options options;
     struct net_listener **listeners;
-    struct peer *peer; /* options.peer_count of them */
+    struct peer **peer; /* all that ever were: few */
+    size_t peer_count;
     struct list nameless;
     size_t nameless_count;
     uv_timer_t tick;
@@ -206,7 +208,7 @@ static void retry_later(struct lane *lane, uint64_t lived_ms)
 {
     uint64_t pause;
 
-    if (lane->kind == LANE_BULK && !lane->peer->bulk_wanted)
+    if (lane->peer->gone || (lane->kind == LANE_BULK && !lane->peer->bulk_wanted))
         return;
     if (lived_ms >= RETRY_MAX_MS || lane->retry_ms == 0)
         lane->retry_ms = RETRY_MIN_MS;
@@ -281,9 +283,9 @@ static void ping(struct conn *conn)
 
 static struct peer *peer_find(const struct peers *peers, uint64_t id)
 {
-    for (size_t i = 0; i < peers->options.peer_count; i++)
-        if (peers->peer[i].config.id == id)
-            return &peers->peer[i];
+    for (size_t i = 0; i < peers->peer_count; i++)
+        if (peers->peer[i]->config.id == id && !peers->peer[i]->gone)
+            return peers->peer[i];
     return NULL;
 }
 
@@ -307,6 +309,11 @@ static bool comes_from_its_host(const struct conn *conn, const struct peer *peer
             net_sock_peer_is_host(conn->sock, from.host));
 }
 
+static bool is_removed(const struct peers *peers, uint64_t id)
+{
+    return peers->options.is_removed != NULL && peers->options.is_removed(peers->options.ctx, id);
+}
+
 static enum hello_verdict judge(const struct conn *conn, const struct hello *hello,
                                 const struct peer *peer)
 {
@@ -319,14 +326,31 @@ static enum hello_verdict judge(const struct conn *conn, const struct hello *hel
     if (hello->to != peers->options.self)
         return HELLO_OTHER_MEMBER;
     if (peer == NULL)
-        return HELLO_UNKNOWN;
+        return is_removed(peers, hello->from) ? HELLO_REMOVED : HELLO_UNKNOWN;
     if (!comes_from_its_host(conn, peer))
         return HELLO_OTHER_HOST;
     return is_stale(peer, hello) ? HELLO_STALE : HELLO_WELCOME;
 }
 
-/* The other side connected and says who it is. */
-static void on_hello(struct conn *conn, const struct hello *hello)
+/* To one that wants to join: it hangs up when it has heard. */
+static void answer_who(struct conn *conn)
+{
+    const struct peers_options *options = &conn->peers->options;
+    struct hello answer = {
+        .version = HELLO_VERSION, .cluster_id = options->cluster_id, .from = options->self};
+    uint8_t header[FRAME_HEADER_SIZE];
+    struct buf text;
+
+    buf_init(&text, PEER_FRAME_MAX);
+    options->describe(options->ctx, &text);
+    frame_header_encode(FRAME_RAFT, text.len, header);
+    (void)write_hello(conn, &answer); /* broken: on_end follows; so below */
+    (void)net_sock_write(conn->sock, slice_of(header, sizeof header));
+    (void)net_sock_write(conn->sock, buf_slice(&text));
+    buf_release(&text);
+}
+
+static void welcome(struct conn *conn, const struct hello *hello)
 {
     struct peers *peers = conn->peers;
     struct peer *peer = peer_find(peers, hello->from);
@@ -365,10 +389,21 @@ static void on_hello(struct conn *conn, const struct hello *hello)
         dial(lane);
 }
 
+/* The other side connected and says who it is. */
+static void on_hello(struct conn *conn, const struct hello *hello)
+{
+    if (hello->version == HELLO_VERSION && hello->lane == HELLO_LANE_ASKS &&
+        conn->peers->options.describe != NULL)
+        answer_who(conn);
+    else
+        welcome(conn, hello);
+}
+
 /* The answer to our hello. */
 static void on_answer(struct conn *conn, const struct hello *answer)
 {
-    const struct peers_options *options = &conn->peers->options;
+    const struct peers *peers = conn->peers;
+    const struct peers_options *options = &peers->options;
     struct peer *peer = conn->peer;
     char text[200], name[300];
 
@@ -389,6 +424,9 @@ static void on_answer(struct conn *conn, const struct hello *answer)
         return;
     }
     conn_drop(conn, text);
+    if (answer->verdict == HELLO_REMOVED && answer->cluster_id == options->cluster_id &&
+        options->on_removed != NULL && !peers->closed)
+        options->on_removed(options->ctx);
 }
 
 static void greet(struct conn *conn, const uint8_t *bytes)
@@ -692,9 +730,9 @@ static void on_tick(uv_timer_t *timer)
     bool overslept = now - peers->ticked_ms > 3 * (uint64_t)peers->options.ping_interval_ms;
 
     peers->ticked_ms = now;
-    for (size_t i = 0; i < peers->options.peer_count; i++)
+    for (size_t i = 0; i < peers->peer_count; i++)
         for (int kind = 0; kind < LANES && !peers->closed; kind++)
-            check_lane(&peers->peer[i].lanes[kind], now, overslept);
+            check_lane(&peers->peer[i]->lanes[kind], now, overslept);
     /* Dropping one tells nobody but on_trouble, which may close everything; then the list is
      * empty. Oldest first. */
     while (!list_empty(&peers->nameless)) {
@@ -803,9 +841,9 @@ static void lane_flush(struct lane *lane)
 
 void peers_flush(struct peers *peers)
 {
-    for (size_t i = 0; i < peers->options.peer_count; i++)
+    for (size_t i = 0; i < peers->peer_count; i++)
         for (int kind = 0; kind < LANES; kind++)
-            lane_flush(&peers->peer[i].lanes[kind]);
+            lane_flush(&peers->peer[i]->lanes[kind]);
 }
 
 size_t peers_queued(const struct peers *peers, uint64_t to)
@@ -836,9 +874,11 @@ uint16_t peers_port(const struct peers *peers, size_t n)
 
 static void peers_free(struct peers *peers)
 {
-    for (size_t i = 0; i < peers->options.peer_count; i++)
+    for (size_t i = 0; i < peers->peer_count; i++) {
         for (int kind = 0; kind < LANES; kind++)
-            buf_release(&peers->peer[i].lanes[kind].queue);
+            buf_release(&peers->peer[i]->lanes[kind].queue);
+        free(peers->peer[i]);
+    }
     free(peers->peer);
     free(peers->listeners);
     net_tls_unref(peers->options.tls_accept);
@@ -890,6 +930,104 @@ static int listen_all(struct peers *peers, const struct net_addr *addrs, size_t 
     return 0;
 }
 
+static struct peer *peer_add(struct peers *peers, const struct peer_config *config)
+{
+    struct peer *peer = xcalloc(1, sizeof *peer);
+
+    peer->peers = peers;
+    peer->config = *config;
+    for (int kind = 0; kind < LANES; kind++) {
+        struct lane *lane = &peer->lanes[kind];
+
+        lane->peer = peer;
+        lane->kind = (enum lane_kind)kind;
+        buf_init(&lane->queue, peers->options.queue_max);
+        init_timer(peers, &lane->retry);
+    }
+    peers->peer = xrealloc(peers->peer, (peers->peer_count + 1) * sizeof(struct peer *));
+    peers->peer[peers->peer_count++] = peer;
+    return peer;
+}
+
+static void lane_end(struct lane *lane)
+{
+    if (lane->out != NULL)
+        conn_drop(lane->out, NULL);
+    if (lane->in != NULL)
+        conn_drop(lane->in, NULL);
+}
+
+/* ---- other peers ---- */
+
+static void peer_remove(struct peer *peer)
+{
+    peer->gone = true;
+    peer->bulk_wanted = false;
+    for (int kind = 0; kind < LANES; kind++) {
+        (void)uv_timer_stop(&peer->lanes[kind].retry); /* cannot fail */
+        lane_end(&peer->lanes[kind]);
+    }
+}
+
+static bool same_addr(const struct net_addr *a, const struct net_addr *b)
+{
+    return a->tls == b->tls && a->is_unix == b->is_unix && a->port == b->port &&
+           strcmp(a->host, b->host) == 0;
+}
+
+/* What it has opened to us stays. */
+static void peer_move(struct peer *peer, const struct net_addr *addr)
+{
+    peer->config.addr = *addr;
+    for (int kind = 0; kind < LANES; kind++)
+        if (peer->lanes[kind].out != NULL)
+            conn_drop(peer->lanes[kind].out, NULL); /* and is dialed again after a pause */
+}
+
+static struct peer *find_gone(const struct peers *peers, uint64_t id)
+{
+    for (size_t i = 0; i < peers->peer_count; i++)
+        if (peers->peer[i]->config.id == id)
+            return peers->peer[i];
+    return NULL;
+}
+
+static void peer_want(struct peers *peers, const struct peer_config *config)
+{
+    struct peer *peer = peer_find(peers, config->id);
+
+    if (peer != NULL) {
+        if (!same_addr(&peer->config.addr, &config->addr))
+            peer_move(peer, &config->addr);
+        return;
+    }
+    peer = find_gone(peers, config->id);
+    if (peer == NULL)
+        peer = peer_add(peers, config);
+    peer->gone = false;
+    peer->config = *config;
+    dial(&peer->lanes[LANE_RAFT]);
+}
+
+static bool is_among(const struct peer_config *configs, size_t count, uint64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (configs[i].id == id)
+            return true;
+    return false;
+}
+
+void peers_set(struct peers *peers, const struct peer_config *others, size_t count)
+{
+    for (size_t i = 0; i < peers->peer_count && !peers->closed; i++)
+        if (!peers->peer[i]->gone && !is_among(others, count, peers->peer[i]->config.id))
+            peer_remove(peers->peer[i]);
+    for (size_t i = 0; i < count && !peers->closed; i++)
+        peer_want(peers, &others[i]);
+}
+
+/* ---- open and close ---- */
+
 static void set_defaults(struct peers_options *options)
 {
     if (options->ping_interval_ms == 0)
@@ -933,23 +1071,10 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
     peers->options.listen = NULL;    /* the caller's */
     peers->options.peers = NULL;
     peers->listeners = xcalloc(MAX(options->listen_count, (size_t)1), sizeof(void *));
-    peers->peer = xcalloc(MAX(options->peer_count, (size_t)1), sizeof *peers->peer);
     list_init(&peers->nameless);
     prng_seed(&peers->prng, options->seed);
-    for (size_t i = 0; i < options->peer_count; i++) {
-        struct peer *peer = &peers->peer[i];
-
-        peer->peers = peers;
-        peer->config = options->peers[i];
-        for (int kind = 0; kind < LANES; kind++) {
-            struct lane *lane = &peer->lanes[kind];
-
-            lane->peer = peer;
-            lane->kind = (enum lane_kind)kind;
-            buf_init(&lane->queue, peers->options.queue_max);
-            init_timer(peers, &lane->retry);
-        }
-    }
+    for (size_t i = 0; i < options->peer_count; i++)
+        peer_add(peers, &options->peers[i]);
     init_timer(peers, &peers->tick);
 
     rc = uv_random(NULL, NULL, &peers->incarnation, sizeof peers->incarnation, 0, NULL);
@@ -966,7 +1091,7 @@ int peers_new(const struct peers_options *options, struct peers **out, struct er
     (void)uv_timer_start(&peers->tick, on_tick, peers->options.ping_interval_ms,
                          peers->options.ping_interval_ms); /* cannot fail */
     for (size_t i = 0; i < options->peer_count; i++)
-        dial(&peers->peer[i].lanes[LANE_RAFT]);
+        dial(&peers->peer[i]->lanes[LANE_RAFT]);
     *out = peers;
     return 0;
 }
@@ -977,17 +1102,12 @@ void peers_close(struct peers *peers, void (*cb)(void *ctx), void *ctx)
     peers->closed = true;
     peers->close_cb = cb;
     peers->close_ctx = ctx;
-    for (size_t i = 0; i < peers->options.peer_count; i++) {
-        struct peer *peer = &peers->peer[i];
+    for (size_t i = 0; i < peers->peer_count; i++) {
+        struct peer *peer = peers->peer[i];
 
         for (int kind = 0; kind < LANES; kind++) {
-            struct lane *lane = &peer->lanes[kind];
-
-            if (lane->out != NULL)
-                conn_drop(lane->out, NULL);
-            if (lane->in != NULL)
-                conn_drop(lane->in, NULL);
-            uv_close((uv_handle_t *)&lane->retry, on_timer_closed);
+            lane_end(&peer->lanes[kind]);
+            uv_close((uv_handle_t *)&peer->lanes[kind].retry, on_timer_closed);
         }
     }
     while (!list_empty(&peers->nameless))

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 #include "net/sock.h"
@@ -52,6 +53,14 @@ struct peers_options {
     void (*on_bulk_up)(void *ctx, uint64_t id, bool up);
     /* First connection to or from the peer came up; last one went down. */
     void (*on_peer)(void *ctx, uint64_t id, bool up);
+    /* Whether that id, which is none of the peers, was a member once: it is told so when it comes.
+     * May be NULL: no. */
+    bool (*is_removed)(void *ctx, uint64_t id);
+    /* A peer says that we were removed from the cluster. May be NULL. */
+    void (*on_removed)(void *ctx);
+    /* Appends who the members are, for one that asks before it joins (raft/hello.h). May be NULL:
+     * nobody is told. */
+    void (*describe)(void *ctx, struct buf *out);
     /* For the log: not reachable, wrong cluster, version, unknown member (id 0 if it did not say
      * who it is), malformed frame. The same trouble is told again only after a while or after the
      * peer was up. May be NULL. */
@@ -76,6 +85,9 @@ struct peer_stats {
 /* KV_EBUSY: a listen port is taken. Arrays of options are copied. peers_close() may be called from
  * any callback, peers_send() and peers_flush() too. */
 int peers_new(const struct peers_options *options, struct peers **out, struct err *err);
+/* From now on these are the others: connections to and from those that are not among them end, to
+ * those whose address is another one are made anew. The array is copied. As peers_close(). */
+void peers_set(struct peers *peers, const struct peer_config *others, size_t count);
 /* Queues a copy of at most PEER_FRAME_MAX bytes; dropped if not connected or if the queue is full.
  * Sent by peers_flush(), one write per peer. */
 void peers_send(struct peers *peers, uint64_t to, struct slice frame);

@@ -45,6 +45,8 @@ struct node {
     struct buf bulk; /* bulk frames that a peer sent, joined; each is answered with its length */
     struct buf bulk_answers;
     bool refuse_bulk;
+    uint64_t removed; /* a member that is none any more; 0: nobody was removed */
+    int told_removed;
 };
 
 /* A raw socket: a stranger that connects, or one that a raw listener accepted. */
@@ -160,6 +162,25 @@ static void on_trouble(void *ctx, uint64_t id, const char *text)
     node->trouble_id = id;
     snprintf(node->trouble, sizeof node->trouble, "%s", text);
     happened(node->f);
+}
+
+static bool is_removed(void *ctx, uint64_t id)
+{
+    return ((struct node *)ctx)->removed == id;
+}
+
+static void on_removed(void *ctx)
+{
+    struct node *node = ctx;
+
+    node->told_removed++;
+    happened(node->f);
+}
+
+static void describe(void *ctx, struct buf *out)
+{
+    (void)ctx;
+    assert_int_equal(buf_append(out, "we are two", 10), 0);
 }
 
 static void raw_welcome(struct raw *raw)
@@ -336,6 +357,9 @@ static struct node *start(struct fixture *f, int i, int count)
     options.on_bulk_up = on_bulk_up;
     options.on_peer = on_peer;
     options.on_trouble = on_trouble;
+    options.is_removed = is_removed;
+    options.on_removed = on_removed;
+    options.describe = describe;
     for (int j = 0; j < count; j++)
         if (j != i)
             others[options.peer_count++] =
@@ -676,7 +700,7 @@ static void a_hello_is_judged_by_every_field(void **state)
         {{.version = HELLO_VERSION - 1, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
-        {{.version = HELLO_VERSION, .lane = 2, .cluster_id = CLUSTER, .from = 2, .to = 1},
+        {{.version = HELLO_VERSION, .lane = 3, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
         {{.version = HELLO_VERSION, .cluster_id = 7, .from = 2, .to = 1},
@@ -1114,6 +1138,85 @@ static void a_broken_bulk_connection_comes_back_alone(void **state)
     AWAIT(f, a->bulk_ups == 3);
 }
 
+/* ---- others that change ---- */
+
+static struct peer_config config_of(const struct node *node)
+{
+    return (struct peer_config){.id = node->id, .addr = node->addr};
+}
+
+static void a_peer_that_is_added_is_met_and_one_that_is_dropped_is_not_heard(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 1), *b = start(f, 1, 2);
+    struct peer_config other = config_of(b);
+    struct peer_stats stats;
+
+    AWAIT(f, b->troubles == 1); /* a does not know it */
+    assert_non_null(strstr(b->trouble, "no member"));
+    peers_set(a->peers, &other, 1);
+    AWAIT(f, sendable(a, 2) && sendable(b, 1));
+    send_text(a, 2, "welcome");
+    AWAIT(f, b->frames == 1);
+
+    peers_set(a->peers, NULL, 0);
+    assert_int_equal(a->downs[2], 1);
+    assert_false(peers_stats(a->peers, 2, &stats));
+    send_text(a, 2, "to nobody");
+    AWAIT(f, b->downs[1] == 1 && b->troubles >= 2);
+    peers_set(a->peers, &other, 1);
+    AWAIT(f, sendable(a, 2) && sendable(b, 1));
+    assert_int_equal(b->frames, 1);
+}
+
+static void a_peer_that_moved_is_found_where_it_is_now(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a, *b;
+    struct peer_config moved;
+
+    start_two(f, &a, &b);
+    stop(b);
+    AWAIT(f, a->downs[2] == 1);
+    b->addr = f->nodes[2].addr; /* nobody listens there: it is not started */
+    b = start(f, 1, 2);
+    moved = config_of(b);
+    peers_set(a->peers, &moved, 1);
+    while (b->frames == 0) {
+        send_text(a, 2, "there you are");
+        turn(f);
+    }
+}
+
+static void a_member_that_was_removed_is_told_so(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 1), *b;
+
+    a->removed = 2;
+    b = start(f, 1, 2);
+    AWAIT(f, b->told_removed > 0);
+    assert_non_null(strstr(b->trouble, "removed from the cluster"));
+    assert_int_equal(a->ups[2], 0);
+}
+
+static void who_asks_who_the_members_are_hears_it_and_needs_be_none(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 2);
+    struct raw *raw = raw_connect(f, 0, a);
+    struct hello answer;
+
+    raw_hello(raw, (struct hello){.version = HELLO_VERSION, .lane = HELLO_LANE_ASKS});
+    answer = raw_answer(raw);
+    assert_int_equal(answer.verdict, HELLO_WELCOME);
+    assert_int_equal(answer.cluster_id, CLUSTER);
+    assert_int_equal(answer.from, 1);
+    AWAIT(f, raw->got.len >= FRAME_HEADER_SIZE + 10);
+    assert_memory_equal(raw->got.data + FRAME_HEADER_SIZE, "we are two", 10);
+    assert_int_equal(a->ups[2], 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1146,6 +1249,10 @@ int main(void)
         TEST(a_listener_tells_its_port),
         TEST(bulk_goes_its_own_way_and_is_answered_there),
         TEST(a_broken_bulk_connection_comes_back_alone),
+        TEST(a_peer_that_is_added_is_met_and_one_that_is_dropped_is_not_heard),
+        TEST(a_peer_that_moved_is_found_where_it_is_now),
+        TEST(a_member_that_was_removed_is_told_so),
+        TEST(who_asks_who_the_members_are_hears_it_and_needs_be_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
