@@ -31,6 +31,13 @@
     X(KV_EKEYNOTFOUND, "key not found")                                                            \
     X(KV_ELEASENOTFOUND, "lease not found")                                                        \
     X(KV_ENOQUOTA, "database space exceeded")                                                      \
+    X(KV_EMEMBEREXISTS, "member id already exists")                                                \
+    X(KV_EURLEXISTS, "peer URL belongs to another member")                                         \
+    X(KV_ENOTLEARNER, "member is no learner")                                                      \
+    X(KV_ELEARNERS, "too many learners")                                                           \
+    X(KV_ENOTREADY, "learner has not caught up")                                                   \
+    X(KV_ENOTSTARTED, "too few members have started")                                              \
+    X(KV_EUNHEALTHY, "too few members are connected")                                              \
     X(KV_ESTOPPED, "stopped")
 
 enum kv_error {

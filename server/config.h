@@ -47,6 +47,8 @@ struct config {
     size_t initial_cluster_len;
     char *initial_cluster_token;
     bool initial_cluster_existing; /* --initial-cluster-state existing */
+    bool strict_reconfig_check;
+    uint32_t max_learners;
     uint32_t heartbeat_ms, election_ms;
     uint32_t max_txn_ops;
     uint64_t max_request_bytes;

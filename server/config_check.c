@@ -306,6 +306,15 @@ out:
     return rc;
 }
 
+static bool has_data(const struct config *config)
+{
+    char *path = xasprintf("%s/identity", config->data_dir);
+    bool has = access(path, F_OK) == 0;
+
+    free(path);
+    return has;
+}
+
 static char *default_cluster(const struct config *config)
 {
     char *before = xasprintf("%s=", config->name);
@@ -332,7 +341,9 @@ static int finish_cluster(struct draft *draft, struct err *err)
         size_t known = config->initial_cluster_len;
         const struct config_peer *own = peer_named(config, config->name);
 
-        if (config->initial_cluster_len != known)
+        if (has_data(config))
+            rc = 0; /* what the cluster is stands there, whatever was changed since, as in etcd */
+        else if (config->initial_cluster_len != known)
             rc = err_set(err, KV_EINVAL,
                          "couldn't find local name \"%s\" in the initial cluster configuration",
                          config->name);
@@ -480,11 +491,12 @@ int config__finish(struct draft *draft, struct err *err)
         rc = check_certs(draft, &config->listen_peer, &config->peer_tls, "peer-", err);
     if (rc == 0)
         rc = config__check_compaction(draft, err);
-    if (rc == 0)
-        rc = finish_cluster(draft, err);
     if (rc != 0)
         return rc;
     default_folder(draft);
+    rc = finish_cluster(draft, err);
+    if (rc != 0)
+        return rc;
     default_format(draft);
     return 0;
 }

@@ -111,10 +111,10 @@ int identity_encode(const struct identity *identity, struct buf *out)
     size_t start = out->len;
     int rc;
 
-    rc =
-        buf_printf(out, "kvd-identity 1\ncluster %016llx\nmember %016llx\nlog %s\nname =",
-                   (unsigned long long)identity->cluster_id,
-                   (unsigned long long)identity->member_id, identity->log_begun ? "begun" : "none");
+    rc = buf_printf(out, "kvd-identity 1\ncluster %016llx\nmember %016llx\nlog %s\n%sname =",
+                    (unsigned long long)identity->cluster_id,
+                    (unsigned long long)identity->member_id, identity->log_begun ? "begun" : "none",
+                    identity->joined ? "began joined\n" : "");
     if (rc == 0)
         rc = append_name(out, identity->name);
     if (rc == 0)
@@ -131,8 +131,10 @@ int identity_decode(struct slice text, struct identity *out, struct err *err)
     const size_t crc_line = sizeof crc_text - 1;
     char copy[IDENTITY_FILE_SIZE_MAX + 1];
     char log[8] = "", name[3 * sizeof out->name] = "";
+    static const char joined_line[] = "\nbegan joined\n";
     unsigned long long cluster, member;
     unsigned version;
+    char *joined;
     struct identity identity;
 
     if (text.len > IDENTITY_FILE_SIZE_MAX || text.len < crc_line ||
@@ -149,12 +151,17 @@ int identity_decode(struct slice text, struct identity *out, struct err *err)
     if (strcmp(copy + text.len - crc_line, crc_text) != 0)
         return err_set(err, KV_ECORRUPT, "bad checksum");
     copy[text.len - crc_line] = '\0';
+    joined = strstr(copy, joined_line);
+    if (joined != NULL) /* so that the rest reads the same */
+        memmove(joined, joined + sizeof joined_line - 2, strlen(joined) - sizeof joined_line + 3);
     if (sscanf(copy, "kvd-identity %*u\ncluster %16llx\nmember %16llx\nlog %7s\nname =%767s\n",
                &cluster, &member, log, name) < 3)
         return err_set(err, KV_ECORRUPT, "malformed although its checksum is right");
 
-    identity = (struct identity){
-        .cluster_id = cluster, .member_id = member, .log_begun = strcmp(log, "begun") == 0};
+    identity = (struct identity){.cluster_id = cluster,
+                                 .member_id = member,
+                                 .log_begun = strcmp(log, "begun") == 0,
+                                 .joined = joined != NULL};
     if (strstr(copy, "\nname =\n") == NULL &&
         !parse_name(name, identity.name, sizeof identity.name))
         return err_set(err, KV_ECORRUPT, "malformed name although the checksum is right");

@@ -22,6 +22,7 @@ struct identity {
     /* The log has been made: an empty one from now on means that it was lost, and with it the
      * member's votes. */
     bool log_begun;
+    bool joined; /* added to a cluster that ran: what its first entry says comes from the others */
     char name[256]; /* for people; longer ones are cut */
 };
 
@@ -37,9 +38,10 @@ int identity_read(struct disk disk, const char *data_dir, struct identity *out, 
 int identity_write(struct disk disk, const char *data_dir, const struct identity *identity,
                    struct err *err);
 
-/* Decides whether this data dir may be used by the member that the configuration describes, and
- * writes the identity of a new one. Has to come before the log is touched. KV_EMISMATCH: another
- * member's dir; KV_ECORRUPT: a part is missing or damaged. wal_dir is where the log is or will be.
+/* Decides whether this data dir may be used by that member (its ids from the configuration, or from
+ * the file itself if the configuration may be older), and writes the identity of a new one. Has to
+ * come before the log is touched. KV_EMISMATCH: another member's dir; KV_ECORRUPT: a part is
+ * missing or damaged. wal_dir is where the log is or will be.
  */
 int identity_claim(struct disk disk, const char *data_dir, const char *wal_dir,
                    const struct identity *self, struct err *err);

@@ -11,14 +11,14 @@
 
 /* ---- members ---- */
 
-static void free_texts(char **texts, size_t count)
+void machine__free_texts(char **texts, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         free(texts[i]);
     free(texts);
 }
 
-static char **copy_texts(char *const *texts, size_t count)
+char **machine__copy_texts(char *const *texts, size_t count)
 {
     char **copy = xcalloc(count + 1, sizeof *copy);
 
@@ -32,18 +32,19 @@ static void copy_member(struct machine_member *to, const struct machine_member *
     *to = (struct machine_member){
         .id = from->id,
         .name = xstrdup(from->name != NULL ? from->name : ""),
-        .peer_urls = copy_texts(from->peer_urls, from->peer_url_count),
+        .peer_urls = machine__copy_texts(from->peer_urls, from->peer_url_count),
         .peer_url_count = from->peer_url_count,
-        .client_urls = copy_texts(from->client_urls, from->client_url_count),
+        .client_urls = machine__copy_texts(from->client_urls, from->client_url_count),
         .client_url_count = from->client_url_count,
+        .learner = from->learner,
     };
 }
 
 static void release_member(struct machine_member *member)
 {
     free(member->name);
-    free_texts(member->peer_urls, member->peer_url_count);
-    free_texts(member->client_urls, member->client_url_count);
+    machine__free_texts(member->peer_urls, member->peer_url_count);
+    machine__free_texts(member->client_urls, member->client_url_count);
 }
 
 static int by_id(const void *a, const void *b)
@@ -53,7 +54,7 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static struct machine_member *find_member(const struct machine *machine, uint64_t id)
+struct machine_member *machine__find_member(const struct machine *machine, uint64_t id)
 {
     struct machine_member key = {.id = id};
 
@@ -64,7 +65,7 @@ static struct machine_member *find_member(const struct machine *machine, uint64_
 
 const struct machine_member *machine_member(const struct machine *machine, uint64_t id)
 {
-    return find_member(machine, id);
+    return machine__find_member(machine, id);
 }
 
 void machine__add_member(struct machine *machine, const struct machine_member *member)
@@ -75,17 +76,27 @@ void machine__add_member(struct machine *machine, const struct machine_member *m
     qsort(machine->members, machine->member_count, sizeof *machine->members, by_id);
 }
 
+void machine__remove_member(struct machine *machine, uint64_t id)
+{
+    struct machine_member *member = machine__find_member(machine, id);
+    size_t at = (size_t)(member - machine->members);
+
+    release_member(member);
+    memmove(member, member + 1, (machine->member_count - at - 1) * sizeof *member);
+    machine->member_count--;
+}
+
 /* A member says its name and where clients find it. */
 static int publish(struct machine *machine, const Kvdpb__Publish *request)
 {
-    struct machine_member *member = find_member(machine, request->member_id);
+    struct machine_member *member = machine__find_member(machine, request->member_id);
 
     if (member == NULL)
         return KV_ENOTFOUND;
     free(member->name);
-    free_texts(member->client_urls, member->client_url_count);
+    machine__free_texts(member->client_urls, member->client_url_count);
     member->name = xstrdup(request->name);
-    member->client_urls = copy_texts(request->client_urls, request->n_client_urls);
+    member->client_urls = machine__copy_texts(request->client_urls, request->n_client_urls);
     member->client_url_count = request->n_client_urls;
     return 0;
 }
@@ -127,6 +138,7 @@ void machine_free(struct machine *machine)
         release_member(&machine->members[i]);
     free(machine->members);
     free(machine->alarms);
+    machine__free_changes(machine);
     free(machine->downgrade_target);
     leases_free(machine->leases);
     mvcc_free(machine->mvcc);
@@ -165,6 +177,10 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
         return &kvdpb__downgrade__descriptor;
     case COMMAND_LEASE_CHECKPOINT:
         return &kvdpb__lease_checkpoint__descriptor;
+    case COMMAND_MEMBER:
+        return &kvdpb__member_change__descriptor;
+    case COMMAND_MEMBER_DROP:
+        return &kvdpb__member_drop__descriptor;
     default:
         return NULL;
     }
@@ -174,7 +190,7 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
 static bool is_maintenance(enum command_kind kind)
 {
     return kind == COMMAND_ALARM || kind == COMMAND_SPACE || kind == COMMAND_PUBLISH ||
-           kind == COMMAND_DOWNGRADE;
+           kind == COMMAND_DOWNGRADE || kind == COMMAND_MEMBER || kind == COMMAND_MEMBER_DROP;
 }
 
 /* What alarms forbid (section 9). With both, CORRUPT speaks first, as in etcd. */
@@ -242,6 +258,12 @@ static void apply_body(struct machine *machine, const struct command *command,
         machine__apply_lease_checkpoint(machine, (const Kvdpb__LeaseCheckpoint *)body,
                                         command->term, out);
         break;
+    case COMMAND_MEMBER:
+        machine__apply_member(machine, command, (const Kvdpb__MemberChange *)body, out);
+        break;
+    case COMMAND_MEMBER_DROP:
+        machine__apply_member_drop(machine, (const Kvdpb__MemberDrop *)body, command->term, out);
+        break;
     }
 }
 
@@ -251,6 +273,7 @@ void machine_apply(struct machine *machine, const struct command *command, bool 
     const ProtobufCMessageDescriptor *type = body_type(command->kind);
     ProtobufCMessage *body;
 
+    machine->ended.origin = 0;
     *out = (struct machine_result){.code = KV_EPROTO};
     if (type != NULL && scan_unpack(type, command->body, arena, &body) == 0) {
         out->code = forbidden(machine, command->kind, body);
@@ -263,7 +286,7 @@ void machine_apply(struct machine *machine, const struct command *command, bool 
 /* ---- digest ---- */
 
 /* The finaliser of splitmix64 over the running value: every input bit reaches every output bit. */
-static uint64_t mix(uint64_t hash, uint64_t value)
+uint64_t machine__mix(uint64_t hash, uint64_t value)
 {
     hash ^= value + 0x9e3779b97f4a7c15u;
     hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -271,11 +294,11 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ (hash >> 31);
 }
 
-static uint64_t mix_text(uint64_t hash, const char *text)
+uint64_t machine__mix_text(uint64_t hash, const char *text)
 {
     size_t len = strlen(text);
 
-    return mix(mix(hash, len), crc32c_extend(0, text, len));
+    return machine__mix(machine__mix(hash, len), crc32c_extend(0, text, len));
 }
 
 uint64_t machine_digest(const struct machine *machine)
@@ -288,23 +311,25 @@ uint64_t machine_digest(const struct machine *machine)
 
     rc = mvcc_hash_kv(machine->mvcc, 0, &hash, &compact_revision);
     ASSERT(rc == 0); /* the newest revision is always there */
-    digest = mix(mix(digest, hash), (uint64_t)compact_revision);
-    digest = mix(mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
-    digest = mix(digest, leases_digest(machine->leases));
+    digest = machine__mix(machine__mix(digest, hash), (uint64_t)compact_revision);
+    digest =
+        machine__mix(machine__mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
+    digest = machine__mix(digest, leases_digest(machine->leases));
     for (size_t i = 0; i < machine->alarm_count; i++)
-        digest =
-            mix(mix(digest, machine->alarms[i].type | (uint64_t)machine->alarms[i].by_quota << 32),
-                machine->alarms[i].member);
+        digest = machine__mix(machine__mix(digest, machine->alarms[i].type |
+                                                       (uint64_t)machine->alarms[i].by_quota << 32),
+                              machine->alarms[i].member);
     if (machine->downgrade_target != NULL)
-        digest = mix_text(digest, machine->downgrade_target);
+        digest = machine__mix_text(digest, machine->downgrade_target);
     for (size_t i = 0; i < machine->member_count; i++) {
         const struct machine_member *member = &machine->members[i];
 
-        digest = mix_text(mix(digest, member->id), member->name);
+        digest = machine__mix_text(machine__mix(digest, member->id), member->name);
         for (size_t j = 0; j < member->peer_url_count; j++)
-            digest = mix_text(digest, member->peer_urls[j]);
+            digest = machine__mix_text(digest, member->peer_urls[j]);
         for (size_t j = 0; j < member->client_url_count; j++)
-            digest = mix_text(digest, member->client_urls[j]);
+            digest = machine__mix_text(digest, member->client_urls[j]);
+        digest = machine__mix(digest, member->learner);
     }
-    return digest;
+    return machine__mix_changes(digest, machine);
 }

@@ -13,6 +13,7 @@
 #include "base/slice.h"
 #include "mvcc/lease.h"
 #include "mvcc/mvcc.h"
+#include "raft/replica.h"
 
 /* A command as it stands in the log: varint length of the rest, then origin member (le64), ticket
  * (le64), kind, and the bytes of a protobuf message. Entries hold commands back to back. */
@@ -29,6 +30,8 @@ enum command_kind {
     COMMAND_LEASE_CHECKPOINT = 10, /* kvdpb.LeaseCheckpoint, the same */
     COMMAND_SPACE = 20,            /* kvdpb.SpaceAlarm, proposed by a member's own quota */
     COMMAND_DOWNGRADE = 21,        /* kvdpb.Downgrade */
+    COMMAND_MEMBER = 22,           /* kvdpb.MemberChange */
+    COMMAND_MEMBER_DROP = 23,      /* kvdpb.MemberDrop, proposed by the leader only */
 };
 
 struct command {
@@ -56,6 +59,23 @@ struct machine_member {
     size_t peer_url_count;
     char **client_urls;
     size_t client_url_count;
+    bool learner;
+};
+
+/* A wish that waits in the queue: (origin, ticket) is the command that brought it. */
+struct machine_change {
+    uint64_t origin, ticket;
+    uint32_t kind; /* Kvdpb__MemberChange__Kind */
+    uint64_t id;
+    char **urls; /* sorted */
+    size_t url_count;
+    bool learner;
+};
+
+/* How one ended: 0, or why not. */
+struct machine_change_end {
+    uint64_t origin, ticket; /* origin 0: none did */
+    int code;
 };
 
 struct machine {
@@ -68,6 +88,11 @@ struct machine {
     char *downgrade_target;         /* "3.5.0"; NULL: no downgrade is enabled */
     struct machine_member *members; /* ascending by id */
     size_t member_count;
+    uint64_t *removed; /* ids of members that were, ascending: they never come back */
+    size_t removed_count;
+    struct machine_change *changes; /* of the members, first in first out */
+    size_t change_count;
+    struct machine_change_end ended; /* by the last command or configuration; not replicated */
 };
 
 /* Takes copies of the initial members' ids and peer URLs. */
@@ -93,6 +118,11 @@ enum { MACHINE_TXN_RECORDS_MAX = 4 << 20 };
 void machine_apply(struct machine *machine, const struct command *command, bool want_response,
                    struct arena *arena, struct machine_result *out);
 
+/* A configuration of the log is applied: the members table follows it, and the first change in the
+ * queue ends if that has made it. An address is peer URLs, joined by commas; without "://" it says
+ * nothing about where a member is. */
+void machine_configure(struct machine *machine, const struct replica_member *members, size_t count);
+
 /* A txn of ranges only, evaluated against the state as it is; not a command, changes nothing. The
  * type is etcdserverpb.TxnRequest, as unpacked. */
 struct Etcdserverpb__TxnRequest;
@@ -107,6 +137,8 @@ const struct machine_alarm *machine_alarm(const struct machine *machine, uint64_
 size_t machine_space(const struct machine *machine);
 /* The member with that id, or NULL. */
 const struct machine_member *machine_member(const struct machine *machine, uint64_t id);
+/* Whether it was a member and is none any more. */
+bool machine_was_removed(const struct machine *machine, uint64_t id);
 
 /* One number for everything the machine holds at this point: equal on members that applied the same
  * entries. Cost grows with the store: tests and the simulator. */

@@ -1,5 +1,5 @@
 /* What the files of the state machine share: machine.c (members, the switch), apply_kv.c (put,
- * delete, range, compact), apply_txn.c, apply_lease.c and apply_alarm.c. */
+ * delete, range, compact), apply_txn.c, apply_lease.c, apply_alarm.c and apply_member.c. */
 #ifndef KVD_SERVER_MACHINE_INTERNAL_H
 #define KVD_SERVER_MACHINE_INTERNAL_H
 
@@ -18,8 +18,20 @@ static inline ProtobufCBinaryData pb_of_slice(struct slice bytes)
     return (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.data};
 }
 
-/* For a state that is being loaded. The member is not there yet; it is copied. */
+/* For a state that is being loaded too. The member is not there yet; it is copied. */
 void machine__add_member(struct machine *machine, const struct machine_member *member);
+void machine__remove_member(struct machine *machine, uint64_t id);
+struct machine_member *machine__find_member(const struct machine *machine, uint64_t id);
+char **machine__copy_texts(char *const *texts, size_t count);
+void machine__free_texts(char **texts, size_t count);
+void machine__add_removed(struct machine *machine, uint64_t id);
+/* At the end of the queue; it is copied. */
+void machine__add_change(struct machine *machine, const struct machine_change *change);
+void machine__free_changes(struct machine *machine);
+/* For machine_digest(). */
+uint64_t machine__mix(uint64_t hash, uint64_t value);
+uint64_t machine__mix_text(uint64_t hash, const char *text);
+uint64_t machine__mix_changes(uint64_t hash, const struct machine *machine);
 /* One that is there belongs to a client from the moment a client activates it too. */
 void machine__raise_alarm(struct machine *machine, struct machine_alarm alarm);
 
@@ -70,6 +82,11 @@ void machine__apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequ
                           bool want, struct arena *arena, struct machine_result *out);
 void machine__apply_space(struct machine *machine, const Kvdpb__SpaceAlarm *request,
                           struct machine_result *out);
+
+void machine__apply_member(struct machine *machine, const struct command *command,
+                           const Kvdpb__MemberChange *request, struct machine_result *out);
+void machine__apply_member_drop(struct machine *machine, const Kvdpb__MemberDrop *request,
+                                uint64_t term, struct machine_result *out);
 
 /* Whether any put stands in the txn, in any branch at any depth: what costs space. */
 bool machine__txn_puts(const Etcdserverpb__TxnRequest *request);

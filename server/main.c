@@ -233,6 +233,17 @@ static void on_signal(uv_signal_t *handle, int number)
     member_stop(process->member, on_stopped, process);
 }
 
+static void on_removed(void *ctx)
+{
+    struct process *process = ctx;
+
+    if (process->stopping)
+        return;
+    process->stopping = true;
+    notify_manager("STOPPING=1");
+    member_stop(process->member, on_stopped, process);
+}
+
 static void catch_signals(struct process *process)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
@@ -256,6 +267,7 @@ static int run(struct process *process)
         .metrics = &process->metrics,
         .on_fatal = on_fatal,
         .on_ready = on_ready,
+        .on_removed = on_removed,
         .ctx = process,
     };
     struct err err = ERR_INIT;

@@ -12,6 +12,7 @@
 #include "server/claims.h"
 #include "server/http.h"
 #include "server/identity.h"
+#include "server/join.h"
 #include "server/member_internal.h"
 #include "server/ranges.h"
 #include "server/services.h"
@@ -91,22 +92,85 @@ static int lock_data_dir(struct member *member, struct err *err)
     return rc;
 }
 
-/* As etcd, a member that has its data ignores the flag; one without would have to join. */
-static int refuse_to_join(const struct member *member, struct err *err)
+/* A member that has its data is who that says, in the cluster that it says, wherever the others are
+ * now: as in etcd, flags about the cluster are for the first start. They still tell a data dir that
+ * was mixed up by its name; and a first start that was cut short goes on as it began. */
+static int recognise(struct member *member, const struct identity *known, struct err *err)
 {
-    struct identity old;
+    const struct config *config = member->config;
+    struct bootstrap *boot = &member->boot;
+    int rc;
 
-    if (!member->config->initial_cluster_existing ||
-        identity_read(member->disk, member->config->data_dir, &old, NULL) != KV_ENOTFOUND)
+    if (strncmp(known->name, config->name, sizeof known->name - 1) != 0)
+        return err_set(err, KV_EMISMATCH,
+                       "%s belongs to member %llx (%s) of cluster %llx, but --name is %s: correct "
+                       "--name, or give another --data-dir",
+                       config->data_dir, (unsigned long long)known->member_id, known->name,
+                       (unsigned long long)known->cluster_id, config->name);
+    rc = bootstrap_from_config(config, boot, err);
+    if (rc == 0 && boot->cluster_id == known->cluster_id && boot->member_id == known->member_id)
         return 0;
-    return err_set(err, KV_EINVAL,
-                   "--initial-cluster-state=existing, but %s holds no member: joining a running "
-                   "cluster is not supported by kvd yet",
-                   member->config->data_dir);
+    if (!known->log_begun && !known->joined)
+        return rc; /* 0: identity_claim() says what differs */
+    bootstrap_release(boot);
+    boot->cluster_id = known->cluster_id;
+    boot->member_id = known->member_id;
+    return 0;
+}
+
+/* The data dir, and which member of which cluster this is. */
+static int identify(struct member *member, struct identity *self, struct err *err)
+{
+    const struct config *config = member->config;
+    struct identity known;
+    int rc;
+
+    rc = make_private_dir(member->disk, config->data_dir, err);
+    if (rc == 0)
+        rc = lock_data_dir(member, err);
+    if (rc == 0)
+        rc = tls_set_open(config, member->log, &member->tls, err);
+    if (rc != 0)
+        return rc;
+    rc = identity_read(member->disk, config->data_dir, &known, err);
+    if (rc == 0)
+        rc = recognise(member, &known, err);
+    else if (rc == KV_ENOTFOUND)
+        rc = config->initial_cluster_existing
+                 ? join_cluster(config, member->tls.peer_connect, &member->boot, err)
+                 : bootstrap_from_config(config, &member->boot, err);
+    *self = (struct identity){.cluster_id = member->boot.cluster_id,
+                              .member_id = member->boot.member_id,
+                              .joined = config->initial_cluster_existing};
+    snprintf(self->name, sizeof self->name, "%s", config->name);
+    member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
+    return rc;
+}
+
+/* Nothing has come of the cluster yet that this member joins, so where the others are is asked
+ * again. */
+static int join_again(struct member *member, struct err *err)
+{
+    struct bootstrap boot;
+    int rc;
+
+    if (wal_last_index(member->wal) != 0 || member->boot.peer_count != 0 ||
+        member->boot.member_count != 0 || checkpoints_base(member->snapshots.checkpoints) != NULL)
+        return 0;
+    rc = join_cluster(member->config, member->tls.peer_connect, &boot, err);
+    if (rc != 0)
+        return rc;
+    boot.member_id = member->boot.member_id;
+    boot.cluster_id = member->boot.cluster_id;
+    bootstrap_release(&member->boot);
+    member->boot = boot;
+    free(member->peer_states);
+    member->peer_states = xcalloc(boot.peer_count + 1, sizeof *member->peer_states);
+    return 0;
 }
 
 /* Whose data dir it is, before anything in it is used. */
-static int open_log(struct member *member, struct err *err)
+static int open_log(struct member *member, const struct identity *self, struct err *err)
 {
     const struct config *config = member->config;
     char *wal_dir =
@@ -115,18 +179,9 @@ static int open_log(struct member *member, struct err *err)
                                   .dir = wal_dir,
                                   .cluster_id = member->boot.cluster_id,
                                   .member_id = member->boot.member_id};
-    struct identity self = {.cluster_id = member->boot.cluster_id,
-                            .member_id = member->boot.member_id};
     int rc;
 
-    snprintf(self.name, sizeof self.name, "%s", config->name);
-    rc = make_private_dir(member->disk, config->data_dir, err);
-    if (rc == 0)
-        rc = lock_data_dir(member, err);
-    if (rc == 0)
-        rc = refuse_to_join(member, err);
-    if (rc == 0)
-        rc = identity_claim(member->disk, config->data_dir, wal_dir, &self, err);
+    rc = identity_claim(member->disk, config->data_dir, wal_dir, self, err);
     if (rc == 0 && config->wal_dir != NULL)
         rc = make_private_dir(member->disk, wal_dir, err);
     if (rc == 0) {
@@ -172,6 +227,9 @@ static int open_peers(struct member *member, struct err *err)
                                     .on_bulk = member__on_bulk,
                                     .on_bulk_up = member__on_bulk_up,
                                     .on_peer = member__on_peer,
+                                    .is_removed = member__is_removed,
+                                    .on_removed = member__on_removed,
+                                    .describe = member__describe,
                                     .on_trouble = on_peer_trouble};
     int rc = peers_new(&options, &member->peers, err);
 
@@ -188,6 +246,32 @@ static void on_flushed(void *ctx, uint64_t duration_us, uint64_t bytes)
     member->metrics->wal_written_bytes += bytes;
 }
 
+/* For the first entry of a new log: where the members are, as URLs joined by commas. */
+static char **join_addresses(const struct member *member)
+{
+    const struct bootstrap *boot = &member->boot;
+    char **addresses = xcalloc(boot->member_count + 1, sizeof *addresses);
+
+    for (size_t i = 0; i < boot->member_count; i++) {
+        const struct machine_member *each = &boot->members[i];
+        struct buf text;
+
+        buf_init(&text, SIZE_MAX);
+        for (size_t j = 0; j < each->peer_url_count; j++)
+            (void)buf_printf(&text, "%s%s", j > 0 ? "," : "", each->peer_urls[j]);
+        (void)buf_append_u8(&text, '\0'); /* no bound */
+        addresses[i] = (char *)text.data;
+    }
+    return addresses;
+}
+
+static void free_addresses(char **addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(addresses[i]);
+    free(addresses);
+}
+
 static int open_consensus(struct member *member, struct err *err)
 {
     struct replica_options options = {.id = member->boot.member_id,
@@ -199,12 +283,15 @@ static int open_consensus(struct member *member, struct err *err)
                                       .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
                                       .election_ms = member->config->election_ms};
+    char **addresses = join_addresses(member);
     int rc;
 
+    options.addresses = (const char *const *)addresses;
     uv_update_time(member->loop); /* reading the log has taken its time */
     member__env(member, &options.env);
     member__start_snapshots(member);
     rc = replica_open(&options, &member->replica, err);
+    free_addresses(addresses, member->boot.member_count);
     if (rc != 0)
         return rc;
     if (member->failed) {
@@ -386,6 +473,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->compact_waits);
     list_init(&member->leader_moves);
     list_init(&member->exports);
+    list_init(&member->changes.waits);
     list_init(&member->streams);
     list_init(&member->snapshots.retired);
     list_init(&member->keep_alives);
@@ -403,20 +491,20 @@ static void close_all(struct member *member);
 
 static int start(struct member *member, struct err *err)
 {
+    struct identity self;
     int rc;
 
-    rc = bootstrap_from_config(member->config, &member->boot, err);
-    if (rc != 0)
-        return rc;
-    member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
     member->ranges = ranges_new(member);
-    rc = open_log(member, err);
+    rc = identify(member, &self, err);
     if (rc == 0)
-        rc = tls_set_open(member->config, member->log, &member->tls, err);
+        rc = open_log(member, &self, err);
     if (rc == 0)
         rc = member__open_snapshots(member, err);
+    if (rc == 0)
+        rc = join_again(member, err);
     if (rc != 0)
         return rc;
+    member->voters = member->boot.member_count;
     member->lessor.leases = member->machine->leases;
     member->watches = watches_new(member, member__random());
     member->claims = claims_new(member, member__random());
@@ -559,6 +647,7 @@ static void close_all(struct member *member)
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
     member__fail_moves(member, STATUS_STOPPED);
+    member__fail_changes(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->server != NULL)
         net_server_close(member->server, close_metrics_server, member);
@@ -642,6 +731,7 @@ void member_info(const struct member *member, struct member_info *out)
     size_t used = machine_space(member->machine);
     size_t size = mvcc_bytes(mvcc) + leases_bytes(member->machine->leases);
     struct watch_stats watch;
+    const struct machine_member *self = machine_member(member->machine, member->boot.member_id);
 
     watch_hub_stats(member->watches->hub, &watch);
     *out = (struct member_info){
@@ -665,6 +755,7 @@ void member_info(const struct member *member, struct member_info *out)
         .watch_events = watch.events,
         .lock_waiters = claims_waiting(member->claims),
         .alarm_nospace = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
+        .is_learner = self != NULL && self->learner,
         .alarm_corrupt = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
     };
     replica_status(member->replica, &out->raft);

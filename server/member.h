@@ -27,6 +27,9 @@ struct member_options {
     void (*on_fatal)(void *ctx, const struct err *err);
     /* Leader known and own log applied up to the commit index seen then: ready to serve. Once. */
     void (*on_ready)(void *ctx);
+    /* The member was removed from the cluster: it should be stopped, and the process end with code
+     * 0. Once, from the loop. May be NULL. */
+    void (*on_removed)(void *ctx);
     void *ctx;
 };
 

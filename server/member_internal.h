@@ -1,6 +1,6 @@
 /* The inside of a member, shared by member.c (start, stop), member_turn.c (the loop turn and
  * consensus' effects), member_write.c, member_read.c, member_job.c, member_snapshot.c,
- * member_space.c, member_compact.c and the services. Loop thread only.
+ * member_space.c, member_compact.c, member_change.c and the services. Loop thread only.
  *
  *   client ── call ──▶ service ──▶ member__write() ──▶ replica ──▶ log, peers
  *                         │                              │ committed
@@ -15,6 +15,7 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "net/server.h"
+#include "proto/command.pb-c.h"
 #include "server/autocompact.h"
 #include "server/bootstrap.h"
 #include "server/lessor.h"
@@ -111,6 +112,44 @@ enum status member__move_leader(struct member *member, struct leader_move *move)
 void member__check_moves(struct member *member);
 uint64_t member__expire_moves(struct member *member, uint64_t now_ms);
 void member__fail_moves(struct member *member, enum status status);
+
+/* ---- changes of the members (member_change.c) ---- */
+
+/* A call that waits for one; lives in the call's arena. */
+struct member_change {
+    struct waiter waiter;
+    struct list link; /* in member->changes.waits, by deadline */
+    struct grpc_call *call;
+    Kvdpb__MemberChange request;
+    uint64_t ticket;
+    uint64_t deadline_ms;
+    void (*done)(struct member_change *change, enum status status); /* must answer the call */
+};
+
+struct changes {
+    struct list waits;
+    bool new_configuration; /* env.on_configuration was called */
+    bool voteless;          /* some member in the configuration has no vote */
+    bool removed, removed_told;
+    /* Leader: what is being done about the first in the queue, of that ticket in that term. */
+    uint64_t ticket, term, since_ms;
+    bool dropping;
+};
+
+/* Begins; call, request and done are set. STATUS_OK: done will be called once, never from inside,
+ * unless the call is cancelled. Else nothing happened, and that is the answer. */
+enum status member__change(struct member *member, struct member_change *change);
+/* The machine says that one has ended; inside apply. */
+void member__change_ended(struct member *member);
+uint64_t member__expire_changes(struct member *member, uint64_t now_ms);
+void member__fail_changes(struct member *member, enum status status);
+/* Every loop turn, before the replica's. */
+void member__changes_turn(struct member *member);
+void member__on_configuration(void *ctx);
+/* For peers_options. */
+bool member__is_removed(void *ctx, uint64_t id);
+void member__on_removed(void *ctx);
+void member__describe(void *ctx, struct buf *out);
 
 /* ---- long work in slices: hashes, removal after compaction ---- */
 
@@ -258,6 +297,7 @@ struct member {
     uint64_t leader; /* 0: none */
     uint64_t leader_since_ms;
     uint64_t apply_gap;
+    bool publish_due;                      /* the members table has changed */
     struct member_peer_state *peer_states; /* as boot.peers */
     struct replica_read ready_read;
     bool awaits_ready; /* from the first turn on */
@@ -277,6 +317,8 @@ struct member {
     struct list leader_moves;
     struct list exports; /* exports.h */
     struct list streams;
+    struct changes changes;
+    size_t voters; /* in the configuration in force */
     struct space_guard space;
     struct auto_compactor compactor;
     struct arena scratch; /* of commands that nobody here waits for */

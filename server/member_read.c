@@ -87,7 +87,8 @@ static void on_expiry(uv_timer_t *timer)
     uint64_t writes_ms = member__expire_writes(member, now_ms);
     uint64_t reads_ms = member__expire_reads(member, now_ms);
     uint64_t moves_ms = member__expire_moves(member, now_ms);
-    uint64_t next_ms = MIN(MIN(writes_ms, reads_ms), moves_ms);
+    uint64_t changes_ms = member__expire_changes(member, now_ms);
+    uint64_t next_ms = MIN(MIN(writes_ms, reads_ms), MIN(moves_ms, changes_ms));
     int rc;
 
     if (next_ms == UINT64_MAX)

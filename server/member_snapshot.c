@@ -28,16 +28,6 @@ struct retired {
 static void on_done(void *ctx, const struct checkpoint_done *done);
 static void on_damage(void *ctx, const char *text);
 
-static int check_self(const struct member *member, struct err *err)
-{
-    if (machine_member(member->machine, member->boot.member_id) != NULL)
-        return 0;
-    return err_set(err, KV_EMISMATCH,
-                   "this member (%llx) is not in its own checkpoint: it was removed from the "
-                   "cluster, or the data directory belongs to another cluster",
-                   (unsigned long long)member->boot.member_id);
-}
-
 int member__open_snapshots(struct member *member, struct err *err)
 {
     struct snapshots *s = &member->snapshots;
@@ -71,7 +61,10 @@ int member__open_snapshots(struct member *member, struct err *err)
              LOG_UINT("index", checkpoints_base(s->checkpoints)->index),
              LOG_INT("revision", mvcc_revision(member->machine->mvcc)),
              LOG_UINT("keys", mvcc_key_count(member->machine->mvcc)));
-    return check_self(member, err);
+    /* One that joins may have begun with a checkpoint from before it was added. */
+    if (machine_was_removed(member->machine, member->boot.member_id))
+        member->changes.removed = true;
+    return 0;
 }
 
 static void on_damage(void *ctx, const char *text)
@@ -207,6 +200,9 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     s->log_mark = wal_appended_bytes(member->wal);
     s->log_before = 0;
     retire(member, old);
+    member->publish_due = true;
+    if (machine_was_removed(member->machine, member->boot.member_id))
+        member->changes.removed = true;
     log_info(member->log, "went over to a checkpoint of another member", LOG_UINT("index", index),
              LOG_UINT("term", term), LOG_INT("revision", mvcc_revision(member->machine->mvcc)));
 }

@@ -142,6 +142,7 @@ void member__env(struct member *member, struct replica_env *out)
         .send_queued = env_send_queued,
         .apply = member__apply,
         .on_role = env_on_role,
+        .on_configuration = member__on_configuration,
         .on_ask = env_on_ask,
         .on_answer = env_on_answer,
         .send_snapshot = member__send_snapshot,
@@ -212,6 +213,8 @@ static bool is_published(const struct member *member)
     const struct machine_member *self = machine_member(member->machine, member->boot.member_id);
     const struct config *config = member->config;
 
+    if (self == NULL)
+        return true; /* not a member yet, or not any more: nobody to publish */
     if (strcmp(self->name, config->name) != 0 ||
         self->client_url_count != config->advertise_client.len)
         return false;
@@ -301,10 +304,26 @@ static void tell_fatal(struct member *member)
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);
     member__fail_moves(member, STATUS_STOPPED);
+    member__fail_changes(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
     claims_end(member->claims, STATUS_STOPPED);
     if (member->options.on_fatal != NULL)
         member->options.on_fatal(member->options.ctx, &member->fatal_err);
+}
+
+/* As etcd: it stops by itself, and that is no failure. */
+static void tell_removed(struct member *member)
+{
+    if (!member->changes.removed || member->changes.removed_told || member->failed ||
+        member->state != MEMBER_RUNNING)
+        return;
+    member->changes.removed_told = true;
+    log_warn(member->log,
+             "this member was removed from the cluster and stops; it can not come "
+             "back with this data dir: add a new member instead",
+             LOG_ID("member-id", member->boot.member_id));
+    if (member->options.on_removed != NULL)
+        member->options.on_removed(member->options.ctx);
 }
 
 static void do_nothing(uv_idle_t *handle)
@@ -337,8 +356,13 @@ void member__on_turn(uv_prepare_t *handle)
     if (!member->failed) {
         if (!member->awaits_ready)
             await_ready(member);
+        if (member->publish_due && member->ready) {
+            member->publish_due = false;
+            publish(member);
+        }
         lessor__turn(&member->lessor);
         member__space_turn(member);
+        member__changes_turn(member);
         if (member->woken) {
             ranges_make_way(member->ranges);
             turn_replica(member);
@@ -353,6 +377,7 @@ void member__on_turn(uv_prepare_t *handle)
     again = member__run_jobs(member) || again;
     again = member__snapshots_turn(member) || again;
     tell_fatal(member);
+    tell_removed(member);
     peers_flush(member->peers);
     net_server_flush(member->server);
     if (member->metrics_server != NULL)

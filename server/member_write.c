@@ -183,10 +183,21 @@ static void apply_command(struct member *member, const struct command *command)
     count(member->metrics, command->kind, result.code);
     if (result.code == 0)
         member__space_applied(member, command);
+    if (member->machine->ended.origin != 0)
+        member__change_ended(member);
     if (write != NULL)
         finish_write(write, status_of_error(result.code), result.code == 0 ? &result : NULL);
     if (arena == &member->scratch)
         arena_reset(arena);
+}
+
+static void apply_configuration(struct member *member, const struct replica_entry *entry)
+{
+    machine_configure(member->machine, entry->members, entry->member_count);
+    member->publish_due = true;
+    if (machine_was_removed(member->machine, member->boot.member_id))
+        member->changes.removed = true;
+    member__change_ended(member);
 }
 
 void member__apply(void *ctx, const struct replica_entry *entry)
@@ -197,6 +208,8 @@ void member__apply(void *ctx, const struct replica_entry *entry)
     uint64_t start = member->metrics != NULL && rest.len != 0 ? uv_hrtime() : 0;
     double seconds;
 
+    if (entry->members != NULL)
+        apply_configuration(member, entry);
     member->machine->lease_now_ms = lessor__begin_ms(&member->lessor);
     while (rest.len != 0) {
         /* The same bytes end here on every member, so states stay equal. */
@@ -235,7 +248,7 @@ static bool connected_since(const struct member *member, uint64_t since_ms)
             return up;
         connected += up;
     }
-    return connected > member->boot.member_count / 2;
+    return connected > member->voters / 2;
 }
 
 /* Which of etcd's texts a write gets that was not applied in time. */

@@ -51,6 +51,19 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
     histogram_init(&metrics->backend_commit, 0.001, 14);
 }
 
+void metrics_forget_peer(struct metrics *metrics, size_t n)
+{
+    struct metrics_snapshots *last = &metrics->snapshots[METRICS_PEERS_MAX - 1];
+
+    if (n >= METRICS_PEERS_MAX)
+        return;
+    memmove(&metrics->snapshots[n], &metrics->snapshots[n + 1],
+            (METRICS_PEERS_MAX - n - 1) * sizeof *last);
+    *last = (struct metrics_snapshots){0};
+    histogram_init(&last->send, 0.1, 10);
+    histogram_init(&last->receive, 0.1, 10);
+}
+
 void metrics_release(struct metrics *metrics)
 {
     free(metrics->started);

@@ -88,6 +88,8 @@ struct metrics {
 /* extensive: how long calls take, by method. */
 void metrics_init(struct metrics *metrics, const struct grpc_method *methods, size_t method_count,
                   bool extensive);
+/* The nth other member has gone; those behind it move up. */
+void metrics_forget_peer(struct metrics *metrics, size_t n);
 void metrics_release(struct metrics *metrics);
 /* Writes the text format 0.0.4. member may be NULL: what only it knows is left out. */
 void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out);

@@ -36,7 +36,11 @@ static const struct grpc_method methods[] = {
     UNARY("etcdserverpb.Lease", "LeaseTimeToLive", service_lease_time_to_live),
     BIDI_STREAM("etcdserverpb.Lease", "LeaseKeepAlive", service_lease_keep_alive,
                 service_lease_keep_alive_end),
+    UNARY("etcdserverpb.Cluster", "MemberAdd", service_cluster_member_add),
+    UNARY("etcdserverpb.Cluster", "MemberRemove", service_cluster_member_remove),
+    UNARY("etcdserverpb.Cluster", "MemberUpdate", service_cluster_member_update),
     UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list),
+    UNARY("etcdserverpb.Cluster", "MemberPromote", service_cluster_member_promote),
     UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm),
     UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status),
     UNARY("etcdserverpb.Maintenance", "Defragment", service_maintenance_defragment),
@@ -106,6 +110,24 @@ static enum status check_call(const struct member *member, const struct grpc_cal
     return STATUS_OK;
 }
 
+/* A learner serves what it may serve stale, and says how it is. One that has just joined and not
+ * heard of itself yet has nothing to serve. */
+static enum status check_role(const struct member *member, const ProtobufCMessage *request)
+{
+    const struct machine_member *self = machine_member(member->machine, member->boot.member_id);
+
+    if (self != NULL && !self->learner)
+        return STATUS_OK;
+    if (request->descriptor == &etcdserverpb__status_request__descriptor)
+        return STATUS_OK;
+    if (self == NULL)
+        return STATUS_NO_LEADER;
+    if (request->descriptor == &etcdserverpb__range_request__descriptor &&
+        ((const Etcdserverpb__RangeRequest *)request)->serializable)
+        return STATUS_OK;
+    return STATUS_NOT_FOR_LEARNER;
+}
+
 void *service_begin(struct grpc_call *call, struct slice message,
                     const ProtobufCMessageDescriptor *type)
 {
@@ -123,6 +145,8 @@ void *service_begin_in(struct grpc_call *call, struct slice message,
         return NULL;
     }
     status = check_call(service_member(call), call);
+    if (status == STATUS_OK)
+        status = check_role(service_member(call), request);
     if (status != STATUS_OK) {
         service_fail(call, status);
         return NULL;

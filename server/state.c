@@ -46,6 +46,30 @@ static void fill_member(const struct machine_member *member, Kvdpb__StateMember 
     out->n_peerurls = member->peer_url_count;
     out->clienturls = member->client_urls;
     out->n_clienturls = member->client_url_count;
+    out->learner = member->learner;
+}
+
+static void save_changes(const struct machine *machine, struct arena *arena, Kvdpb__State *state)
+{
+    state->n_removed_members = machine->removed_count;
+    state->removed_members = machine->removed;
+    state->n_member_changes = machine->change_count;
+    state->member_changes =
+        arena_alloc(arena, (state->n_member_changes + 1) * sizeof *state->member_changes);
+    for (size_t i = 0; i < state->n_member_changes; i++) {
+        const struct machine_change *from = &machine->changes[i];
+        Kvdpb__StateMemberChange *to = arena_alloc(arena, sizeof *to);
+
+        kvdpb__state_member_change__init(to);
+        to->origin = from->origin;
+        to->ticket = from->ticket;
+        to->kind = from->kind;
+        to->id = from->id;
+        to->peerurls = from->urls;
+        to->n_peerurls = from->url_count;
+        to->learner = from->learner;
+        state->member_changes[i] = to;
+    }
 }
 
 /* Revisions, members and alarms: few. */
@@ -73,6 +97,7 @@ static int save_first(const struct machine *machine, const struct saving *saving
         state.alarms[i]->type = machine->alarms[i].type;
         state.alarms[i]->by_quota = machine->alarms[i].by_quota;
     }
+    save_changes(machine, &arena, &state);
     state.lease_grants = leases_grants(machine->leases);
     if (machine->downgrade_target != NULL)
         state.downgrade_target = machine->downgrade_target;
@@ -360,7 +385,31 @@ static void load_member(struct machine *machine, const Kvdpb__StateMember *from)
                                                           .peer_urls = from->peerurls,
                                                           .peer_url_count = from->n_peerurls,
                                                           .client_urls = from->clienturls,
-                                                          .client_url_count = from->n_clienturls});
+                                                          .client_url_count = from->n_clienturls,
+                                                          .learner = from->learner});
+}
+
+static int load_changes_of_members(struct loading *loading, const Kvdpb__State *state)
+{
+    struct machine *machine = loading->machine;
+
+    for (size_t i = 0; i < state->n_removed_members; i++) {
+        if (machine_was_removed(machine, state->removed_members[i]))
+            return bad(loading, "the same removed member twice");
+        machine__add_removed(machine, state->removed_members[i]);
+    }
+    for (size_t i = 0; i < state->n_member_changes; i++) {
+        const Kvdpb__StateMemberChange *from = state->member_changes[i];
+
+        machine__add_change(machine, &(struct machine_change){.origin = from->origin,
+                                                              .ticket = from->ticket,
+                                                              .kind = from->kind,
+                                                              .id = from->id,
+                                                              .urls = from->peerurls,
+                                                              .url_count = from->n_peerurls,
+                                                              .learner = from->learner});
+    }
+    return 0;
 }
 
 static int load_leases(struct loading *loading, const Kvdpb__State *state)
@@ -406,6 +455,8 @@ static int load_small(struct loading *loading, struct slice payload)
                              (struct machine_alarm){.member = state->alarms[i]->member_id,
                                                     .type = state->alarms[i]->type,
                                                     .by_quota = state->alarms[i]->by_quota});
+    if (load_changes_of_members(loading, state) != 0)
+        return KV_ECORRUPT;
     return load_leases(loading, state);
 }
 

@@ -56,6 +56,20 @@ enum status status_of_error(int code)
         return STATUS_LEASE_NOT_FOUND;
     case KV_ENOQUOTA:
         return STATUS_NO_SPACE;
+    case KV_EMEMBEREXISTS:
+        return STATUS_MEMBER_EXISTS;
+    case KV_EURLEXISTS:
+        return STATUS_PEER_URL_EXISTS;
+    case KV_ENOTLEARNER:
+        return STATUS_MEMBER_NOT_LEARNER;
+    case KV_ELEARNERS:
+        return STATUS_TOO_MANY_LEARNERS;
+    case KV_ENOTREADY:
+        return STATUS_LEARNER_NOT_READY;
+    case KV_ENOTSTARTED:
+        return STATUS_NOT_ENOUGH_STARTED;
+    case KV_EUNHEALTHY:
+        return STATUS_UNHEALTHY;
     case KV_ESTOPPED:
         return STATUS_STOPPED;
     default:

@@ -1165,7 +1165,7 @@ static void second_member_in_the_same_data_dir_is_refused(void **state)
     assert_int_equal(put(f, "a", "1"), 2);
 }
 
-static void data_dir_of_another_cluster_is_refused(void **state)
+static void data_dir_of_another_name_is_refused(void **state)
 {
     struct fixture *f = *state;
     struct err err = ERR_INIT;
@@ -1173,9 +1173,26 @@ static void data_dir_of_another_cluster_is_refused(void **state)
 
     start_ready(f);
     stop(f);
-    f->config.initial_cluster_token = "another";
+    f->config.name = "another";
     assert_int_equal(try_start(f, &other, &err), KV_EMISMATCH);
     assert_non_null(strstr(err.text, "belongs to member"));
+}
+
+/* As etcd: what the flags say about the cluster is for the first start. */
+static void member_that_has_data_is_who_that_says(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t id;
+
+    start_ready(f);
+    id = f->member->boot.member_id;
+    assert_int_equal(put(f, "a", "1"), 2);
+    stop(f);
+    f->config.initial_cluster_token = "another";
+    f->config.initial_cluster_existing = true;
+    start_ready(f);
+    assert_true(f->member->boot.member_id == id);
+    assert_int_equal(put(f, "a", "2"), 3);
 }
 
 static void member_works_without_fsync_too(void **state)
@@ -1293,7 +1310,8 @@ int main(void)
         THREE(without_a_leader_writes_and_reads_end_with_etcds_texts),
         THREE(put_cancelled_before_it_left_is_taken_back),
         ONE(second_member_in_the_same_data_dir_is_refused),
-        ONE(data_dir_of_another_cluster_is_refused),
+        ONE(data_dir_of_another_name_is_refused),
+        ONE(member_that_has_data_is_who_that_says),
         ONE(waiting_locks_are_bounded),
         ONE(member_works_without_fsync_too),
         ONE(member_whose_log_failed_says_so_once_and_serves_no_more),
