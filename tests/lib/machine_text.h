@@ -18,8 +18,12 @@
  *   grant ID TTL        revoke ID        leases (id, TTL, keys of each, by id)
  *   expire ID TERM [GRANT]                   as the leader of that term proposes it, in an entry
  *   checkpoint ID REMAINING_MS TERM [GRANT]  of term 1; without GRANT: of the lease as it is
- *   state        revision, compact revision, keys, downgrade, alarms (and who raised them), members
- *   sweep        runs pending compaction work to its end
+ *   member add ID URL [learner]   member remove|promote ID   member update ID URL
+ *   drop TERM REASON               the first change of members, as the leader of that term proposes
+ *                                  it, in an entry of term 1; REASON a number of kvdpb.MemberDrop
+ *   configure ID ADDRESS voter|learner ...   a configuration of the log
+ *   state        revision, compact revision, keys, downgrade, alarms (and who raised them),
+ * members, removed ones, changes that wait sweep        runs pending compaction work to its end
  *
  * Words are split at blanks; "" is the empty word, \xHH a byte. Everything is static: a header so
  * that each test program stays one file. */
@@ -487,9 +491,25 @@ static void mt__print_state(struct machine_text *t)
 
         mt__line(t, 2);
         (void)buf_printf(&t->out, "member %" PRIu64 " \"%s\" %s", member->id, member->name,
-                         member->peer_urls[0]);
+                         member->peer_url_count > 0 ? member->peer_urls[0] : "nowhere");
         for (size_t j = 0; j < member->client_url_count; j++)
             (void)buf_printf(&t->out, " %s", member->client_urls[j]);
+        if (member->learner)
+            (void)buf_printf(&t->out, " learner");
+    }
+    for (size_t i = 0; i < machine->removed_count; i++) {
+        mt__line(t, 2);
+        (void)buf_printf(&t->out, "removed %" PRIu64, machine->removed[i]);
+    }
+    for (size_t i = 0; i < machine->change_count; i++) {
+        static const char *const kinds[] = {"add", "remove", "update", "promote"};
+        const struct machine_change *change = &machine->changes[i];
+
+        mt__line(t, 2);
+        (void)buf_printf(&t->out, "waits: %s %" PRIu64 "%s%s%s", kinds[change->kind], change->id,
+                         change->url_count > 0 ? " " : "",
+                         change->url_count > 0 ? change->urls[0] : "",
+                         change->learner ? " learner" : "");
     }
 }
 
@@ -660,6 +680,78 @@ static void mt__run_downgrade(struct machine_text *t)
         (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
 }
 
+static void mt__print_ended(struct machine_text *t)
+{
+    const struct machine_change_end *end = &t->machine->ended;
+
+    if (end->origin == 0)
+        return;
+    (void)buf_printf(&t->out, "the first has ended: ");
+    if (end->code == 0)
+        (void)buf_printf(&t->out, "done");
+    else
+        mt__print_status(t, status_of_error(end->code));
+}
+
+static void mt__run_member(struct machine_text *t)
+{
+    static const char *const kinds[] = {"add", "remove", "update", "promote"};
+    Kvdpb__MemberChange change = KVDPB__MEMBER_CHANGE__INIT;
+    struct machine_result result;
+    char *url;
+    int kind = 0;
+
+    while (kind < 3 && !mt__take(t, kinds[kind]))
+        kind++;
+    if (kind == 3)
+        (void)mt__take(t, kinds[kind]);
+    change.kind = (Kvdpb__MemberChange__Kind)kind;
+    change.id = (uint64_t)mt__number(t);
+    change.max_learners = 1;
+    if (kind == 0 || kind == 2) {
+        url = mt__text(t, mt__word(t));
+        change.peerurls = &url;
+        change.n_peerurls = 1;
+    }
+    change.learner = mt__take(t, "learner");
+    mt__apply(t, COMMAND_MEMBER, &change.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "waits");
+}
+
+static void mt__run_drop(struct machine_text *t)
+{
+    const struct machine_change *first = t->machine->changes;
+    Kvdpb__MemberDrop drop = KVDPB__MEMBER_DROP__INIT;
+    struct machine_result result;
+
+    drop.term = (uint64_t)mt__number(t);
+    drop.reason = (Kvdpb__MemberDrop__Reason)mt__number(t);
+    if (t->machine->change_count > 0) {
+        drop.origin = first->origin;
+        drop.ticket = first->ticket;
+    }
+    mt__apply(t, COMMAND_MEMBER_DROP, &drop.base, &result);
+    mt__print_ended(t);
+}
+
+static void mt__run_configure(struct machine_text *t)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    size_t count = 0;
+
+    while (t->next < t->word_count && count < REPLICA_MEMBERS_MAX) {
+        members[count].id = (uint64_t)mt__number(t);
+        members[count].address = mt__text(t, mt__word(t));
+        members[count].voter = mt__take(t, "voter");
+        if (!members[count].voter && !mt__take(t, "learner"))
+            t->wrong = true;
+        count++;
+    }
+    machine_configure(t->machine, members, count);
+    mt__print_ended(t);
+}
+
 static void mt__run_publish(struct machine_text *t)
 {
     Kvdpb__Publish request = KVDPB__PUBLISH__INIT;
@@ -789,6 +881,12 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_downgrade(t);
     else if (mt__take(t, "publish"))
         mt__run_publish(t);
+    else if (mt__take(t, "member"))
+        mt__run_member(t);
+    else if (mt__take(t, "drop"))
+        mt__run_drop(t);
+    else if (mt__take(t, "configure"))
+        mt__run_configure(t);
     else if (mt__take(t, "grant"))
         mt__run_grant(t);
     else if (mt__take(t, "revoke"))

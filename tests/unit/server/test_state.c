@@ -127,6 +127,10 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
     run(f, "put b 5 lease=7");
     run(f, "txn [ then put x 1 then put y 2 then del a then put \\x00 zero ]");
     run(f, "compact 5");
+    run(f, "configure 1 http://127.0.0.1:1 voter 2 http://127.0.0.1:2 voter 3 http://c:3 learner");
+    run(f, "configure 1 http://127.0.0.1:1 voter 3 http://c:3 learner");
+    run(f, "member promote 3");
+    run(f, "member add 4 http://d:4");
     run(f, "alarm activate 1 nospace");
     run(f, "alarm activate 2 corrupt");
     run(f, "space raise 2");
