@@ -154,7 +154,11 @@ int kv_call(struct kv_client *client, const struct kv_method *method,
     X(delete_range, DeleteRange, KV, DeleteRange, KV_WRITE)                                        \
     X(txn, Txn, KV, Txn, KV_WRITE)                                                                 \
     X(compaction, Compaction, KV, Compact, KV_WRITE)                                               \
+    X(member_add, MemberAdd, Cluster, MemberAdd, KV_WRITE)                                         \
     X(member_list, MemberList, Cluster, MemberList, KV_READ)                                       \
+    X(member_promote, MemberPromote, Cluster, MemberPromote, KV_WRITE)                             \
+    X(member_remove, MemberRemove, Cluster, MemberRemove, KV_WRITE)                                \
+    X(member_update, MemberUpdate, Cluster, MemberUpdate, KV_WRITE)                                \
     X(alarm, Alarm, Maintenance, Alarm, KV_WRITE)                                                  \
     X(lease_grant, LeaseGrant, Lease, LeaseGrant, KV_WRITE)                                        \
     X(lease_revoke, LeaseRevoke, Lease, LeaseRevoke, KV_WRITE)                                     \

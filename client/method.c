@@ -10,6 +10,10 @@
 #define delete_range_descriptor(end) etcdserverpb__delete_range_##end##__descriptor
 #define txn_descriptor(end) etcdserverpb__txn_##end##__descriptor
 #define compaction_descriptor(end) etcdserverpb__compaction_##end##__descriptor
+#define member_add_descriptor(end) etcdserverpb__member_add_##end##__descriptor
+#define member_promote_descriptor(end) etcdserverpb__member_promote_##end##__descriptor
+#define member_remove_descriptor(end) etcdserverpb__member_remove_##end##__descriptor
+#define member_update_descriptor(end) etcdserverpb__member_update_##end##__descriptor
 #define member_list_descriptor(end) etcdserverpb__member_list_##end##__descriptor
 #define alarm_descriptor(end) etcdserverpb__alarm_##end##__descriptor
 #define lease_grant_descriptor(end) etcdserverpb__lease_grant_##end##__descriptor

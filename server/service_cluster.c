@@ -152,6 +152,7 @@ void service_cluster_member_add(struct grpc_call *call, struct slice message)
     const Etcdserverpb__MemberAddRequest *request;
     struct member_change *change;
     char seconds[24];
+    long long now;
 
     request = service_begin(call, message, &etcdserverpb__member_add_request__descriptor);
     if (request == NULL)
@@ -161,9 +162,12 @@ void service_cluster_member_add(struct grpc_call *call, struct slice message)
         service_fail(call, STATUS_BAD_MEMBER_URLS);
         return;
     }
-    (void)snprintf(seconds, sizeof seconds, "%lld", (long long)time(NULL));
-    change->request.id =
-        identity_member_id(change->request.peerurls, change->request.n_peerurls, seconds);
+    now = (long long)time(NULL);
+    do { /* where etcd refuses to take back URLs that were removed in the same second */
+        (void)snprintf(seconds, sizeof seconds, "%lld", now++);
+        change->request.id =
+            identity_member_id(change->request.peerurls, change->request.n_peerurls, seconds);
+    } while (machine_was_removed(service_member(call)->machine, change->request.id));
     change->request.learner = request->islearner;
     begin_change(change);
 }

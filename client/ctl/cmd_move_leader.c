@@ -7,21 +7,6 @@
 #include "client/ctl/ctl.h"
 #include "client/ctl/fanout.h"
 
-/* Ids are hexadecimal on the command line. */
-static int parse_member(struct ctl *ctl, const char *text, uint64_t *out)
-{
-    char *end;
-
-    errno = 0;
-    *out = strtoull(text, &end, 16);
-    if (errno != 0 || end == text || *end != '\0' || *text == '-')
-        return ctl_fail(ctl, CTL_BAD_ARGS,
-                        "bad member ID arg (\"%s\" is not a 64-bit hexadecimal number), expecting "
-                        "ID in Hex",
-                        text);
-    return 0;
-}
-
 /* "[a b]", as Go prints a list. */
 static const char *list_endpoints(struct ctl *ctl, const struct fanout *fanout)
 {
@@ -104,7 +89,7 @@ static int run_move_leader(struct ctl *ctl, const void *options, int argc, char 
     (void)options;
     if (argc != 1)
         return ctl_fail(ctl, CTL_BAD_ARGS, "move-leader command needs 1 argument");
-    code = parse_member(ctl, argv[0], &target);
+    code = ctl_member_id(ctl, argv[0], &target);
     if (code != 0)
         return code;
     if (ctl->output.format != &output_simple &&

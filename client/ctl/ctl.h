@@ -94,6 +94,14 @@ int ctl_call_and_print(struct ctl *ctl, const struct kv_method *method,
 /* The value of ETCDCTL_<name>, or of KVCTL_<name>, which counts before it; NULL: neither is set. */
 const char *ctl_env(const struct ctl *ctl, const char *name);
 
+/* A member's id, which is hexadecimal on the command line. 0 or an exit code, having said why. */
+int ctl_member_id(struct ctl *ctl, const char *text, uint64_t *out);
+/* The words of text between commas, in the arena. */
+char **ctl_split(struct ctl *ctl, const char *text, size_t *count);
+/* What the environment or the flags of a member that was added must be, as etcdctl prints it. */
+void ctl_print_new_member(struct ctl *ctl, const char *name, const char *peer_urls, uint64_t id,
+                          Etcdserverpb__Member *const *members, size_t count);
+
 /* argv as slices, in the arena. */
 const struct slice *ctl_slices(struct ctl *ctl, int argc, char **argv);
 
@@ -123,6 +131,8 @@ extern const struct ctl_command ctl_cmd_check_perf, ctl_cmd_elect, ctl_cmd_lease
     ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
 extern const struct ctl_command ctl_cmd_defrag, ctl_cmd_downgrade_cancel, ctl_cmd_downgrade_enable,
     ctl_cmd_downgrade_validate;
+extern const struct ctl_command ctl_cmd_member_add, ctl_cmd_member_promote, ctl_cmd_member_remove,
+    ctl_cmd_member_replace, ctl_cmd_member_update;
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
     ctl_cmd_del, ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status,
     ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put,

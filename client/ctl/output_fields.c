@@ -135,27 +135,38 @@ static void fields_alarm(struct output *output, const ProtobufCMessage *message)
     }
 }
 
+static void fields_member(struct output *output, const Etcdserverpb__Member *member)
+{
+    id_field(output, "ID", member->id);
+    text_field(output, "Name", slice_str(member->name));
+    for (size_t j = 0; j < member->n_peerurls; j++)
+        text_field(output, "PeerURL", slice_str(member->peerurls[j]));
+    for (size_t j = 0; j < member->n_clienturls; j++)
+        text_field(output, "ClientURL", slice_str(member->clienturls[j]));
+    bool_field(output, "IsLearner", member->islearner);
+    fputc('\n', output->out);
+}
+
 static void fields_member_list(struct output *output, const ProtobufCMessage *message)
 {
     const Etcdserverpb__MemberListResponse *response = (const void *)message;
-    size_t i, j;
 
     output__fields_header(output, response->header);
-    for (i = 0; i < response->n_members; i++) {
-        const Etcdserverpb__Member *member = response->members[i];
-
-        id_field(output, "ID", member->id);
-        text_field(output, "Name", slice_str(member->name));
-        for (j = 0; j < member->n_peerurls; j++)
-            text_field(output, "PeerURL", slice_str(member->peerurls[j]));
-        for (j = 0; j < member->n_clienturls; j++)
-            text_field(output, "ClientURL", slice_str(member->clienturls[j]));
-        bool_field(output, "IsLearner", member->islearner);
-        fputc('\n', output->out);
-    }
+    for (size_t i = 0; i < response->n_members; i++)
+        fields_member(output, response->members[i]);
 }
 
-/* An addition: etcdctl does not know this one. */
+/* Additions: etcdctl does not know the next ones. Answers to other changes of the members are lists
+ * in all but name. */
+static void fields_member_add(struct output *output, const ProtobufCMessage *message)
+{
+    const Etcdserverpb__MemberAddResponse *response = (const void *)message;
+
+    output__fields_header(output, response->header);
+    for (size_t i = 0; i < response->n_members; i++)
+        fields_member(output, response->members[i]);
+}
+
 static void fields_downgrade(struct output *output, const ProtobufCMessage *message)
 {
     const Etcdserverpb__DowngradeResponse *response = (const void *)message;
@@ -238,6 +249,10 @@ static const struct output_printer fields_printers[] = {
     {&etcdserverpb__txn_response__descriptor, fields_txn},
     {&etcdserverpb__alarm_response__descriptor, fields_alarm},
     {&etcdserverpb__member_list_response__descriptor, fields_member_list},
+    {&etcdserverpb__member_add_response__descriptor, fields_member_add},
+    {&etcdserverpb__member_promote_response__descriptor, fields_member_list},
+    {&etcdserverpb__member_remove_response__descriptor, fields_member_list},
+    {&etcdserverpb__member_update_response__descriptor, fields_member_list},
     {&etcdserverpb__downgrade_response__descriptor, fields_downgrade},
     OUTPUT_PRINTERS(OUTPUT_FIELDS_ROW)};
 
