@@ -57,6 +57,16 @@ static bool clear_alarm(struct machine *machine, struct machine_alarm alarm)
     return true;
 }
 
+void machine__drop_alarms(struct machine *machine, uint64_t member_id)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < machine->alarm_count; i++)
+        if (machine->alarms[i].member != member_id)
+            machine->alarms[kept++] = machine->alarms[i];
+    machine->alarm_count = kept;
+}
+
 bool machine_has_alarm(const struct machine *machine, uint32_t type)
 {
     for (size_t i = 0; i < machine->alarm_count; i++)

@@ -330,6 +330,7 @@ void machine_configure(struct machine *machine, const struct replica_member *mem
         if (find(members, count, id) != NULL)
             continue;
         machine__remove_member(machine, id);
+        machine__drop_alarms(machine, id);
         machine__add_removed(machine, id);
     }
     for (size_t i = 0; i < count; i++)

@@ -34,6 +34,8 @@ uint64_t machine__mix_text(uint64_t hash, const char *text);
 uint64_t machine__mix_changes(uint64_t hash, const struct machine *machine);
 /* One that is there belongs to a client from the moment a client activates it too. */
 void machine__raise_alarm(struct machine *machine, struct machine_alarm alarm);
+/* All of a member that is gone: nobody is left who could end them by itself. */
+void machine__drop_alarms(struct machine *machine, uint64_t member_id);
 
 /* A request as the keyspace takes it; false: sort order or target outside the enum. */
 bool machine__range_of(const Etcdserverpb__RangeRequest *request, struct mvcc_range *out);
