@@ -165,13 +165,15 @@ static int write_state(struct restore *restore, struct err *err)
                                  .index = STATE_INDEX,
                                  .term = STATE_TERM,
                                  .configuration_index = CONFIGURATION_INDEX};
+    char **addresses = bootstrap_addresses(&restore->boot);
     struct snapshot_writer *writer = NULL;
     struct buf configuration;
     int rc;
 
     buf_init(&configuration, SNAPSHOT_CONFIGURATION_MAX);
-    rc = replica_encode_voters(restore->boot.voters, restore->boot.member_count, &configuration,
-                               err);
+    rc = replica_encode_voters(restore->boot.voters, (const char *const *)addresses,
+                               restore->boot.member_count, &configuration, err);
+    bootstrap_free_addresses(addresses, restore->boot.member_count);
     meta.configuration = buf_slice(&configuration);
     if (rc == 0)
         rc = snapshot_prepare_dir(restore->disk, restore->snap_dir, err);

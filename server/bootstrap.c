@@ -108,6 +108,30 @@ int bootstrap_from_config(const struct config *config, struct bootstrap *out, st
     return 0;
 }
 
+char **bootstrap_addresses(const struct bootstrap *bootstrap)
+{
+    char **addresses = xcalloc(bootstrap->member_count + 1, sizeof *addresses);
+
+    for (size_t i = 0; i < bootstrap->member_count; i++) {
+        const struct machine_member *each = &bootstrap->members[i];
+        struct buf text;
+
+        buf_init(&text, SIZE_MAX);
+        for (size_t j = 0; j < each->peer_url_count; j++)
+            (void)buf_printf(&text, "%s%s", j > 0 ? "," : "", each->peer_urls[j]);
+        (void)buf_append_u8(&text, '\0'); /* no bound */
+        addresses[i] = (char *)text.data;
+    }
+    return addresses;
+}
+
+void bootstrap_free_addresses(char **addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(addresses[i]);
+    free(addresses);
+}
+
 void bootstrap_release(struct bootstrap *bootstrap)
 {
     free(bootstrap->members);

@@ -22,4 +22,8 @@ struct bootstrap {
 int bootstrap_from_config(const struct config *config, struct bootstrap *out, struct err *err);
 void bootstrap_release(struct bootstrap *bootstrap);
 
+/* As the consensus log has them: where each member is, its peer URLs joined by commas. */
+char **bootstrap_addresses(const struct bootstrap *bootstrap);
+void bootstrap_free_addresses(char **addresses, size_t count);
+
 #endif

@@ -246,32 +246,6 @@ static void on_flushed(void *ctx, uint64_t duration_us, uint64_t bytes)
     member->metrics->wal_written_bytes += bytes;
 }
 
-/* For the first entry of a new log: where the members are, as URLs joined by commas. */
-static char **join_addresses(const struct member *member)
-{
-    const struct bootstrap *boot = &member->boot;
-    char **addresses = xcalloc(boot->member_count + 1, sizeof *addresses);
-
-    for (size_t i = 0; i < boot->member_count; i++) {
-        const struct machine_member *each = &boot->members[i];
-        struct buf text;
-
-        buf_init(&text, SIZE_MAX);
-        for (size_t j = 0; j < each->peer_url_count; j++)
-            (void)buf_printf(&text, "%s%s", j > 0 ? "," : "", each->peer_urls[j]);
-        (void)buf_append_u8(&text, '\0'); /* no bound */
-        addresses[i] = (char *)text.data;
-    }
-    return addresses;
-}
-
-static void free_addresses(char **addresses, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(addresses[i]);
-    free(addresses);
-}
-
 static int open_consensus(struct member *member, struct err *err)
 {
     struct replica_options options = {.id = member->boot.member_id,
@@ -283,7 +257,7 @@ static int open_consensus(struct member *member, struct err *err)
                                       .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
                                       .election_ms = member->config->election_ms};
-    char **addresses = join_addresses(member);
+    char **addresses = bootstrap_addresses(&member->boot);
     int rc;
 
     options.addresses = (const char *const *)addresses;
@@ -291,7 +265,7 @@ static int open_consensus(struct member *member, struct err *err)
     member__env(member, &options.env);
     member__start_snapshots(member);
     rc = replica_open(&options, &member->replica, err);
-    free_addresses(addresses, member->boot.member_count);
+    bootstrap_free_addresses(addresses, member->boot.member_count);
     if (rc != 0)
         return rc;
     if (member->failed) {
