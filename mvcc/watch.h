@@ -120,6 +120,12 @@ struct watch_create {
 /* KV_EINVAL: the range is empty. KV_EEXIST: the id is in use. Nothing is delivered from inside; a
  * start that is compacted is told by on_compacted, later. */
 int watch_create(struct watch_stream *stream, const struct watch_create *create, int64_t *id);
+/* How many watchers the stream has, ended ones included, and their ids, in no order; ids has room
+ * for all. */
+size_t watch_stream_count(const struct watch_stream *stream);
+void watch_stream_ids(const struct watch_stream *stream, int64_t *ids);
+/* What a watcher watches, borrowed until it is cancelled. False: no such id. */
+bool watch_watcher_span(const struct watch_stream *stream, int64_t id, struct mvcc_span *out);
 /* False: no such id. */
 bool watch_cancel(struct watch_stream *stream, int64_t id);
 

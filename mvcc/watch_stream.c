@@ -166,6 +166,29 @@ int watch_create(struct watch_stream *stream, const struct watch_create *create,
     return 0;
 }
 
+size_t watch_stream_count(const struct watch_stream *stream)
+{
+    return stream->watchers.count;
+}
+
+void watch_stream_ids(const struct watch_stream *stream, int64_t *ids)
+{
+    const struct watcher *watcher;
+    size_t cursor = 0;
+
+    while ((watcher = idmap_next(&stream->watchers, &cursor)) != NULL)
+        *ids++ = watcher->id;
+}
+
+bool watch_watcher_span(const struct watch_stream *stream, int64_t id, struct mvcc_span *out)
+{
+    const struct watcher *watcher = idmap_get(&stream->watchers, (uint64_t)id);
+
+    if (watcher != NULL)
+        *out = watcher__span(watcher);
+    return watcher != NULL;
+}
+
 bool watch_cancel(struct watch_stream *stream, int64_t id)
 {
     struct watcher *watcher = idmap_remove(&stream->watchers, (uint64_t)id);
