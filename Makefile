@@ -18,7 +18,7 @@ PKG_LIBS   = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 CPPFLAGS += -D_GNU_SOURCE -iquote . -iquote $(BUILD)
 CFLAGS   += -std=c11 -g $(OPT) -fno-omit-frame-pointer $(WARN) $(SAN)
 LDFLAGS  += $(SAN)
-LDLIBS    = $(PKG_LIBS) -lraft -lpthread -lm
+LDLIBS    = $(PKG_LIBS) -lraft -lcrypt -lpthread -lm
 
 FOLDERS := base wal snapshot mvcc proto net raft server offline client bench
 PROTOS  := $(wildcard proto/*.proto)

@@ -38,7 +38,25 @@
     X(KV_ENOTREADY, "learner has not caught up")                                                   \
     X(KV_ENOTSTARTED, "too few members have started")                                              \
     X(KV_EUNHEALTHY, "too few members are connected")                                              \
-    X(KV_ESTOPPED, "stopped")
+    X(KV_ESTOPPED, "stopped")                                                                      \
+    X(KV_EUSEREMPTY, "user name is empty")                                                         \
+    X(KV_EROLEEMPTY, "role name is empty")                                                         \
+    X(KV_EAUTHFAILED, "invalid user ID or password")                                               \
+    X(KV_ENOPASSWORDUSER, "password was given for no password user")                               \
+    X(KV_EPERMISSIONNOTGIVEN, "permission not given")                                              \
+    X(KV_EAUTHMANAGEMENT, "invalid auth management")                                               \
+    X(KV_EAUTHOLDREVISION, "revision of auth store is old")                                        \
+    X(KV_EPERMISSIONDENIED, "permission denied")                                                   \
+    X(KV_EROOTUSERNOTEXIST, "root user does not exist")                                            \
+    X(KV_EROOTROLENOTEXIST, "root user does not have root role")                                   \
+    X(KV_EUSEREXISTS, "user name already exists")                                                  \
+    X(KV_EUSERNOTFOUND, "user name not found")                                                     \
+    X(KV_EROLEEXISTS, "role name already exists")                                                  \
+    X(KV_EROLENOTFOUND, "role name not found")                                                     \
+    X(KV_EROLENOTGRANTED, "role is not granted to the user")                                       \
+    X(KV_EPERMISSIONNOTGRANTED, "permission is not granted to the role")                           \
+    X(KV_EAUTHNOTENABLED, "authentication is not enabled")                                         \
+    X(KV_EINVALIDTOKEN, "invalid auth token")
 
 enum kv_error {
     KV_ERROR_BASE = -20000, /* clear of errno, libuv, libraft, nghttp2 */

@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "base/util.h"
 #include "proto/command.pb-c.h"
+#include "server/auth_store.h"
 #include "server/machine_internal.h"
+#include "server/permit.h"
 #include "server/scan.h"
 
 /* ---- members ---- */
@@ -121,6 +123,7 @@ struct machine *machine_new(uint64_t seed, const struct machine_member *members,
 
     machine->mvcc = mvcc_new(seed);
     machine->leases = leases_new(seed);
+    machine->auth = auth_store_new();
     machine->members = xcalloc(count + 1, sizeof *machine->members);
     machine->member_count = count;
     for (size_t i = 0; i < count; i++)
@@ -140,6 +143,7 @@ void machine_free(struct machine *machine)
     free(machine->alarms);
     machine__free_changes(machine);
     free(machine->downgrade_target);
+    auth_store_free(machine->auth);
     leases_free(machine->leases);
     mvcc_free(machine->mvcc);
     free(machine);
@@ -181,6 +185,10 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
         return &kvdpb__member_change__descriptor;
     case COMMAND_MEMBER_DROP:
         return &kvdpb__member_drop__descriptor;
+    case COMMAND_AUTH:
+        return &kvdpb__auth_change__descriptor;
+    case COMMAND_AUTHENTICATE:
+        return &kvdpb__authenticate__descriptor;
     default:
         return NULL;
     }
@@ -190,7 +198,8 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
 static bool is_maintenance(enum command_kind kind)
 {
     return kind == COMMAND_ALARM || kind == COMMAND_SPACE || kind == COMMAND_PUBLISH ||
-           kind == COMMAND_DOWNGRADE || kind == COMMAND_MEMBER || kind == COMMAND_MEMBER_DROP;
+           kind == COMMAND_DOWNGRADE || kind == COMMAND_MEMBER || kind == COMMAND_MEMBER_DROP ||
+           kind == COMMAND_AUTH || kind == COMMAND_AUTHENTICATE;
 }
 
 /* What alarms forbid (section 9). With both, CORRUPT speaks first, as in etcd. */
@@ -264,6 +273,15 @@ static void apply_body(struct machine *machine, const struct command *command,
     case COMMAND_MEMBER_DROP:
         machine__apply_member_drop(machine, (const Kvdpb__MemberDrop *)body, command->term, out);
         break;
+    case COMMAND_AUTH:
+        machine__apply_auth(machine, (const Kvdpb__AuthChange *)body, want, arena, out);
+        break;
+    case COMMAND_AUTHENTICATE:
+        machine__apply_authenticate(machine, (const Kvdpb__Authenticate *)body, command->index,
+                                    out);
+        break;
+    case COMMAND_KIND_MAX:
+        break; /* has no body type */
     }
 }
 
@@ -278,9 +296,12 @@ void machine_apply(struct machine *machine, const struct command *command, bool 
     if (type != NULL && scan_unpack(type, command->body, arena, &body) == 0) {
         out->code = forbidden(machine, command->kind, body);
         if (out->code == 0)
+            out->code = permit_command(machine, command, body);
+        if (out->code == 0)
             apply_body(machine, command, body, want_response, arena, out);
     }
     out->revision = mvcc_revision(machine->mvcc);
+    out->index = command->index;
 }
 
 /* ---- digest ---- */
@@ -315,6 +336,7 @@ uint64_t machine_digest(const struct machine *machine)
     digest =
         machine__mix(machine__mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
     digest = machine__mix(digest, leases_digest(machine->leases));
+    digest = machine__mix(digest, auth_store_digest(machine->auth));
     for (size_t i = 0; i < machine->alarm_count; i++)
         digest = machine__mix(machine__mix(digest, machine->alarms[i].type |
                                                        (uint64_t)machine->alarms[i].by_quota << 32),

@@ -16,7 +16,9 @@
 #include "raft/replica.h"
 
 /* A command as it stands in the log: varint length of the rest, then origin member (le64), ticket
- * (le64), kind, and the bytes of a protobuf message. Entries hold commands back to back. */
+ * (le64), kind (6 bits) and kind of author (2 bits), for an author who is a user the auth revision
+ * (varint) and the name (with its length as varint before it), and the bytes of a protobuf message.
+ * Entries hold commands back to back. */
 enum command_kind {
     COMMAND_PUT = 1,               /* etcdserverpb.PutRequest, as the client sent it */
     COMMAND_DELETE = 2,            /* DeleteRangeRequest */
@@ -32,6 +34,22 @@ enum command_kind {
     COMMAND_DOWNGRADE = 21,        /* kvdpb.Downgrade */
     COMMAND_MEMBER = 22,           /* kvdpb.MemberChange */
     COMMAND_MEMBER_DROP = 23,      /* kvdpb.MemberDrop, proposed by the leader only */
+    COMMAND_AUTH = 30,             /* kvdpb.AuthChange */
+    COMMAND_AUTHENTICATE = 31,     /* kvdpb.Authenticate */
+    COMMAND_KIND_MAX = 63,
+};
+
+/* Who wants something, as far as authentication knows. */
+enum author_kind {
+    AUTHOR_NOBODY = 0, /* a client that was not asked who it is, for auth was off, or did not say */
+    AUTHOR_USER = 1,
+    AUTHOR_MEMBER = 2, /* a member of itself: may all */
+};
+
+struct author {
+    enum author_kind kind;
+    struct slice user;
+    uint64_t revision; /* auth revision at which the user was taken for that one */
 };
 
 struct command {
@@ -39,12 +57,17 @@ struct command {
     uint64_t ticket; /* unique there, across restarts too */
     enum command_kind kind;
     struct slice body;
-    uint64_t term; /* of the entry it stands in: not encoded, set by whoever applies it */
+    struct author author;
+    /* Of the entry it stands in: not encoded, set by whoever applies it. */
+    uint64_t term, index;
 };
 
 int command_encode(const struct command *command, struct buf *out);
 /* Takes the first command off *rest. KV_EPROTO: the bytes are no command. */
 int command_decode(struct slice *rest, struct command *out);
+
+struct auth_store;
+struct auth_tokens;
 
 struct machine_alarm {
     uint64_t member;
@@ -93,6 +116,9 @@ struct machine {
     struct machine_change *changes; /* of the members, first in first out */
     size_t change_count;
     struct machine_change_end ended; /* by the last command or configuration; not replicated */
+    struct auth_store *auth;
+    struct auth_tokens *tokens; /* the member's own, told of what concerns it; NULL: there are none.
+                                   Nothing replicated depends on it */
 };
 
 /* Takes copies of the initial members' ids and peer URLs. */
@@ -104,6 +130,7 @@ void machine_free(struct machine *machine);
 struct machine_result {
     int code;         /* 0 or KV_E...: then the command had no effect */
     int64_t revision; /* of the store afterwards: the header's revision */
+    uint64_t index;   /* of the entry the command stood in */
     void *response;   /* unpacked protobuf-c message in the arena, borrowing from the keyspace; NULL
                          on   error or if not wanted */
     bool too_large;   /* a txn: done, but its ranges would give more than the most records, so

@@ -1,5 +1,6 @@
 /* What the files of the state machine share: machine.c (members, the switch), apply_kv.c (put,
- * delete, range, compact), apply_txn.c, apply_lease.c, apply_alarm.c and apply_member.c. */
+ * delete, range, compact), apply_txn.c, apply_lease.c, apply_alarm.c, apply_member.c and
+ * apply_auth.c. */
 #ifndef KVD_SERVER_MACHINE_INTERNAL_H
 #define KVD_SERVER_MACHINE_INTERNAL_H
 
@@ -89,6 +90,11 @@ void machine__apply_member(struct machine *machine, const struct command *comman
                            const Kvdpb__MemberChange *request, struct machine_result *out);
 void machine__apply_member_drop(struct machine *machine, const Kvdpb__MemberDrop *request,
                                 uint64_t term, struct machine_result *out);
+void machine__apply_auth(struct machine *machine, const Kvdpb__AuthChange *change, bool want,
+                         struct arena *arena, struct machine_result *out);
+/* index: of the entry it stands in. KV_EAUTHOLDREVISION: the password is to be checked again. */
+void machine__apply_authenticate(struct machine *machine, const Kvdpb__Authenticate *request,
+                                 uint64_t index, struct machine_result *out);
 
 /* Whether any put stands in the txn, in any branch at any depth: what costs space. */
 bool machine__txn_puts(const Etcdserverpb__TxnRequest *request);

@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/mem.h"
 #include "proto/state.pb-c.h"
+#include "server/auth_store.h"
 #include "server/machine_internal.h"
 #include "server/scan.h"
 
@@ -140,12 +141,23 @@ static int save_leases(const struct machine *machine, const struct saving *savin
     return rc;
 }
 
+static int save_auth_part(void *ctx, const Kvdpb__StateAuth *part)
+{
+    const struct saving *saving = ctx;
+    Kvdpb__State state = KVDPB__STATE__INIT;
+
+    state.auth = (Kvdpb__StateAuth *)(uintptr_t)part; /* only read */
+    return emit_state(saving, &state, (uint32_t)(1 + part->n_users + part->n_roles));
+}
+
 int machine_save_small(const struct machine *machine, state_emit emit, void *ctx, struct err *err)
 {
     struct saving saving = {.emit = emit, .ctx = ctx, .err = err};
     int rc = save_first(machine, &saving);
 
-    return rc == 0 ? save_leases(machine, &saving) : rc;
+    if (rc == 0)
+        rc = save_leases(machine, &saving);
+    return rc == 0 ? auth_store_save(machine->auth, save_auth_part, &saving) : rc;
 }
 
 /* ---- saving: keys ---- */
@@ -457,6 +469,8 @@ static int load_small(struct loading *loading, struct slice payload)
                                                     .by_quota = state->alarms[i]->by_quota});
     if (load_changes_of_members(loading, state) != 0)
         return KV_ECORRUPT;
+    if (state->auth != NULL && !auth_store_load(machine->auth, state->auth))
+        return bad(loading, "a user or a role that can not be");
     return load_leases(loading, state);
 }
 

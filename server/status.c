@@ -72,6 +72,42 @@ enum status status_of_error(int code)
         return STATUS_UNHEALTHY;
     case KV_ESTOPPED:
         return STATUS_STOPPED;
+    case KV_EUSEREMPTY:
+        return STATUS_USER_EMPTY;
+    case KV_EROLEEMPTY:
+        return STATUS_ROLE_EMPTY;
+    case KV_EAUTHFAILED:
+        return STATUS_AUTH_FAILED;
+    case KV_ENOPASSWORDUSER:
+        return STATUS_NO_PASSWORD_USER;
+    case KV_EPERMISSIONNOTGIVEN:
+        return STATUS_PERMISSION_NOT_GIVEN;
+    case KV_EAUTHMANAGEMENT:
+        return STATUS_INVALID_AUTH_MANAGEMENT;
+    case KV_EAUTHOLDREVISION:
+        return STATUS_AUTH_OLD_REVISION;
+    case KV_EPERMISSIONDENIED:
+        return STATUS_PERMISSION_DENIED;
+    case KV_EROOTUSERNOTEXIST:
+        return STATUS_ROOT_USER_NOT_EXIST;
+    case KV_EROOTROLENOTEXIST:
+        return STATUS_ROOT_ROLE_NOT_EXIST;
+    case KV_EUSEREXISTS:
+        return STATUS_USER_EXISTS;
+    case KV_EUSERNOTFOUND:
+        return STATUS_USER_NOT_FOUND;
+    case KV_EROLEEXISTS:
+        return STATUS_ROLE_EXISTS;
+    case KV_EROLENOTFOUND:
+        return STATUS_ROLE_NOT_FOUND;
+    case KV_EROLENOTGRANTED:
+        return STATUS_ROLE_NOT_GRANTED;
+    case KV_EPERMISSIONNOTGRANTED:
+        return STATUS_PERMISSION_NOT_GRANTED;
+    case KV_EAUTHNOTENABLED:
+        return STATUS_AUTH_NOT_ENABLED;
+    case KV_EINVALIDTOKEN:
+        return STATUS_INVALID_TOKEN;
     default:
         return STATUS_INTERNAL;
     }

@@ -101,6 +101,9 @@
       STATUS__ETCD "re-configuration failed due to not enough started members")                    \
     X(STATUS_TRANSFER_TIMEOUT, GRPC_UNKNOWN,                                                       \
       STATUS__ETCD "request timed out, leader transfer took too long")                             \
+    X(STATUS_NO_PASSWORD_USER, GRPC_UNKNOWN,                                                       \
+      "auth: authentication failed, password was given for no password user")                      \
+    X(STATUS_PASSWORD_TOO_LONG, GRPC_UNKNOWN, "bcrypt: password length exceeds 72 bytes")          \
     X(STATUS_UNKNOWN_METHOD, GRPC_UNKNOWN, STATUS__ETCD "unknown method")                          \
     X(STATUS_LOCK_EXPIRED, GRPC_UNKNOWN, "mutex: session is expired")                              \
     X(STATUS_ELECTION_EXPIRED, GRPC_UNKNOWN, "election: session is expired")                       \

@@ -22,8 +22,20 @@
  *   drop TERM REASON               the first change of members, as the leader of that term proposes
  *                                  it, in an entry of term 1; REASON a number of kvdpb.MemberDrop
  *   configure ID ADDRESS voter|learner ...   a configuration of the log
- *   state        revision, compact revision, keys, downgrade, alarms (and who raised them),
- * members, removed ones, changes that wait sweep        runs pending compaction work to its end
+ *   as NAME [REV] | as nobody | as member    who asks from here on; REV: logged in then, not now
+ *   auth enable|disable | auth user NAME [none] | auth no_user NAME | auth password NAME
+ *   auth grant NAME ROLE | auth revoke NAME ROLE | auth role ROLE | auth no_role ROLE
+ *   auth permit ROLE read|write|readwrite KEY [END] | auth forbid ROLE KEY [END]
+ *   auth nothing ROLE
+ *
+ *   login NAME REV    as the member proposes it that has checked the password at that revision
+ *
+ *   users    whether auth is on, its revision, users and roles
+ *
+ *   state    revision, compact revision, keys, downgrade, alarms (and who raised them), members,
+ *            removed ones, changes that wait
+ *
+ *   sweep    runs pending compaction work to its end
  *
  * Words are split at blanks; "" is the empty word, \xHH a byte. Everything is static: a header so
  * that each test program stays one file. */
@@ -40,8 +52,10 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
+#include "server/auth_store.h"
 #include "server/machine.h"
 #include "server/machine_internal.h"
+#include "server/permit.h"
 #include "server/status.h"
 #include "server/validate.h"
 
@@ -53,6 +67,9 @@ struct machine_text {
     size_t word_count, next;
     size_t ops_max;
     bool wrong; /* the text is not a request */
+    struct author author;
+    bool author_is_current; /* its revision is that of the store */
+    char user[64];
 };
 
 static UNUSED void machine_text_init(struct machine_text *t)
@@ -520,12 +537,21 @@ static void mt__print_status(struct machine_text *t, enum status status)
     (void)buf_printf(&t->out, "%s", status_line(status)->text);
 }
 
+static struct author mt__author(const struct machine_text *t)
+{
+    struct author author = t->author;
+
+    if (t->author_is_current)
+        author.revision = t->machine->auth->revision;
+    return author;
+}
+
 /* Packed, encoded, decoded, applied. */
 static void mt__apply(struct machine_text *t, enum command_kind kind,
                       const ProtobufCMessage *request, struct machine_result *result)
 {
     size_t len = protobuf_c_message_get_packed_size(request);
-    struct command command = {.origin = 1, .ticket = 7, .kind = kind};
+    struct command command = {.origin = 1, .ticket = 7, .kind = kind, .author = mt__author(t)};
     struct command decoded;
     struct buf bytes;
     struct slice rest;
@@ -580,10 +606,17 @@ static void mt__run_range(struct machine_text *t)
     enum status status = validate_range(request);
     struct mvcc_range_result result;
     struct mvcc_range range;
+    struct author author;
     int rc;
 
     if (status != STATUS_OK) {
         mt__print_status(t, status);
+        return;
+    }
+    author = mt__author(t);
+    rc = permit_range(t->machine, &author, request);
+    if (rc != 0) {
+        mt__print_status(t, status_of_error(rc));
         return;
     }
     ASSERT(machine__range_of(request, &range));
@@ -599,6 +632,7 @@ static void mt__run_txn(struct machine_text *t)
 {
     const Etcdserverpb__TxnRequest *txn = mt__txn(t);
     struct machine_result result;
+    struct author author;
     enum status status;
 
     if (t->wrong)
@@ -609,7 +643,10 @@ static void mt__run_txn(struct machine_text *t)
         return;
     }
     if (txn_is_read_only(txn)) {
-        machine_read_txn(t->machine, txn, &t->arena, &result);
+        author = mt__author(t);
+        result.code = permit_txn(t->machine, &author, txn);
+        if (result.code == 0)
+            machine_read_txn(t->machine, txn, &t->arena, &result);
         if (result.code != 0)
             mt__print_status(t, status_of_error(result.code));
     } else {
@@ -856,6 +893,167 @@ static void mt__print_leases(struct machine_text *t)
 }
 
 /* Runs one request; the answer is valid until the next call. */
+/* ---- authentication ---- */
+
+static void mt__run_as(struct machine_text *t)
+{
+    struct slice name = mt__word(t);
+
+    t->author = (struct author){.kind = AUTHOR_NOBODY};
+    if (mt__is(name, "member"))
+        t->author.kind = AUTHOR_MEMBER;
+    if (mt__is(name, "member") || mt__is(name, "nobody"))
+        return;
+    if (name.len >= sizeof t->user) {
+        t->wrong = true;
+        return;
+    }
+    memcpy(t->user, name.data, name.len);
+    t->author.kind = AUTHOR_USER;
+    t->author.user = slice_of(t->user, name.len);
+    t->author_is_current = t->next == t->word_count;
+    if (!t->author_is_current)
+        t->author.revision = (uint64_t)mt__number(t);
+}
+
+static Authpb__Permission *mt__permission(struct machine_text *t)
+{
+    static const char *const types[] = {"read", "write", "readwrite"};
+    Authpb__Permission *permission = arena_alloc(&t->arena, sizeof *permission);
+    struct slice type = mt__word(t);
+    size_t i = 0;
+
+    authpb__permission__init(permission);
+    while (i < ARRAY_LEN(types) && !mt__is(type, types[i]))
+        i++;
+    t->wrong = t->wrong || i == ARRAY_LEN(types);
+    permission->permtype = (Authpb__Permission__Type)i;
+    permission->key = mt__bytes(t);
+    permission->range_end = mt__end(t);
+    return permission;
+}
+
+#define MT_CHANGE(member, CASE, Type, init_name)                                                   \
+    change.member = arena_alloc(&t->arena, sizeof(Etcdserverpb__##Type));                          \
+    etcdserverpb__##init_name##__init(change.member);                                              \
+    change.change_case = KVDPB__AUTH_CHANGE__CHANGE_##CASE
+
+static void mt__run_auth(struct machine_text *t)
+{
+    /* base64 of "$2a$", as good as any: nobody checks it here */
+    static char hash[] = "JDJhJA==";
+    Kvdpb__AuthChange change = KVDPB__AUTH_CHANGE__INIT;
+    struct machine_result result;
+
+    if (mt__take(t, "enable")) {
+        MT_CHANGE(enable, ENABLE, AuthEnableRequest, auth_enable_request);
+    } else if (mt__take(t, "disable")) {
+        MT_CHANGE(disable, DISABLE, AuthDisableRequest, auth_disable_request);
+    } else if (mt__take(t, "user")) {
+        MT_CHANGE(user_add, USER_ADD, AuthUserAddRequest, auth_user_add_request);
+        change.user_add->name = mt__text(t, mt__word(t));
+        change.user_add->hashedpassword = hash;
+        if (mt__take(t, "none")) {
+            change.user_add->options = arena_alloc(&t->arena, sizeof(Authpb__UserAddOptions));
+            authpb__user_add_options__init(change.user_add->options);
+            change.user_add->options->no_password = true;
+        }
+    } else if (mt__take(t, "no_user")) {
+        MT_CHANGE(user_delete, USER_DELETE, AuthUserDeleteRequest, auth_user_delete_request);
+        change.user_delete->name = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "password")) {
+        MT_CHANGE(user_change_password, USER_CHANGE_PASSWORD, AuthUserChangePasswordRequest,
+                  auth_user_change_password_request);
+        change.user_change_password->name = mt__text(t, mt__word(t));
+        change.user_change_password->hashedpassword = hash;
+    } else if (mt__take(t, "grant")) {
+        MT_CHANGE(user_grant_role, USER_GRANT_ROLE, AuthUserGrantRoleRequest,
+                  auth_user_grant_role_request);
+        change.user_grant_role->user = mt__text(t, mt__word(t));
+        change.user_grant_role->role = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "revoke")) {
+        MT_CHANGE(user_revoke_role, USER_REVOKE_ROLE, AuthUserRevokeRoleRequest,
+                  auth_user_revoke_role_request);
+        change.user_revoke_role->name = mt__text(t, mt__word(t));
+        change.user_revoke_role->role = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "role")) {
+        MT_CHANGE(role_add, ROLE_ADD, AuthRoleAddRequest, auth_role_add_request);
+        change.role_add->name = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "no_role")) {
+        MT_CHANGE(role_delete, ROLE_DELETE, AuthRoleDeleteRequest, auth_role_delete_request);
+        change.role_delete->role = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "permit")) {
+        MT_CHANGE(role_grant_permission, ROLE_GRANT_PERMISSION, AuthRoleGrantPermissionRequest,
+                  auth_role_grant_permission_request);
+        change.role_grant_permission->name = mt__text(t, mt__word(t));
+        change.role_grant_permission->perm = mt__permission(t);
+    } else if (mt__take(t, "nothing")) {
+        MT_CHANGE(role_grant_permission, ROLE_GRANT_PERMISSION, AuthRoleGrantPermissionRequest,
+                  auth_role_grant_permission_request);
+        change.role_grant_permission->name = mt__text(t, mt__word(t));
+    } else if (mt__take(t, "forbid")) {
+        MT_CHANGE(role_revoke_permission, ROLE_REVOKE_PERMISSION, AuthRoleRevokePermissionRequest,
+                  auth_role_revoke_permission_request);
+        change.role_revoke_permission->role = mt__text(t, mt__word(t));
+        change.role_revoke_permission->key = mt__bytes(t);
+        change.role_revoke_permission->range_end = mt__end(t);
+    } else {
+        t->wrong = true;
+    }
+    if (t->wrong)
+        return;
+    mt__apply(t, COMMAND_AUTH, &change.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "auth revision %" PRIu64, t->machine->auth->revision);
+}
+
+static void mt__run_login(struct machine_text *t)
+{
+    static uint8_t hash[32];
+    Kvdpb__Authenticate login = KVDPB__AUTHENTICATE__INIT;
+    struct machine_result result;
+
+    login.name = mt__text(t, mt__word(t));
+    login.revision = (uint64_t)mt__number(t);
+    login.token_hash = (ProtobufCBinaryData){.data = hash, .len = sizeof hash};
+    mt__apply(t, COMMAND_AUTHENTICATE, &login.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "auth revision %" PRIu64, t->machine->auth->revision);
+}
+
+static void mt__print_users(struct machine_text *t)
+{
+    static const char *const types[] = {"read", "write", "readwrite"};
+    const struct auth_store *store = t->machine->auth;
+
+    (void)buf_printf(&t->out, "%s revision %" PRIu64, store->enabled ? "on" : "off",
+                     store->revision);
+    for (size_t i = 0; i < store->user_count; i++) {
+        const struct auth_user *user = store->users[i];
+
+        mt__line(t, 1);
+        (void)buf_printf(&t->out, "user %s%s:", user->name, user->no_password ? " none" : "");
+        for (size_t j = 0; j < user->role_count; j++)
+            (void)buf_printf(&t->out, " %s", user->roles[j]);
+    }
+    for (size_t i = 0; i < store->role_count; i++) {
+        const struct auth_role *role = store->roles[i];
+
+        mt__line(t, 1);
+        (void)buf_printf(&t->out, "role %s:", role->name);
+        for (size_t j = 0; j < role->permission_count; j++) {
+            const struct auth_permission *each = &role->permissions[j];
+
+            (void)buf_printf(&t->out, " %s ", types[each->type]);
+            mt__print_bytes(t, pb_of_slice(each->key));
+            if (each->range_end.len > 0)
+                (void)buf_printf(&t->out, "..");
+            if (each->range_end.len > 0)
+                mt__print_bytes(t, pb_of_slice(each->range_end));
+        }
+    }
+}
+
 static UNUSED const char *machine_text_run(struct machine_text *t, const char *text)
 {
     arena_reset(&t->arena);
@@ -895,6 +1093,14 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_expire(t);
     else if (mt__take(t, "checkpoint"))
         mt__run_checkpoint(t);
+    else if (mt__take(t, "as"))
+        mt__run_as(t);
+    else if (mt__take(t, "auth"))
+        mt__run_auth(t);
+    else if (mt__take(t, "login"))
+        mt__run_login(t);
+    else if (mt__take(t, "users"))
+        mt__print_users(t);
     else if (mt__take(t, "leases"))
         mt__print_leases(t);
     else if (mt__take(t, "state"))

@@ -31,6 +31,10 @@ static void commands_back_to_back_come_out_as_they_went_in(void **state)
         {.origin = 1, .ticket = 2, .kind = COMMAND_PUT, .body = slice_str("body")},
         {.origin = UINT64_MAX, .ticket = 0, .kind = COMMAND_PUBLISH, .body = slice_str("")},
         {.origin = 0, .ticket = UINT64_MAX, .kind = COMMAND_TXN, .body = slice_str("x")},
+        {.kind = COMMAND_AUTH,
+         .body = slice_str("y"),
+         .author = {.kind = AUTHOR_USER, .user = slice_str("ann"), .revision = 1 << 20}},
+        {.kind = COMMAND_COMPACT, .body = slice_str("z"), .author.kind = AUTHOR_MEMBER},
     };
     struct command out;
     struct slice rest;
@@ -46,6 +50,9 @@ static void commands_back_to_back_come_out_as_they_went_in(void **state)
         assert_true(out.origin == in[i].origin && out.ticket == in[i].ticket);
         assert_int_equal(out.kind, in[i].kind);
         assert_true(slice_eq(out.body, in[i].body));
+        assert_int_equal(out.author.kind, in[i].author.kind);
+        assert_true(slice_eq(out.author.user, in[i].author.user));
+        assert_true(out.author.revision == in[i].author.revision);
     }
     assert_int_equal(rest.len, 0);
     buf_release(&bytes);

@@ -55,7 +55,9 @@ static const struct row rows[] = {
      "out, leader transfer took too long|unknown method"},
     {2, "",
      "mutex: session is expired|election: session is expired|election: not leader|election: no "
-     "leader|\"leader\" field must be provided"},
+     "leader|\"leader\" field must be provided|"
+     "auth: authentication failed, password was given for no password user|bcrypt: password length "
+     "exceeds 72 bytes"},
     {5, "", "unknown service"},
     {13, "", "grpc: error unmarshalling request: malformed message"},
     {12, "",
