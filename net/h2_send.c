@@ -452,3 +452,8 @@ const char *grpc_call_peer(const struct grpc_call *call)
 {
     return net_sock_peer(call->conn->sock);
 }
+
+bool grpc_call_common_name(const struct grpc_call *call, char *out, size_t size)
+{
+    return call->origin == NULL && net_sock_peer_common_name(call->conn->sock, out, size);
+}

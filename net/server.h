@@ -111,6 +111,10 @@ struct slice grpc_call_header(const struct grpc_call *call, const char *name);
 /* uv_now() based deadline in ms; UINT64_MAX if none. */
 uint64_t grpc_call_deadline(const struct grpc_call *call);
 const char *grpc_call_peer(const struct grpc_call *call);
+/* Common name of the certificate that the client has shown. False: there is none, it does not fit,
+ * or the call was opened by an HTTP request (http_call_open()): then the certificate is a gateway
+ * client's, and has not been asked for this. */
+bool grpc_call_common_name(const struct grpc_call *call, char *out, size_t size);
 
 /* Space for a message of len bytes, to be filled before grpc_call_send() (or _reply()) queues it;
  * so an encoder writes straight into the output. One at a time. */

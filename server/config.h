@@ -66,6 +66,8 @@ struct config {
     size_t log_outputs_len;
     char *cors;           /* origins, comma-separated; NULL, "" or "*": all */
     char *host_whitelist; /* as cors */
+    uint32_t auth_token_ttl_s;
+    uint32_t bcrypt_cost;
     struct config_tls client_tls, peer_tls;
     char *tls_version_min, *tls_version_max, *cipher_suites;
     uint32_t self_signed_years;

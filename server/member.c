@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "server/auth_tokens.h"
 #include "server/claims.h"
 #include "server/http.h"
 #include "server/identity.h"
@@ -423,6 +424,7 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->snapshots.timer);
     member->handles = 10;
     member->snapshots.worker = worker_new(loop);
+    auth_pool_init(&member->auth_pool, worker_runner(member->snapshots.worker));
 }
 
 static struct member *new_member(const struct member_options *options)
@@ -463,6 +465,11 @@ static struct member *new_member(const struct member_options *options)
 
 static void close_all(struct member *member);
 
+static uint64_t now_ms(void *ctx)
+{
+    return uv_now(((struct member *)ctx)->loop);
+}
+
 static int start(struct member *member, struct err *err)
 {
     struct identity self;
@@ -480,6 +487,9 @@ static int start(struct member *member, struct err *err)
         return rc;
     member->voters = member->boot.member_count;
     member->lessor.leases = member->machine->leases;
+    member->tokens =
+        auth_tokens_new((uint64_t)member->config->auth_token_ttl_s * 1000, now_ms, member);
+    member->machine->tokens = member->tokens;
     member->watches = watches_new(member, member__random());
     member->claims = claims_new(member, member__random());
     rc = open_peers(member, err);
@@ -532,6 +542,7 @@ static void finish(struct member *member)
     lessor__release(&member->lessor);
     member__compactor_release(member);
     machine_free(member->machine);
+    auth_tokens_free(member->tokens);
     member__free_writes(member);
     arena_release(&member->scratch);
     bootstrap_release(&member->boot);
@@ -589,6 +600,7 @@ static void close_worker(void *ctx)
     struct member *member = ctx;
 
     member->peers = NULL;
+    auth_pool_release(&member->auth_pool); /* its calls are gone */
     worker_close(member->snapshots.worker, close_writer, member);
 }
 

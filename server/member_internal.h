@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "net/server.h"
 #include "proto/command.pb-c.h"
+#include "server/auth_hash.h"
 #include "server/autocompact.h"
 #include "server/bootstrap.h"
 #include "server/lessor.h"
@@ -321,6 +322,9 @@ struct member {
     size_t voters; /* in the configuration in force */
     struct space_guard space;
     struct auto_compactor compactor;
+    struct auth_tokens *tokens;
+    char common_name[256]; /* the user a certificate names; RFC 5280 has it end at 64 */
+    struct auth_pool auth_pool;
     struct arena scratch; /* of commands that nobody here waits for */
 };
 

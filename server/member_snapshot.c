@@ -1,4 +1,5 @@
 #include "server/member_snapshot.h"
+#include "server/auth_tokens.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -196,6 +197,10 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     watch_hub_switch(member->watches->hub, member->machine->mvcc);
     claims_switch(member->claims);
     member->lessor.leases = member->machine->leases;
+    /* Whose password has changed in between is not known. */
+    auth_tokens_forget_all(member->tokens);
+    member->machine->tokens = member->tokens;
+    old->tokens = NULL;
     checkpoints_abandon(s->checkpoints);
     s->log_mark = wal_appended_bytes(member->wal);
     s->log_before = 0;

@@ -1,6 +1,7 @@
 /* The loop turn, and what consensus makes the member do. */
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
+#include "server/auth_tokens.h"
 #include "server/claims.h"
 #include "server/member_internal.h"
 #include "server/ranges.h"
@@ -251,6 +252,7 @@ static void publish(struct member *member)
 static void on_ready(struct member *member)
 {
     member->ready = true;
+    auth_tokens_open(member->tokens);
     log_info(member->log, "joined the cluster", LOG_ID("member-id", member->boot.member_id),
              LOG_ID("cluster-id", member->boot.cluster_id), LOG_ID("leader", member->leader));
     publish(member);

@@ -3,13 +3,14 @@
 
 #include "base/codec.h"
 #include "base/mem.h"
+#include "server/auth_calls.h"
 #include "server/member_internal.h"
 
 enum {
     /* What etcd's InternalRaftRequest adds around a request: its header with a 10-byte id, and the
      * tag; --max-request-bytes counts it (etcd-api.md section 15). */
     REQUEST_ENVELOPE_SIZE = 15,
-    COMMAND_ENVELOPE_SIZE = 32, /* at most, around a body in our own log */
+    COMMAND_ENVELOPE_SIZE = 32 + 1024, /* at most, around a body in our own log: a user's name */
 };
 
 static struct write *new_write(struct member *member)
@@ -100,11 +101,15 @@ static enum status admit(const struct member *member, struct slice body)
     return STATUS_OK;
 }
 
-static int propose(struct write *write, enum command_kind kind, struct slice body)
+static int propose(struct write *write, enum command_kind kind, const struct author *author,
+                   struct slice body)
 {
     struct member *member = write->member;
-    struct command command = {
-        .origin = member->boot.member_id, .ticket = write->ticket, .kind = kind, .body = body};
+    struct command command = {.origin = member->boot.member_id,
+                              .ticket = write->ticket,
+                              .kind = kind,
+                              .author = *author,
+                              .body = body};
     int rc;
 
     rc = command_encode(&command, &write->command);
@@ -115,18 +120,38 @@ static int propose(struct write *write, enum command_kind kind, struct slice bod
     return replica_propose(member->replica, &write->proposal);
 }
 
+/* Somebody who does not say who it is must not even write to the log. What a user may is decided
+ * when the command is applied: this member may not have heard of it yet. */
+static enum status find_author(struct member *member, const struct grpc_call *call,
+                               enum command_kind kind, struct author *out)
+{
+    enum status status;
+
+    *out = (struct author){.kind = AUTHOR_MEMBER};
+    if (call == NULL || kind == COMMAND_AUTHENTICATE)
+        return STATUS_OK;
+    status = auth_author(member, call, out);
+    if (status == STATUS_OK && member->machine->auth->enabled && out->kind == AUTHOR_NOBODY)
+        return STATUS_USER_EMPTY;
+    return status;
+}
+
 enum status member__write(struct member *member, struct grpc_call *call, const void *request,
                           enum command_kind kind, struct slice body, write_done done)
 {
     enum status status = admit(member, body);
+    struct author author;
     struct write *write;
     int rc;
+
+    if (status == STATUS_OK)
+        status = find_author(member, call, kind, &author);
 
     if (status != STATUS_OK)
         return status;
     write = new_write(member);
     write->ticket = member->next_ticket++;
-    rc = propose(write, kind, body);
+    rc = propose(write, kind, &author, body);
     if (rc != 0) {
         free_write(write);
         return status_of_error(rc);
@@ -219,6 +244,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
             break;
         }
         command.term = entry->term;
+        command.index = entry->index;
         apply_command(member, &command);
     }
     if (start == 0)

@@ -5,6 +5,7 @@
 #include "proto/rpc.pb-c.h"
 #include "server/encode.h"
 #include "server/member_internal.h"
+#include "server/permit.h"
 
 /* The request, unpacked into the call's arena, after the checks that every call gets (malformed,
  * client-api-version, hasleader, stopping). NULL: the call has been answered. */
@@ -16,6 +17,10 @@ void *service_begin(struct grpc_call *call, struct slice message,
  */
 void *service_begin_in(struct grpc_call *call, struct slice message,
                        const ProtobufCMessageDescriptor *type, struct arena *arena);
+/* Who the call comes from (server/auth_calls.h); false: the call has been answered. */
+bool service_author(struct grpc_call *call, struct author *out);
+/* Takes what a permit_...() has said; false: the call has been answered with it. */
+bool service_permit(struct grpc_call *call, int code);
 
 struct member *service_member(const struct grpc_call *call);
 void service_fail(struct grpc_call *call, enum status status);
@@ -81,6 +86,23 @@ void service_lease_leases(struct grpc_call *call, struct slice message);
 void service_lease_time_to_live(struct grpc_call *call, struct slice message);
 void service_lease_keep_alive(struct grpc_call *call, struct slice message);
 void service_lease_keep_alive_end(struct grpc_call *call);
+void service_auth_enable(struct grpc_call *call, struct slice message);
+void service_auth_disable(struct grpc_call *call, struct slice message);
+void service_auth_status(struct grpc_call *call, struct slice message);
+void service_auth_authenticate(struct grpc_call *call, struct slice message);
+void service_auth_user_add(struct grpc_call *call, struct slice message);
+void service_auth_user_get(struct grpc_call *call, struct slice message);
+void service_auth_user_list(struct grpc_call *call, struct slice message);
+void service_auth_user_delete(struct grpc_call *call, struct slice message);
+void service_auth_user_change_password(struct grpc_call *call, struct slice message);
+void service_auth_user_grant_role(struct grpc_call *call, struct slice message);
+void service_auth_user_revoke_role(struct grpc_call *call, struct slice message);
+void service_auth_role_add(struct grpc_call *call, struct slice message);
+void service_auth_role_get(struct grpc_call *call, struct slice message);
+void service_auth_role_list(struct grpc_call *call, struct slice message);
+void service_auth_role_delete(struct grpc_call *call, struct slice message);
+void service_auth_role_grant_permission(struct grpc_call *call, struct slice message);
+void service_auth_role_revoke_permission(struct grpc_call *call, struct slice message);
 void service_watch_message(struct grpc_call *call, struct slice message);
 void service_watch_half_close(struct grpc_call *call);
 void service_lock_lock(struct grpc_call *call, struct slice message);

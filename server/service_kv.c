@@ -29,9 +29,13 @@ static void run_range(struct grpc_call *call, const void *message)
     struct mvcc_range_result result;
     struct encode_header header;
     struct mvcc_range range;
+    struct author author;
     size_t size = SIZE_MAX;
     int rc;
 
+    if (!service_author(call, &author) ||
+        !service_permit(call, permit_range(member->machine, &author, request)))
+        return;
     (void)machine__range_of(request, &range); /* validated */
     range.visit_max = DIRECT_RECORDS;
     rc = mvcc_range(mvcc, &range, grpc_call_arena(call), &result);
@@ -72,7 +76,11 @@ void service_kv_range(struct grpc_call *call, struct slice message)
 static void run_range_stream(struct grpc_call *call, const void *message)
 {
     struct mvcc_range range;
+    struct author author;
 
+    if (!service_author(call, &author) ||
+        !service_permit(call, permit_range(service_member(call)->machine, &author, message)))
+        return;
     (void)machine__range_of(message, &range); /* validated */
     range.target = MVCC_BY_KEY;               /* another one counts for nothing with order NONE */
     count_range(service_member(call));
@@ -158,7 +166,11 @@ static void run_read_txn(struct grpc_call *call, const void *request)
 {
     struct member *member = service_member(call);
     struct machine_result result;
+    struct author author;
 
+    if (!service_author(call, &author) ||
+        !service_permit(call, permit_txn(member->machine, &author, request)))
+        return;
     machine_read_txn(member->machine, request, grpc_call_arena(call), &result);
     service_on_written(member, call, request, status_of_error(result.code), &result);
 }

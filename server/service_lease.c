@@ -4,6 +4,7 @@
 
 #include "base/codec.h"
 #include "base/mem.h"
+#include "server/auth_calls.h"
 #include "server/lessor.h"
 #include "server/scan.h"
 #include "server/service.h"
@@ -54,6 +55,17 @@ void service_lease_revoke(struct grpc_call *call, struct slice message)
 
 /* ---- list ---- */
 
+/* Who sees a lease could ask for its keys. */
+static int permit_leases(const struct machine *machine, const struct author *author,
+                         const int64_t *ids, size_t count)
+{
+    int code = permit_user(machine, author);
+
+    for (size_t i = 0; i < count && code == 0 && machine->auth->enabled; i++)
+        code = permit_lease(machine, author, AUTH_READ, ids[i]);
+    return code;
+}
+
 void service_lease_leases(struct grpc_call *call, struct slice message)
 {
     const struct machine *machine = service_member(call)->machine;
@@ -61,15 +73,19 @@ void service_lease_leases(struct grpc_call *call, struct slice message)
     struct arena *arena = grpc_call_arena(call);
     size_t count = leases_count(machine->leases);
     Etcdserverpb__LeaseStatus *each;
+    struct author author;
     int64_t *ids;
 
-    if (service_begin(call, message, &etcdserverpb__lease_leases_request__descriptor) == NULL)
+    if (service_begin(call, message, &etcdserverpb__lease_leases_request__descriptor) == NULL ||
+        !service_author(call, &author))
         return;
     ids = arena_alloc(arena, count * sizeof *ids);
     each = arena_alloc(arena, count * sizeof *each);
     response.leases = arena_alloc(arena, count * sizeof *response.leases);
     response.n_leases = count;
     leases_list(machine->leases, ids);
+    if (!service_permit(call, permit_leases(machine, &author, ids, count)))
+        return;
     for (size_t i = 0; i < count; i++) {
         etcdserverpb__lease_status__init(&each[i]);
         each[i].id = ids[i];
@@ -112,12 +128,18 @@ static void on_time(struct lease_question *question, enum status status,
     Etcdserverpb__LeaseTimeToLiveResponse response =
         ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
     struct key_list list = {0};
+    struct author author;
 
     grpc_call_set_data(wait->call, NULL);
     if (status != STATUS_OK) {
         service_fail(wait->call, status);
         return;
     }
+    if (!service_author(wait->call, &author) ||
+        !service_permit(wait->call, wait->keys
+                                        ? permit_lease(machine, &author, AUTH_READ, question->lease)
+                                        : permit_user(machine, &author)))
+        return;
     response.header = service_header(wait->call, mvcc_revision(machine->mvcc));
     response.id = question->lease;
     response.ttl = answer->known ? answer->remaining : -1;
@@ -271,9 +293,17 @@ static void on_renewed(struct lease_question *question, enum status status,
 static enum status renew(struct keep_alive *stream, int64_t lease)
 {
     struct renewal *renewal;
+    struct author author;
+    enum status status;
 
     if (stream->count >= RENEWALS_MAX)
         return STATUS_TOO_MANY_REQUESTS;
+    /* Asked anew each time: a stream outlives what its user may. */
+    status = auth_author(stream->member, stream->call, &author);
+    if (status == STATUS_OK)
+        status = status_of_error(permit_lease(stream->member->machine, &author, AUTH_WRITE, lease));
+    if (status != STATUS_OK)
+        return status;
     renewal = new_renewal(stream);
     *renewal = (struct renewal){
         .question = {.kind = LEASE_RENEW, .lease = lease, .cb = on_renewed},

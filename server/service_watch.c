@@ -1,5 +1,6 @@
 /* etcdserverpb.Watch: many watchers on one stream; requests are handled in their order (etcd-api.md
  * section 6). What they see comes from the hub, see watches.h. */
+#include "server/auth_calls.h"
 #include "server/scan.h"
 #include "server/service.h"
 #include "server/watches.h"
@@ -36,6 +37,30 @@ static int flags_of(const Etcdserverpb__WatchCreateRequest *request)
     return flags;
 }
 
+/* As etcd words an error inside a watch answer. */
+static void refuse_status(struct watch_call *watch, enum status status)
+{
+    struct arena arena = ARENA_INIT;
+
+    refuse(watch, watches_error_text(status, &arena));
+    arena_release(&arena);
+}
+
+/* Nobody (with auth off), or as whom the watcher is checked again when rights change. */
+static enum status permit_watch(struct watch_call *watch, struct mvcc_span span)
+{
+    struct member *member = watch->watches->member;
+    struct author author;
+    enum status status = auth_author(member, watch->call, &author);
+
+    if (status == STATUS_OK)
+        status =
+            status_of_error(permit_keys(member->machine, &author, AUTH_READ, span.key, span.end));
+    if (status == STATUS_OK && author.kind == AUTHOR_USER)
+        watches_set_user(watch, author.user);
+    return status;
+}
+
 static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequest *request)
 {
     Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
@@ -45,10 +70,16 @@ static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequ
         .start = request->start_revision,
         .id = request->watch_id,
         .flags = flags_of(request)};
+    enum status status;
     int rc;
 
     if (wanted.span.key.len == 0)
         wanted.span.key = slice_of("\0", 1); /* the smallest key */
+    status = permit_watch(watch, wanted.span);
+    if (status != STATUS_OK) {
+        refuse_status(watch, status);
+        return;
+    }
     if (wanted.start < 0) {
         refuse(watch, status_line(STATUS_COMPACTED)->text);
         return;

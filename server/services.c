@@ -2,62 +2,80 @@
 
 #include <stdio.h>
 
+#include "server/auth_calls.h"
 #include "server/scan.h"
 #include "server/service.h"
 
-#define UNARY(service_name, method_name, handler)                                                  \
+/* The last column: what the call needs while auth is on (server/auth_calls.h). */
+#define METHOD(service_name, method_name, method_kind, handler, half_close, rule)                  \
     {                                                                                              \
-        .service = (service_name), .name = (method_name), .kind = GRPC_UNARY,                      \
-        .on_message = (handler), .on_cancel = service_on_cancel                                    \
+        .service = (service_name), .name = (method_name), .kind = (method_kind),                   \
+        .on_message = (handler), .on_half_close = (half_close), .on_cancel = service_on_cancel,    \
+        .tag = (void *)(uintptr_t)(rule)                                                           \
     }
-#define SERVER_STREAM(service_name, method_name, handler)                                          \
-    {                                                                                              \
-        .service = (service_name), .name = (method_name), .kind = GRPC_SERVER_STREAM,              \
-        .on_message = (handler), .on_cancel = service_on_cancel                                    \
-    }
-
-#define BIDI_STREAM(service_name, method_name, handler, half_close)                                \
-    {                                                                                              \
-        .service = (service_name), .name = (method_name), .kind = GRPC_BIDI_STREAM,                \
-        .on_message = (handler), .on_half_close = (half_close), .on_cancel = service_on_cancel     \
-    }
+#define UNARY(service, name, handler, rule) METHOD(service, name, GRPC_UNARY, handler, NULL, rule)
+#define SERVER_STREAM(service, name, handler, rule)                                                \
+    METHOD(service, name, GRPC_SERVER_STREAM, handler, NULL, rule)
+#define BIDI_STREAM(service, name, handler, half_close, rule)                                      \
+    METHOD(service, name, GRPC_BIDI_STREAM, handler, half_close, rule)
 
 static const struct grpc_method methods[] = {
-    UNARY("etcdserverpb.KV", "Range", service_kv_range),
-    SERVER_STREAM("etcdserverpb.KV", "RangeStream", service_kv_range_stream),
-    UNARY("etcdserverpb.KV", "Put", service_kv_put),
-    UNARY("etcdserverpb.KV", "DeleteRange", service_kv_delete),
-    UNARY("etcdserverpb.KV", "Txn", service_kv_txn),
-    UNARY("etcdserverpb.KV", "Compact", service_kv_compact),
-    BIDI_STREAM("etcdserverpb.Watch", "Watch", service_watch_message, service_watch_half_close),
-    UNARY("etcdserverpb.Lease", "LeaseGrant", service_lease_grant),
-    UNARY("etcdserverpb.Lease", "LeaseRevoke", service_lease_revoke),
-    UNARY("etcdserverpb.Lease", "LeaseLeases", service_lease_leases),
-    UNARY("etcdserverpb.Lease", "LeaseTimeToLive", service_lease_time_to_live),
+    UNARY("etcdserverpb.KV", "Range", service_kv_range, CALL_REQUEST),
+    SERVER_STREAM("etcdserverpb.KV", "RangeStream", service_kv_range_stream, CALL_REQUEST),
+    UNARY("etcdserverpb.KV", "Put", service_kv_put, CALL_COMMAND),
+    UNARY("etcdserverpb.KV", "DeleteRange", service_kv_delete, CALL_COMMAND),
+    UNARY("etcdserverpb.KV", "Txn", service_kv_txn, CALL_REQUEST),
+    UNARY("etcdserverpb.KV", "Compact", service_kv_compact, CALL_COMMAND),
+    BIDI_STREAM("etcdserverpb.Watch", "Watch", service_watch_message, service_watch_half_close,
+                CALL_REQUEST),
+    UNARY("etcdserverpb.Lease", "LeaseGrant", service_lease_grant, CALL_COMMAND),
+    UNARY("etcdserverpb.Lease", "LeaseRevoke", service_lease_revoke, CALL_COMMAND),
+    UNARY("etcdserverpb.Lease", "LeaseLeases", service_lease_leases, CALL_REQUEST),
+    UNARY("etcdserverpb.Lease", "LeaseTimeToLive", service_lease_time_to_live, CALL_REQUEST),
     BIDI_STREAM("etcdserverpb.Lease", "LeaseKeepAlive", service_lease_keep_alive,
-                service_lease_keep_alive_end),
-    UNARY("etcdserverpb.Cluster", "MemberAdd", service_cluster_member_add),
-    UNARY("etcdserverpb.Cluster", "MemberRemove", service_cluster_member_remove),
-    UNARY("etcdserverpb.Cluster", "MemberUpdate", service_cluster_member_update),
-    UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list),
-    UNARY("etcdserverpb.Cluster", "MemberPromote", service_cluster_member_promote),
-    UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm),
-    UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status),
-    UNARY("etcdserverpb.Maintenance", "Defragment", service_maintenance_defragment),
-    UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash),
-    UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv),
-    SERVER_STREAM("etcdserverpb.Maintenance", "Snapshot", service_maintenance_snapshot),
-    UNARY("etcdserverpb.Maintenance", "MoveLeader", service_maintenance_move_leader),
-    UNARY("etcdserverpb.Maintenance", "Downgrade", service_maintenance_downgrade),
-    UNARY("v3lockpb.Lock", "Lock", service_lock_lock),
-    UNARY("v3lockpb.Lock", "Unlock", service_lock_unlock),
-    UNARY("v3electionpb.Election", "Campaign", service_election_campaign),
-    UNARY("v3electionpb.Election", "Proclaim", service_election_proclaim),
-    UNARY("v3electionpb.Election", "Leader", service_election_leader),
-    SERVER_STREAM("v3electionpb.Election", "Observe", service_election_observe),
-    UNARY("v3electionpb.Election", "Resign", service_election_resign),
-    UNARY("grpc.health.v1.Health", "Check", service_health_check),
-    SERVER_STREAM("grpc.health.v1.Health", "Watch", service_health_watch),
+                service_lease_keep_alive_end, CALL_REQUEST),
+    UNARY("etcdserverpb.Cluster", "MemberAdd", service_cluster_member_add, CALL_ROOT),
+    UNARY("etcdserverpb.Cluster", "MemberRemove", service_cluster_member_remove, CALL_ROOT),
+    UNARY("etcdserverpb.Cluster", "MemberUpdate", service_cluster_member_update, CALL_ROOT),
+    UNARY("etcdserverpb.Cluster", "MemberList", service_cluster_member_list, CALL_USER),
+    UNARY("etcdserverpb.Cluster", "MemberPromote", service_cluster_member_promote, CALL_ROOT),
+    UNARY("etcdserverpb.Maintenance", "Alarm", service_maintenance_alarm, CALL_USER),
+    UNARY("etcdserverpb.Maintenance", "Status", service_maintenance_status, CALL_USER),
+    UNARY("etcdserverpb.Maintenance", "Defragment", service_maintenance_defragment, CALL_ROOT),
+    UNARY("etcdserverpb.Maintenance", "Hash", service_maintenance_hash, CALL_ROOT),
+    UNARY("etcdserverpb.Maintenance", "HashKV", service_maintenance_hash_kv, CALL_ROOT),
+    SERVER_STREAM("etcdserverpb.Maintenance", "Snapshot", service_maintenance_snapshot, CALL_ROOT),
+    UNARY("etcdserverpb.Maintenance", "MoveLeader", service_maintenance_move_leader, CALL_ROOT),
+    UNARY("etcdserverpb.Maintenance", "Downgrade", service_maintenance_downgrade, CALL_ROOT),
+    UNARY("etcdserverpb.Auth", "AuthEnable", service_auth_enable, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "AuthDisable", service_auth_disable, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "AuthStatus", service_auth_status, CALL_REQUEST),
+    UNARY("etcdserverpb.Auth", "Authenticate", service_auth_authenticate, CALL_OPEN),
+    UNARY("etcdserverpb.Auth", "UserAdd", service_auth_user_add, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "UserGet", service_auth_user_get, CALL_REQUEST),
+    UNARY("etcdserverpb.Auth", "UserList", service_auth_user_list, CALL_REQUEST),
+    UNARY("etcdserverpb.Auth", "UserDelete", service_auth_user_delete, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "UserChangePassword", service_auth_user_change_password,
+          CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "UserGrantRole", service_auth_user_grant_role, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "UserRevokeRole", service_auth_user_revoke_role, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "RoleAdd", service_auth_role_add, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "RoleGet", service_auth_role_get, CALL_REQUEST),
+    UNARY("etcdserverpb.Auth", "RoleList", service_auth_role_list, CALL_REQUEST),
+    UNARY("etcdserverpb.Auth", "RoleDelete", service_auth_role_delete, CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "RoleGrantPermission", service_auth_role_grant_permission,
+          CALL_COMMAND),
+    UNARY("etcdserverpb.Auth", "RoleRevokePermission", service_auth_role_revoke_permission,
+          CALL_COMMAND),
+    UNARY("v3lockpb.Lock", "Lock", service_lock_lock, CALL_COMMAND),
+    UNARY("v3lockpb.Lock", "Unlock", service_lock_unlock, CALL_COMMAND),
+    UNARY("v3electionpb.Election", "Campaign", service_election_campaign, CALL_COMMAND),
+    UNARY("v3electionpb.Election", "Proclaim", service_election_proclaim, CALL_COMMAND),
+    UNARY("v3electionpb.Election", "Leader", service_election_leader, CALL_REQUEST),
+    SERVER_STREAM("v3electionpb.Election", "Observe", service_election_observe, CALL_REQUEST),
+    UNARY("v3electionpb.Election", "Resign", service_election_resign, CALL_COMMAND),
+    UNARY("grpc.health.v1.Health", "Check", service_health_check, CALL_OPEN),
+    SERVER_STREAM("grpc.health.v1.Health", "Watch", service_health_watch, CALL_OPEN),
 };
 
 const struct grpc_method *services_methods(size_t *count)
@@ -147,6 +165,8 @@ void *service_begin_in(struct grpc_call *call, struct slice message,
     status = check_call(service_member(call), call);
     if (status == STATUS_OK)
         status = check_role(service_member(call), request);
+    if (status == STATUS_OK)
+        status = auth_admit(service_member(call), call);
     if (status != STATUS_OK) {
         service_fail(call, status);
         return NULL;
@@ -161,6 +181,22 @@ void service_fail_too_large(struct grpc_call *call, size_t size)
     (void)snprintf(text, sizeof text, "grpc: trying to send message larger than max (%zu vs. %d)",
                    size, SERVICE_ANSWER_MAX);
     grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
+bool service_author(struct grpc_call *call, struct author *out)
+{
+    enum status status = auth_author(service_member(call), call, out);
+
+    if (status != STATUS_OK)
+        service_fail(call, status);
+    return status == STATUS_OK;
+}
+
+bool service_permit(struct grpc_call *call, int code)
+{
+    if (code != 0)
+        service_fail(call, status_of_error(code));
+    return code == 0;
 }
 
 void service_reply(struct grpc_call *call, const ProtobufCMessage *message)
@@ -198,6 +234,7 @@ HEADER_COMES_FIRST(Etcdserverpb__TxnResponse);
 HEADER_COMES_FIRST(Etcdserverpb__AlarmResponse);
 HEADER_COMES_FIRST(Etcdserverpb__LeaseGrantResponse);
 HEADER_COMES_FIRST(Etcdserverpb__LeaseRevokeResponse);
+HEADER_COMES_FIRST(Etcdserverpb__AuthEnableResponse); /* and so the others of Auth */
 
 void service_on_written(struct member *member, struct grpc_call *call, const void *request,
                         enum status status, const struct machine_result *result)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "server/auth_store.h"
 #include "server/service.h"
 
 enum {
@@ -280,6 +281,7 @@ void watches_open(struct watches *watches, struct grpc_call *call, struct watch_
     watch->call = call;
     watch->stream = watch_stream_new(watches->hub, &watch->sink);
     watch->tick_ms = UINT64_MAX;
+    watch->checked = watches->rights.change; /* what it opens is checked at once */
     watch->has_leader = slice_eq(grpc_call_header(call, "hasleader"), slice_str("true"));
     list_push_back(&watches->calls, &watch->link);
     list_init(&watch->asking_link);
@@ -289,6 +291,7 @@ void watches_open(struct watches *watches, struct grpc_call *call, struct watch_
 
 void watches_forget(struct watch_call *watch)
 {
+    watches_uncheck(watch);
     if (watch->on_end != NULL)
         watch->on_end(watch);
     grpc_call_set_data(watch->call, NULL);
@@ -322,6 +325,8 @@ struct watches *watches_new(struct member *member, uint64_t seed)
     list_init(&watches->asking);
     prng_seed(&watches->prng, seed);
     watches->timer_ms = UINT64_MAX;
+    watches->rights.enabled = member->machine->auth->enabled;
+    watches->rights.revision = member->machine->auth->revision;
     watches->leaderless_ms = uv_now(member->loop); /* none is known yet */
     return watches;
 }
@@ -352,7 +357,7 @@ static uint64_t slice_ns(const struct watches *watches)
 bool watches_run(struct watches *watches)
 {
     uint64_t allowed = slice_ns(watches), begin = 0;
-    bool more;
+    bool checking = watches_check_rights(watches), more;
 
     while ((more = watch_hub_step(watches->hub, HUB_BUDGET))) {
         uint64_t now = uv_hrtime();
@@ -363,5 +368,5 @@ bool watches_run(struct watches *watches)
             break;
     }
     answer_progress(watches);
-    return more;
+    return more || checking;
 }

@@ -39,6 +39,20 @@ struct watch_call {
     uint64_t tick_ms;        /* next look for watchers that want progress; UINT64_MAX: none does */
     size_t answer_bytes;     /* since the queue was last empty */
     bool has_leader;         /* wants to end when there is no leader */
+    char *user;              /* who watches, as last said; NULL: nobody said; of the call's arena */
+    uint64_t checked;        /* rights.change that its watchers have been checked for */
+};
+
+/* What may be seen has changed: the watchers that are open are checked anew, in slices. */
+struct watch_rights {
+    bool enabled; /* of the auth store, as last seen */
+    uint64_t revision;
+    uint64_t change; /* counts the changes */
+    bool pending;    /* some call has not been checked since the last of them */
+    /* The call being checked, and its watchers. */
+    struct watch_call *call;
+    int64_t *ids;
+    size_t count, at;
 };
 
 struct watches {
@@ -47,6 +61,7 @@ struct watches {
     struct list calls;
     struct list asking; /* calls with a progress request that is not answered */
     struct prng prng;
+    struct watch_rights rights;
     uint64_t timer_ms;      /* when member->watch_timer fires; UINT64_MAX: not armed */
     uint64_t leaderless_ms; /* since; UINT64_MAX: there is a leader */
 };
@@ -66,8 +81,18 @@ void watches_on_leader(struct watches *watches);
 /* Ends all streams: the member stops. */
 void watches_end(struct watches *watches, enum status status);
 
+/* Ends the watchers that what they watch was taken away from, for about a millisecond. True while
+ * there is more to do (watches_auth.c). */
+bool watches_check_rights(struct watches *watches);
+/* The call is about to go. */
+void watches_uncheck(struct watch_call *watch);
+
 /* ---- for service_watch.c and service_observe.c ---- */
 
+/* Says who watches; copied. */
+void watches_set_user(struct watch_call *watch, struct slice user);
+/* "rpc error: code = PermissionDenied desc = ...": as etcd gives a reason to a watcher. */
+const char *watches_error_text(enum status status, struct arena *arena);
 /* A stream begins; watch is zeroed. Without a sink of its own it gets that of the Watch service. It
  * ends by watches_forget(), when the member stops, or when its client wants a leader and there is
  * none. */
