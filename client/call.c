@@ -86,10 +86,21 @@ void kv__call_give_up(struct kv_call *call, int code)
     finish(call);
 }
 
+void kv__call_fail(struct kv_call *call, const struct kv_result *why)
+{
+    call->result.status = why->status;
+    call->result.err = why->err;
+    call->result.endpoint = why->endpoint;
+    finish(call);
+}
+
 uint64_t kv__call_wait_until(const struct kv_call *call)
 {
     uint64_t dial = MAX(call->waiting_since_ms, call->retry_at_ms);
 
+    /* It is the login that waits for a connection, or has one. */
+    if (call->client->auth.state == KV__AUTH_RUNNING && (call->flags & KV__NO_LOGIN) == 0)
+        return call->deadline_ms;
     return MIN(call->deadline_ms, dial + call->client->options.dial_timeout_ms);
 }
 
@@ -197,6 +208,14 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     struct kv_call *call = ctx;
 
     call->stream = NULL;
+    if ((call->flags & KV__NO_LOGIN) == 0) {
+        if (status == GRPC_OK) {
+            call->client->auth.refusals = 0;
+        } else if (message != NULL && kv__auth_refused(call->client, message, call->login)) {
+            wait_again(call, kv__now(call->client));
+            return;
+        }
+    }
     if (status != GRPC_UNAVAILABLE)
         call->client->endpoints[call->endpoint].failures = 0;
     judge(call, status, message != NULL ? message : "", sent);
@@ -211,9 +230,11 @@ int kv__call_send(struct kv_call *call, size_t endpoint)
     struct kv__endpoint *to = &client->endpoints[endpoint];
     uint64_t now = kv__now(client);
     uint64_t left = call->deadline_ms > now ? call->deadline_ms - now : 1;
+    struct grpc_metadata token;
+    size_t count = (call->flags & KV__NO_LOGIN) != 0 ? 0 : kv__auth_metadata(client, &token);
     int rc;
 
-    rc = grpc_conn_call(to->conn->grpc, call->method->path, NULL, 0, left, &events, call,
+    rc = grpc_conn_call(to->conn->grpc, call->method->path, &token, count, left, &events, call,
                         &call->stream, NULL);
     if (rc != 0) {
         kv__endpoint_retire(to);
@@ -226,6 +247,7 @@ int kv__call_send(struct kv_call *call, size_t endpoint)
         return KV_ECONN;
     }
     call->endpoint = endpoint;
+    call->login = client->auth.generation;
     call->result.endpoint = to->text;
     call->result.attempts++;
     call->result.err.code = 0;
@@ -272,6 +294,8 @@ int kv_call_start(struct kv_client *client, struct kv_call *call, const struct k
         return rc;
 
     list_push_back(&client->waiting, &call->link);
+    if ((call->flags & KV__NO_LOGIN) == 0 && !kv__auth_ready(client))
+        return 0;
     endpoint = kv__endpoint_pick(client);
     if (endpoint == client->endpoints_len || kv__call_send(call, endpoint) != 0)
         kv__wake_at(client, kv__now(client));

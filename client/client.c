@@ -51,6 +51,7 @@ static void finish_close(struct kv_client *client)
     for (i = 0; i < client->endpoints_len; i++)
         free(client->endpoints[i].text);
     net_tls_unref(client->tls);
+    kv__auth_release(client);
     free(client->endpoints);
     if (client->loop != &client->own_loop)
         free(client);
@@ -84,19 +85,31 @@ static void give_up_late(struct kv_client *client)
 static bool send_waiting(struct kv_client *client)
 {
     uint64_t now = kv__now(client);
-    bool lacking = false;
+    bool ready = client->auth.state == KV__AUTH_DONE, lacking = false;
 
     LIST_EACH_SAFE (node, &client->waiting) {
         struct kv_call *call = LIST_ENTRY(node, struct kv_call, link);
         size_t endpoint;
 
-        if (call->retry_at_ms > now)
+        if (call->retry_at_ms > now || (!ready && (call->flags & KV__NO_LOGIN) == 0))
             continue;
         endpoint = kv__endpoint_pick(client);
         if (endpoint == client->endpoints_len || kv__call_send(call, endpoint) != 0)
             lacking = true;
     }
     return lacking;
+}
+
+/* A callback may cancel others in this list: always take the first. */
+void kv__auth_failed(struct kv_client *client, const struct kv_result *why)
+{
+    struct list waiting;
+
+    list_init(&waiting);
+    list_splice(&waiting, &client->waiting);
+    kv__streams_fail(client, &why->err);
+    while (!list_empty(&waiting))
+        kv__call_fail(LIST_FIRST(&waiting, struct kv_call, link), why);
 }
 
 void kv__pump(struct kv_client *client)
@@ -109,6 +122,8 @@ void kv__pump(struct kv_client *client)
             finish_close(client);
         return;
     }
+    if (!list_empty(&client->waiting) || !list_empty(&client->streams_waiting))
+        (void)kv__auth_ready(client); /* a login that begins is sent with the others */
     lacking = send_waiting(client);
     lacking = kv__streams_open(client) || lacking;
     if (lacking) {
@@ -192,6 +207,7 @@ int kv_client_open(uv_loop_t *loop, const struct kv_options *options, struct kv_
     client = xcalloc(1, sizeof *client);
     client->options = *options;
     set_defaults(client);
+    kv__auth_init(client);
     list_init(&client->conns);
     list_init(&client->waiting);
     list_init(&client->running);
@@ -223,6 +239,7 @@ fail:
         free(client->endpoints[i].text);
     free(client->endpoints);
     net_tls_unref(client->tls);
+    kv__auth_release(client);
     free(client);
     return rc;
 }

@@ -35,6 +35,21 @@ struct kv__endpoint {
     struct err err;         /* why it went down last; code 0: never did */
 };
 
+enum kv__auth_state { KV__AUTH_WANTED, KV__AUTH_RUNNING, KV__AUTH_DONE };
+
+/* Who the client is (auth.c). */
+struct kv__auth {
+    char *user; /* NULL: nobody logs in */
+    char *password;
+    char *token; /* NULL: there is none, or none is needed */
+    enum kv__auth_state state;
+    unsigned generation; /* of the token: counts logins */
+    unsigned refusals;   /* in a row */
+    struct kv_call login;
+};
+
+enum { KV__NO_LOGIN = 1 << 30 }; /* a call's flag: the login itself */
+
 struct kv_client {
     uv_loop_t *loop;
     uv_loop_t own_loop; /* initialised if loop points to it */
@@ -51,7 +66,8 @@ struct kv_client {
     struct list streams_running; /* kv__stream.link: has a stream */
     struct list alarms;          /* kv__alarm.link, in no order: they are few */
     struct prng prng;            /* spreads backoff */
-    unsigned handles;            /* connections and the timer, not yet closed */
+    struct kv__auth auth;
+    unsigned handles; /* connections and the timer, not yet closed */
     bool closing;
     void (*close_cb)(void *ctx);
     void *close_ctx;
@@ -66,6 +82,18 @@ void kv__wake_at(struct kv_client *client, uint64_t at_ms);
 /* Hands waiting calls to ready endpoints, makes connections, ends calls that waited too long. From
  * the loop only, never from inside kv_call_start(). */
 void kv__pump(struct kv_client *client);
+
+/* Takes user, password and token over from the options. */
+void kv__auth_init(struct kv_client *client);
+void kv__auth_release(struct kv_client *client);
+/* Whether calls may go out; begins to log in if that is missing, and then wakes the client. */
+bool kv__auth_ready(struct kv_client *client);
+/* The token, if there is one: 0 or 1 field. */
+size_t kv__auth_metadata(const struct kv_client *client, struct grpc_metadata *out);
+/* Whether a call that ended with this message, sent after that login, is to be sent again. */
+bool kv__auth_refused(struct kv_client *client, const char *message, unsigned generation);
+/* Nobody can log in: ends all that wait for it (client.c). */
+void kv__auth_failed(struct kv_client *client, const struct kv_result *why);
 
 /* A ready endpoint by the client's way of balancing, or endpoints_len if there is none now. */
 size_t kv__endpoint_pick(struct kv_client *client);
@@ -84,6 +112,8 @@ void kv__endpoint_explain(const struct kv_client *client, struct err *err);
 
 /* Ends call with KV_ECONN, KV_ETIMEDOUT or KV_ECANCELED and calls back. */
 void kv__call_give_up(struct kv_call *call, int code);
+/* Ends a call that waits as another one has ended. */
+void kv__call_fail(struct kv_call *call, const struct kv_result *why);
 /* Sends the request on a ready endpoint. KV_ECONN: it broke just now, call is as before. */
 int kv__call_send(struct kv_call *call, size_t endpoint);
 /* When the call has waited long enough for a connection. */
@@ -110,6 +140,10 @@ void kv__stream_open(struct kv_client *client, struct kv__stream *stream,
                      const struct kv__stream_kind *kind);
 /* No callback fires after it. Harmless when repeated. */
 void kv__stream_close(struct kv__stream *stream);
+/* Breaks what there is, and opens another; on_down() fires inside. */
+void kv__stream_renew(struct kv__stream *stream);
+/* Ends those that wait for a connection. */
+void kv__streams_fail(struct kv_client *client, const struct err *err);
 /* Does nothing while there is no stream: on_open() will send what matters. */
 void kv__stream_send(struct kv__stream *stream, const ProtobufCMessage *message);
 /* There will be no more to send. */

@@ -44,6 +44,12 @@ struct kv_options {
     /* For https:// and unixs:// endpoints, and if given for those without a scheme. NULL: the
      * system's CAs, no certificate of our own. */
     const struct net_tls_options *tls;
+    /* Logs in as this user, when the first call goes out and again when a server wants it; a
+     * cluster that asks nobody who they are is used as it is. NULL or "": nobody. Calls that wait
+     * for a login that is refused end with KV_EAUTHFAILED. */
+    const char *user, *password;
+    /* Instead: a token made elsewhere (JWT). */
+    const char *token;
 };
 
 /* Connects nothing yet. loop NULL: the client has its own and only the blocking calls may be used.
@@ -125,6 +131,7 @@ struct kv_call {
     uint64_t deadline_ms;
     uint64_t waiting_since_ms; /* waits for a connection since then */
     uint64_t retry_at_ms;      /* not before */
+    unsigned login;            /* with which it was sent */
     int flags;
     kv_part_cb on_part;
     void *part_ctx;
@@ -169,7 +176,24 @@ int kv_call(struct kv_client *client, const struct kv_method *method,
     X(hash_kv, HashKV, Maintenance, HashKV, KV_READ)                                               \
     X(move_leader, MoveLeader, Maintenance, MoveLeader, KV_WRITE)                                  \
     X(defragment, Defragment, Maintenance, Defragment, KV_WRITE)                                   \
-    X(downgrade, Downgrade, Maintenance, Downgrade, KV_WRITE)
+    X(downgrade, Downgrade, Maintenance, Downgrade, KV_WRITE)                                      \
+    X(auth_enable, AuthEnable, Auth, AuthEnable, KV_WRITE)                                         \
+    X(auth_disable, AuthDisable, Auth, AuthDisable, KV_WRITE)                                      \
+    X(auth_status, AuthStatus, Auth, AuthStatus, KV_READ)                                          \
+    X(authenticate, Authenticate, Auth, Authenticate, KV_WRITE)                                    \
+    X(auth_user_add, AuthUserAdd, Auth, UserAdd, KV_WRITE)                                         \
+    X(auth_user_get, AuthUserGet, Auth, UserGet, KV_READ)                                          \
+    X(auth_user_list, AuthUserList, Auth, UserList, KV_READ)                                       \
+    X(auth_user_delete, AuthUserDelete, Auth, UserDelete, KV_WRITE)                                \
+    X(auth_user_change_password, AuthUserChangePassword, Auth, UserChangePassword, KV_WRITE)       \
+    X(auth_user_grant_role, AuthUserGrantRole, Auth, UserGrantRole, KV_WRITE)                      \
+    X(auth_user_revoke_role, AuthUserRevokeRole, Auth, UserRevokeRole, KV_WRITE)                   \
+    X(auth_role_add, AuthRoleAdd, Auth, RoleAdd, KV_WRITE)                                         \
+    X(auth_role_get, AuthRoleGet, Auth, RoleGet, KV_READ)                                          \
+    X(auth_role_list, AuthRoleList, Auth, RoleList, KV_READ)                                       \
+    X(auth_role_delete, AuthRoleDelete, Auth, RoleDelete, KV_WRITE)                                \
+    X(auth_role_grant_permission, AuthRoleGrantPermission, Auth, RoleGrantPermission, KV_WRITE)    \
+    X(auth_role_revoke_permission, AuthRoleRevokePermission, Auth, RoleRevokePermission, KV_WRITE)
 
 /* kv_method_range, ... and kv_range(), ...: *out is the caller's to kv_free(); on failure it is
  * NULL and err (may be NULL) says what happened. */
@@ -276,6 +300,7 @@ struct kv__stream {
     size_t endpoint;        /* index while grpc is set */
     uint64_t retry_at_ms;   /* not before */
     uint64_t give_up_at_ms; /* until it was connected once */
+    unsigned login;         /* with which it was opened */
     unsigned failures;      /* in a row; a message ends the row */
     unsigned leaderless;    /* endpoints in a row without a leader */
 };

@@ -26,6 +26,27 @@
 #define downgrade_descriptor(end) etcdserverpb__downgrade_##end##__descriptor
 #define hash_kv_descriptor(end) etcdserverpb__hash_kv##end##__descriptor
 #define move_leader_descriptor(end) etcdserverpb__move_leader_##end##__descriptor
+#define authenticate_descriptor(end) etcdserverpb__authenticate_##end##__descriptor
+#define auth_enable_descriptor(end) etcdserverpb__auth_enable_##end##__descriptor
+#define auth_disable_descriptor(end) etcdserverpb__auth_disable_##end##__descriptor
+#define auth_status_descriptor(end) etcdserverpb__auth_status_##end##__descriptor
+#define auth_user_add_descriptor(end) etcdserverpb__auth_user_add_##end##__descriptor
+#define auth_user_get_descriptor(end) etcdserverpb__auth_user_get_##end##__descriptor
+#define auth_user_list_descriptor(end) etcdserverpb__auth_user_list_##end##__descriptor
+#define auth_user_delete_descriptor(end) etcdserverpb__auth_user_delete_##end##__descriptor
+#define auth_user_change_password_descriptor(end)                                                  \
+    etcdserverpb__auth_user_change_password_##end##__descriptor
+#define auth_user_grant_role_descriptor(end) etcdserverpb__auth_user_grant_role_##end##__descriptor
+#define auth_user_revoke_role_descriptor(end)                                                      \
+    etcdserverpb__auth_user_revoke_role_##end##__descriptor
+#define auth_role_add_descriptor(end) etcdserverpb__auth_role_add_##end##__descriptor
+#define auth_role_get_descriptor(end) etcdserverpb__auth_role_get_##end##__descriptor
+#define auth_role_list_descriptor(end) etcdserverpb__auth_role_list_##end##__descriptor
+#define auth_role_delete_descriptor(end) etcdserverpb__auth_role_delete_##end##__descriptor
+#define auth_role_grant_permission_descriptor(end)                                                 \
+    etcdserverpb__auth_role_grant_permission_##end##__descriptor
+#define auth_role_revoke_permission_descriptor(end)                                                \
+    etcdserverpb__auth_role_revoke_permission_##end##__descriptor
 
 static int call_typed(struct kv_client *client, const struct kv_method *method,
                       const ProtobufCMessage *request, ProtobufCMessage **out, struct err *err)

@@ -114,6 +114,10 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     int code = kv__code_of(status, text);
     struct err err = ERR_INIT;
 
+    if (kv__auth_refused(stream->client, text, stream->login)) {
+        come_back(stream, GRPC_OK, sent);
+        return;
+    }
     if (curable(stream, status, sent) && !out_of_leaders(stream, code)) {
         come_back(stream, status, sent);
         return;
@@ -127,20 +131,28 @@ static void on_done(void *ctx, enum grpc_status status, const char *message, enu
     end(stream, &err);
 }
 
+void kv__stream_renew(struct kv__stream *stream)
+{
+    grpc_stream_cancel(stream->grpc);
+    come_back(stream, GRPC_OK, GRPC_MAYBE_SENT);
+}
+
 static bool open_on(struct kv__stream *stream, size_t endpoint)
 {
     static const struct grpc_stream_events events = {.on_message = on_message, .on_done = on_done};
-    static const struct grpc_metadata leader = {"hasleader", "true"};
+    struct grpc_metadata fields[2] = {{"hasleader", "true"}};
     struct kv_client *client = stream->client;
     struct kv__endpoint *to = &client->endpoints[endpoint];
+    size_t count = stream->kind->require_leader ? 1 : 0;
 
-    if (grpc_conn_call(to->conn->grpc, stream->kind->path, &leader,
-                       stream->kind->require_leader ? 1 : 0, 0, &events, stream, &stream->grpc,
-                       NULL) != 0) {
+    count += kv__auth_metadata(client, &fields[count]);
+    if (grpc_conn_call(to->conn->grpc, stream->kind->path, fields, count, 0, &events, stream,
+                       &stream->grpc, NULL) != 0) {
         kv__endpoint_retire(to);
         return false;
     }
     stream->endpoint = endpoint;
+    stream->login = client->auth.generation;
     stream->give_up_at_ms = UINT64_MAX;
     list_remove(&stream->link);
     list_push_back(&client->streams_running, &stream->link);
@@ -153,6 +165,8 @@ bool kv__streams_open(struct kv_client *client)
     uint64_t now = kv__now(client);
     bool lacking = false;
 
+    if (client->auth.state != KV__AUTH_DONE)
+        return false; /* the end of the login wakes the client */
     LIST_EACH_SAFE (node, &client->streams_waiting) {
         struct kv__stream *stream = LIST_ENTRY(node, struct kv__stream, link);
         size_t endpoint;
@@ -219,6 +233,16 @@ static void give_up(struct kv_client *client, uint64_t now)
         kv__endpoint_explain(client, &err);
     while (!list_empty(&late))
         end(LIST_FIRST(&late, struct kv__stream, link), &err);
+}
+
+void kv__streams_fail(struct kv_client *client, const struct err *err)
+{
+    struct list failed;
+
+    list_init(&failed);
+    list_splice(&failed, &client->streams_waiting);
+    while (!list_empty(&failed))
+        end(LIST_FIRST(&failed, struct kv__stream, link), err);
 }
 
 void kv__streams_ring(struct kv_client *client)

@@ -144,6 +144,12 @@ static void on_created(struct kv_watcher *watcher, const Etcdserverpb__WatchResp
         send_next(watcher);
         return;
     }
+    if (response->canceled &&
+        kv__auth_refused(watcher->client, plain_reason(response->cancel_reason),
+                         watcher->stream.login)) {
+        kv__stream_renew(&watcher->stream); /* which takes up the one being created, too */
+        return;
+    }
     watcher->creating = NULL;
     if (response->canceled) {
         send_next(watcher);
@@ -220,6 +226,12 @@ static void on_watch_response(struct kv_watcher *watcher,
     watch = find_live(watcher, response->watch_id);
     if (watch == NULL)
         return; /* cancelled, and the server did not know yet */
+    if (response->canceled &&
+        kv__auth_refused(watcher->client, plain_reason(response->cancel_reason),
+                         watcher->stream.login)) {
+        kv__stream_renew(&watcher->stream); /* auth has been switched on meanwhile */
+        return;
+    }
     if (response->canceled) {
         finish_canceled(watch, response);
         return;
