@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/password.h"
 
 struct mirror_options {
     const char *prefix, *dest_prefix;
@@ -24,11 +25,12 @@ static const struct flag mirror_flags[] = {
     {"dest-key", 0, FLAG_STRING, AT(dest_key), "",
      "Identify secure client using this TLS key file"},
     {"dest-password", 0, FLAG_STRING, AT(dest_password), "",
-     "Destination password for authentication (not supported yet)"},
+     "Destination password for authentication (if this option is used, --user option shouldn't "
+     "include password)"},
     {"dest-prefix", 0, FLAG_STRING, AT(dest_prefix), "",
      "destination prefix to mirror a prefix to a different prefix in the destination cluster"},
     {"dest-user", 0, FLAG_STRING, AT(dest_user), "",
-     "Destination username[:password] for authentication (not supported yet)"},
+     "Destination username[:password] for authentication (prompt if password is not supplied)"},
     {"max-txn-ops", 0, FLAG_INT, AT(max_txn_ops), "128",
      "Maximum number of operations permitted in a transaction during syncing updates"},
     {"no-dest-prefix", 0, FLAG_BOOL, AT(no_dest_prefix), "false",
@@ -314,10 +316,6 @@ static int check_options(struct ctl *ctl, const struct mirror_options *options, 
             "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one");
     if (options->max_txn_ops <= 0)
         return ctl_fail(ctl, CTL_BAD_ARGS, "--max-txn-ops must be above zero");
-    if (options->dest_user[0] != '\0' || options->dest_password[0] != '\0')
-        return ctl_fail(ctl, CTL_BAD_FEATURE,
-                        "authentication is not supported yet: leave out --dest-user and "
-                        "--dest-password");
     return 0;
 }
 
@@ -327,7 +325,13 @@ static int open_destination(struct mirror *mirror, const char *endpoint)
     const struct mirror_options *flags = mirror->options;
     struct net_tls_options tls;
     struct err err = ERR_INIT;
+    int code;
 
+    options.token = NULL; /* of the source */
+    code = password_of_flags(mirror->ctl, flags->dest_user, flags->dest_password, &options.user,
+                             &options.password);
+    if (code != 0)
+        return code;
     options.endpoints = &endpoint;
     options.endpoints_len = 1;
     options.tls = ctl_tls_options(flags->dest_cacert, flags->dest_cert, flags->dest_key,

@@ -7,6 +7,9 @@
 const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_alarm_disarm,
     &ctl_cmd_alarm_list,
+    &ctl_cmd_auth_disable,
+    &ctl_cmd_auth_enable,
+    &ctl_cmd_auth_status,
     &ctl_cmd_check_perf,
     &ctl_cmd_compaction,
     &ctl_cmd_defrag,
@@ -35,10 +38,23 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_member_update,
     &ctl_cmd_move_leader,
     &ctl_cmd_put,
+    &ctl_cmd_role_add,
+    &ctl_cmd_role_delete,
+    &ctl_cmd_role_get,
+    &ctl_cmd_role_grant_permission,
+    &ctl_cmd_role_list,
+    &ctl_cmd_role_revoke_permission,
     &ctl_cmd_snapshot_restore,
     &ctl_cmd_snapshot_save,
     &ctl_cmd_snapshot_status,
     &ctl_cmd_txn,
+    &ctl_cmd_user_add,
+    &ctl_cmd_user_delete,
+    &ctl_cmd_user_get,
+    &ctl_cmd_user_grant_role,
+    &ctl_cmd_user_list,
+    &ctl_cmd_user_passwd,
+    &ctl_cmd_user_revoke_role,
     &ctl_cmd_version,
     &ctl_cmd_wal_dump,
     &ctl_cmd_watch,
@@ -116,8 +132,8 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 /* The group of that name, as a string of its own: groups are few and known. */
 static const char *group_named(const char *first, size_t len)
 {
-    static const char *const groups[] = {"alarm", "check",  "downgrade", "endpoint",
-                                         "lease", "member", "snapshot",  "wal"};
+    static const char *const groups[] = {"alarm", "auth",   "check", "downgrade", "endpoint", "lease",
+                                         "member", "role",  "snapshot", "user",      "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {

@@ -53,6 +53,7 @@ struct ctl {
     struct output output;
     struct net_tls_options tls_options;
     const struct net_tls_options *tls; /* as kv_options.tls wants it */
+    const char *user, *password;       /* of --user and --password; NULL: nobody */
 };
 
 struct ctl_command {
@@ -129,6 +130,11 @@ void ctl_help_command(FILE *out, const struct ctl_command *command);
 extern const struct ctl_command ctl_cmd_check_perf, ctl_cmd_elect, ctl_cmd_lease_grant,
     ctl_cmd_lease_keep_alive, ctl_cmd_lease_list, ctl_cmd_lease_revoke, ctl_cmd_lease_timetolive,
     ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
+extern const struct ctl_command ctl_cmd_auth_disable, ctl_cmd_auth_enable, ctl_cmd_auth_status,
+    ctl_cmd_role_add, ctl_cmd_role_delete, ctl_cmd_role_get, ctl_cmd_role_grant_permission,
+    ctl_cmd_role_list, ctl_cmd_role_revoke_permission, ctl_cmd_user_add, ctl_cmd_user_delete,
+    ctl_cmd_user_get, ctl_cmd_user_grant_role, ctl_cmd_user_list, ctl_cmd_user_passwd,
+    ctl_cmd_user_revoke_role;
 extern const struct ctl_command ctl_cmd_defrag, ctl_cmd_downgrade_cancel, ctl_cmd_downgrade_enable,
     ctl_cmd_downgrade_validate;
 extern const struct ctl_command ctl_cmd_member_add, ctl_cmd_member_promote, ctl_cmd_member_remove,

@@ -3,12 +3,14 @@
 
 #include "base/version.h"
 #include "client/ctl/ctl.h"
+#include "client/ctl/password.h"
 
 #define AT(member) offsetof(struct ctl_globals, member)
 
 const struct flag ctl_global_flags[] = {
     {"auth-jwt-token", 0, FLAG_STRING, AT(auth_jwt_token), "",
-     "JWT token for authentication (not supported yet)"},
+     "JWT token used for authentication (if this option is used, --user and --password should not "
+     "be set)"},
     {"cacert", 0, FLAG_STRING, AT(cacert), "", "verify servers with this CA bundle"},
     {"cert", 0, FLAG_STRING, AT(cert), "", "identify to servers with this certificate file"},
     {"command-timeout", 0, FLAG_DURATION, AT(command_timeout_ns), "5s",
@@ -40,8 +42,10 @@ const struct flag ctl_global_flags[] = {
     {"max-request-bytes", 0, FLAG_INT, AT(max_request_bytes), "0",
      "largest request sent, in bytes (0: 2 MiB)"},
     {"password", 0, FLAG_STRING, AT(password), "",
-     "password for --user (authentication is not supported yet)"},
-    {"user", 0, FLAG_STRING, AT(user), "", "name[:password] (authentication is not supported yet)"},
+     "password for authentication (if this option is used, --user option shouldn't include "
+     "password)"},
+    {"user", 0, FLAG_STRING, AT(user), "",
+     "username[:password] for authentication (prompt if password is not supplied)"},
     {"write-out", 'w', FLAG_STRING, AT(write_out), "simple",
      "output format: fields, json, protobuf, simple or table"},
     {.name = NULL},
@@ -164,6 +168,17 @@ static int read_env(struct ctl *ctl)
     return 0;
 }
 
+/* What would let others in is not printed. */
+static void print_setting(struct ctl *ctl, size_t at)
+{
+    const char *name = ctl_global_flags[at].name, *user = ctl->globals.user;
+
+    if (strcmp(name, "user") == 0)
+        fprintf(ctl->err, "%.*s", (int)strcspn(user, ":"), user);
+    else if (strcmp(name, "password") != 0 && strcmp(name, "auth-jwt-token") != 0)
+        flag_print_value(ctl->err, &ctl->global_set, at);
+}
+
 static void print_settings(struct ctl *ctl)
 {
     char name[ENV_NAME_MAX];
@@ -172,8 +187,7 @@ static void print_settings(struct ctl *ctl)
     for (at = 0; at < GLOBAL_COUNT; at++) {
         env_name("KVCTL", ctl_global_flags[at].name, name);
         fprintf(ctl->err, "%s=", name);
-        if (strcmp(ctl_global_flags[at].name, "password") != 0)
-            flag_print_value(ctl->err, &ctl->global_set, at);
+        print_setting(ctl, at);
         fputc('\n', ctl->err);
     }
 }
@@ -183,11 +197,6 @@ static int refuse_unsupported(struct ctl *ctl)
 {
     const struct ctl_globals *globals = &ctl->globals;
 
-    if (globals->user[0] != '\0' || globals->password[0] != '\0' ||
-        globals->auth_jwt_token[0] != '\0')
-        return ctl_fail(ctl, CTL_BAD_FEATURE,
-                        "authentication is not supported yet: leave out --user, --password and "
-                        "--auth-jwt-token");
     if (globals->discovery_srv[0] != '\0')
         return ctl_fail(ctl, CTL_BAD_FEATURE,
                         "--discovery-srv is not supported yet: name the servers with --endpoints");
@@ -204,6 +213,19 @@ static int check_numbers(struct ctl *ctl)
         return ctl_fail(ctl, CTL_ERROR,
                         "--max-request-bytes and --max-recv-bytes must not be negative");
     return 0;
+}
+
+/* The password is asked for here, before anything is done. */
+static int read_user(struct ctl *ctl)
+{
+    const struct ctl_globals *globals = &ctl->globals;
+
+    if (globals->auth_jwt_token[0] != '\0' &&
+        (globals->user[0] != '\0' || globals->password[0] != '\0'))
+        return ctl_fail(ctl, CTL_BAD_ARGS,
+                        "--auth-jwt-token says who you are already: leave out --user and "
+                        "--password");
+    return password_of_flags(ctl, globals->user, globals->password, &ctl->user, &ctl->password);
 }
 
 /* etcdctl accepts blanks around the commas. */
@@ -239,6 +261,9 @@ int ctl_prepare(struct ctl *ctl)
     if (code != 0)
         return code;
     trim_endpoints(ctl);
+    code = read_user(ctl);
+    if (code != 0)
+        return code;
 
     ctl->tls = ctl_tls_options(ctl->globals.cacert, ctl->globals.cert, ctl->globals.key,
                                ctl->globals.insecure_transport,
@@ -288,5 +313,8 @@ struct kv_options ctl_kv_options(const struct ctl *ctl)
         .request_size_max = (size_t)globals->max_request_bytes,
         .response_size_max = (size_t)globals->max_recv_bytes,
         .tls = ctl->tls,
+        .user = ctl->user,
+        .password = ctl->password,
+        .token = globals->auth_jwt_token,
     };
 }

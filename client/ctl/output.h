@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/arena.h"
+#include "base/slice.h"
 #include "proto/rpc.pb-c.h"
 
 struct output {
@@ -22,6 +23,9 @@ struct output {
     bool lease_keys;  /* lease timetolive --keys */
     int64_t lease;    /* of lease revoke, whose answer does not name it */
     const char *verb; /* of downgrade, likewise */
+    /* What was asked about, for answers of user and role commands. */
+    const char *user, *role;
+    struct slice key, range_end;
 };
 
 /* One endpoint's answer to "endpoint status" and its like. */
@@ -66,6 +70,28 @@ void output_report(struct output *output, enum endpoint_report_kind kind,
                    const struct endpoint_report *reports, size_t len);
 
 /* ---- for the formats ---- */
+
+/* Answers of user and role commands (output_auth.c): rows of the tables of simple and fields. */
+#define OUTPUT_AUTH_PRINTERS(X)                                                                    \
+    X(auth_status)                                                                                 \
+    X(auth_user_add)                                                                               \
+    X(auth_user_get)                                                                               \
+    X(auth_user_list)                                                                              \
+    X(auth_user_delete)                                                                            \
+    X(auth_user_change_password)                                                                   \
+    X(auth_user_grant_role)                                                                        \
+    X(auth_user_revoke_role)                                                                       \
+    X(auth_role_add)                                                                               \
+    X(auth_role_get)                                                                               \
+    X(auth_role_list)                                                                              \
+    X(auth_role_delete)                                                                            \
+    X(auth_role_grant_permission)                                                                  \
+    X(auth_role_revoke_permission)
+#define X(name)                                                                                    \
+    void output__simple_##name(struct output *output, const ProtobufCMessage *message);            \
+    void output__fields_##name(struct output *output, const ProtobufCMessage *message);
+OUTPUT_AUTH_PRINTERS(X)
+#undef X
 
 struct table;
 

@@ -254,7 +254,7 @@ static const struct output_printer fields_printers[] = {
     {&etcdserverpb__member_remove_response__descriptor, fields_member_list},
     {&etcdserverpb__member_update_response__descriptor, fields_member_list},
     {&etcdserverpb__downgrade_response__descriptor, fields_downgrade},
-    OUTPUT_PRINTERS(OUTPUT_FIELDS_ROW)};
+    OUTPUT_PRINTERS(OUTPUT_FIELDS_ROW) OUTPUT_AUTH_PRINTERS(OUTPUT_FIELDS_ROW)};
 
 const struct output_format output_fields = {
     .name = "fields",

@@ -298,7 +298,7 @@ static const struct output_printer simple_printers[] = {
     {&etcdserverpb__alarm_response__descriptor, simple_alarm},
     {&etcdserverpb__member_list_response__descriptor, simple_member_list},
     {&etcdserverpb__downgrade_response__descriptor, simple_downgrade},
-    OUTPUT_PRINTERS(OUTPUT_SIMPLE_ROW)};
+    OUTPUT_PRINTERS(OUTPUT_SIMPLE_ROW) OUTPUT_AUTH_PRINTERS(OUTPUT_SIMPLE_ROW)};
 
 const struct output_format output_simple = {
     .name = "simple",

@@ -24,7 +24,8 @@ int ctl_fail_call(struct ctl *ctl, const struct kv_result *result)
     fprintf(ctl->err, "Error: %s\n", result->err.text);
     if (result->err.code == KV_EUNKNOWN)
         fputs("Whether it was carried out is not known: read before you repeat it.\n", ctl->err);
-    return CTL_ERROR;
+    /* etcdctl logs in when it connects, and gives up as if that had failed. */
+    return result->err.code == KV_EAUTHFAILED ? CTL_BAD_CONNECTION : CTL_ERROR;
 }
 
 static int check_printable(struct ctl *ctl, const ProtobufCMessageDescriptor *message)

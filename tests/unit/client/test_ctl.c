@@ -220,8 +220,6 @@ static void values_that_are_not_supported_end_with_4(void **state)
         {"get a --order x", "Error: bad sort order x\n"},
         {"get a --consistency x", "Error: unknown consistency flag \"x\"\n"},
         {"member list --consistency x", "Error: unknown consistency flag \"x\"\n"},
-        {"get a --user root:pw", "Error: authentication is not supported yet: leave out --user, "
-                                 "--password and --auth-jwt-token\n"},
         {"get a -d example.org",
          "Error: --discovery-srv is not supported yet: name the servers with --endpoints\n"},
     };
@@ -314,7 +312,11 @@ static void debug_shows_the_settings_without_the_password(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(run(f, "get a --debug --user root --password secret"), CTL_BAD_FEATURE);
+    assert_int_equal(run(f, "get a --debug --user root --password secret -w x"), CTL_BAD_FEATURE);
+    assert_int_equal(run(f, "get a --debug --user root:secret -w x"), CTL_BAD_FEATURE);
+    assert_non_null(strstr(captured(&f->err), "KVCTL_USER=root\n"));
+    assert_null(strstr(captured(&f->err), "secret"));
+    assert_int_equal(run(f, "get a --debug --auth-jwt-token secret -w x"), CTL_BAD_FEATURE);
     assert_non_null(strstr(captured(&f->err), "KVCTL_ENDPOINTS=[127.0.0.1:2379]\n"));
     assert_non_null(strstr(captured(&f->err), "KVCTL_DIAL_TIMEOUT=2s\n"));
     assert_null(strstr(captured(&f->err), "secret"));
