@@ -8,7 +8,7 @@ enum call_rule auth_rule(const struct grpc_method *method)
     return (enum call_rule)(uintptr_t)method->tag;
 }
 
-static struct slice token_of(const struct grpc_call *call)
+struct slice auth_token_of(const struct grpc_call *call)
 {
     static const char bearer[] = "Bearer ";
     struct slice token = grpc_call_header(call, "token");
@@ -44,7 +44,7 @@ enum status auth_author(struct member *member, const struct grpc_call *call, str
     *out = (struct author){.kind = AUTHOR_NOBODY};
     if (!member->machine->auth->enabled)
         return STATUS_OK;
-    token = token_of(call);
+    token = auth_token_of(call);
     if (token.data == NULL)
         return author_of_certificate(member, call, out);
     if (!auth_tokens_find(member->tokens, token, &out->user))

@@ -32,4 +32,15 @@ enum status auth_author(struct member *member, const struct grpc_call *call, str
 /* What the method's rule says before the service is asked. */
 enum status auth_admit(struct member *member, const struct grpc_call *call);
 
+/* The token that the call brings; data NULL: none. */
+struct slice auth_token_of(const struct grpc_call *call);
+
+/* True: the call waits until this member has applied the entry that its token names, and then comes
+ * again, with a copy of the message (auth_wait.c). */
+bool auth_wait(struct member *member, struct grpc_call *call, struct slice message);
+/* member->applied_index has grown. */
+void auth_wait_applied(struct member *member);
+/* Lets those that have waited too long find out; when the next one will have (UINT64_MAX: none). */
+uint64_t auth_wait_expire(struct member *member, uint64_t now_ms);
+
 #endif

@@ -166,6 +166,13 @@ static bool parse(struct slice text, struct slice *letters, uint64_t *index)
     return true;
 }
 
+bool auth_token_index(struct slice token, uint64_t *index)
+{
+    struct slice letters;
+
+    return parse(token, &letters, index);
+}
+
 /* What is compared is a hash: nothing about a token can be learnt from how long it takes. */
 bool auth_tokens_find(struct auth_tokens *tokens, struct slice text, struct slice *user)
 {

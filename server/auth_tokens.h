@@ -31,6 +31,8 @@ void auth_tokens_hash(const char *letters, uint8_t hash[AUTH_TOKEN_HASH_SIZE]);
 
 void auth_tokens_assign(struct auth_tokens *tokens, const uint8_t hash[AUTH_TOKEN_HASH_SIZE],
                         uint64_t index, const char *user);
+/* The log entry that assigned it, if it looks like a token at all. */
+bool auth_token_index(struct slice token, uint64_t *index);
 /* The user whose token it is, which lives on for the whole time again; false: it is nobody's, or
  * its time is over. The name is valid until tokens are forgotten. */
 bool auth_tokens_find(struct auth_tokens *tokens, struct slice token, struct slice *user);

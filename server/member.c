@@ -450,6 +450,7 @@ static struct member *new_member(const struct member_options *options)
     list_init(&member->leader_moves);
     list_init(&member->exports);
     list_init(&member->changes.waits);
+    list_init(&member->early);
     list_init(&member->streams);
     list_init(&member->snapshots.retired);
     list_init(&member->keep_alives);

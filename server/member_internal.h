@@ -323,7 +323,11 @@ struct member {
     struct space_guard space;
     struct auto_compactor compactor;
     struct auth_tokens *tokens;
-    char common_name[256]; /* the user a certificate names; RFC 5280 has it end at 64 */
+    struct list early; /* calls whose token is not known yet (auth_wait.c) */
+    size_t early_count;
+    bool early_over;        /* inside: one of them has waited long enough */
+    uint64_t applied_index; /* as of the last turn */
+    char common_name[256];  /* the user a certificate names; RFC 5280 has it end at 64 */
     struct auth_pool auth_pool;
     struct arena scratch; /* of commands that nobody here waits for */
 };

@@ -1,5 +1,6 @@
 /* Linearizable reads: read points with a deadline, and the timer of everything that has one. All
  * waits are equally long, so the lists are in the order of deadlines and one timer serves them. */
+#include "server/auth_calls.h"
 #include "server/member_internal.h"
 
 static void on_read_point(struct replica_read *point, int status)
@@ -88,7 +89,8 @@ static void on_expiry(uv_timer_t *timer)
     uint64_t reads_ms = member__expire_reads(member, now_ms);
     uint64_t moves_ms = member__expire_moves(member, now_ms);
     uint64_t changes_ms = member__expire_changes(member, now_ms);
-    uint64_t next_ms = MIN(MIN(writes_ms, reads_ms), MIN(moves_ms, changes_ms));
+    uint64_t early_ms = auth_wait_expire(member, now_ms);
+    uint64_t next_ms = MIN(MIN(writes_ms, reads_ms), MIN(MIN(moves_ms, changes_ms), early_ms));
     int rc;
 
     if (next_ms == UINT64_MAX)

@@ -1,6 +1,7 @@
 /* The loop turn, and what consensus makes the member do. */
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
+#include "server/auth_calls.h"
 #include "server/auth_tokens.h"
 #include "server/claims.h"
 #include "server/member_internal.h"
@@ -296,6 +297,10 @@ static void turn_replica(struct member *member)
         return;
     replica_status(member->replica, &status);
     member->apply_gap = status.commit_index - status.applied_index;
+    if (status.applied_index > member->applied_index) {
+        member->applied_index = status.applied_index;
+        auth_wait_applied(member);
+    }
 }
 
 static void tell_fatal(struct member *member)

@@ -8,7 +8,8 @@
 #include "server/permit.h"
 
 /* The request, unpacked into the call's arena, after the checks that every call gets (malformed,
- * client-api-version, hasleader, stopping). NULL: the call has been answered. */
+ * client-api-version, hasleader, stopping, who may). NULL: the call has been answered, or comes
+ * again. */
 void *service_begin(struct grpc_call *call, struct slice message,
                     const ProtobufCMessageDescriptor *type);
 

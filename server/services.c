@@ -158,6 +158,8 @@ void *service_begin_in(struct grpc_call *call, struct slice message,
     ProtobufCMessage *request;
     enum status status;
 
+    if (auth_wait(service_member(call), call, message))
+        return NULL;
     if (scan_unpack(type, message, arena, &request) != 0) {
         service_fail(call, STATUS_MALFORMED);
         return NULL;

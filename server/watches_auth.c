@@ -1,5 +1,5 @@
-/* Watchers whose right is taken away end (faults.md section 6), where etcd lets them run on: after a
- * change of users, roles or permissions all that are open are checked anew, some 1000 a turn. */
+/* Watchers whose right is taken away end (faults.md section 6), where etcd lets them run on: after
+ * a change of users, roles or permissions all that are open are checked anew, some 1000 a turn. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -137,8 +137,7 @@ static bool check_some(struct watches *watches)
     for (size_t n = 0; n < CHECKS_PER_LOOK; n++) {
         if (rights->call == NULL && !begin_call(watches))
             return false;
-        if (rights->at < rights->count &&
-            !check_watcher(rights->call, rights->ids[rights->at++]))
+        if (rights->at < rights->count && !check_watcher(rights->call, rights->ids[rights->at++]))
             continue; /* the call is gone, and forgotten here */
         if (rights->call != NULL && rights->at == rights->count)
             forget_call(rights);

@@ -192,9 +192,9 @@ static void start(struct fixture *f, struct put *put)
 
     request.key = (ProtobufCBinaryData){.data = (uint8_t *)"k", .len = 1};
     put->done = false;
-    assert_int_equal(kv_call_start(f->client, &put->call, &kv_method_put, &request.base, NULL,
-                                   on_done, NULL),
-                     0);
+    assert_int_equal(
+        kv_call_start(f->client, &put->call, &kv_method_put, &request.base, NULL, on_done, NULL),
+        0);
 }
 
 static int finish(struct fixture *f, struct put *put)
