@@ -697,6 +697,11 @@ static X509 *peer_cert(const struct net_sock *sock)
     return sock->tls != NULL ? tls_session__peer_cert(sock->tls) : NULL;
 }
 
+bool net_sock_is_tls(const struct net_sock *sock)
+{
+    return sock->tls_config != NULL;
+}
+
 bool net_sock_peer_is_host(const struct net_sock *sock, const char *host)
 {
     X509 *cert = peer_cert(sock);

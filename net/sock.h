@@ -70,6 +70,7 @@ const char *net_sock_peer(const struct net_sock *sock);
 /* What went wrong with TLS, where on_end was told: the handshake of an accepted socket, or what the
  * other side thought of our certificate. "": nothing. */
 const char *net_sock_trouble(const struct net_sock *sock);
+bool net_sock_is_tls(const struct net_sock *sock);
 /* Whether the other side has shown a certificate that is good for this host name or address.
  * False without TLS. */
 bool net_sock_peer_is_host(const struct net_sock *sock, const char *host);

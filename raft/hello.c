@@ -14,7 +14,7 @@ void hello_encode(const struct hello *hello, uint8_t out[HELLO_SIZE])
 {
     memcpy(out, magic, MAGIC_SIZE);
     put_le32(out + 8, hello->version);
-    put_le32(out + 12, hello->verdict);
+    put_le32(out + 12, hello->verdict | (uint32_t)hello->port << 16);
     put_le64(out + 16, hello->cluster_id);
     put_le64(out + 24, hello->from);
     put_le64(out + 32, hello->to);
@@ -28,7 +28,8 @@ bool hello_decode(const uint8_t *bytes, struct hello *out)
         return false;
     *out = (struct hello){
         .version = get_le32(bytes + 8),
-        .verdict = get_le32(bytes + 12),
+        .verdict = (uint16_t)get_le32(bytes + 12),
+        .port = (uint16_t)(get_le32(bytes + 12) >> 16),
         .cluster_id = get_le64(bytes + 16),
         .from = get_le64(bytes + 24),
         .to = get_le64(bytes + 32),

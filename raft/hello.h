@@ -3,8 +3,9 @@
  *     hello and answer, 56 bytes           frame
  *      0  magic "kvd-peer"                  0  le32: kind in the upper 2 bits, length below
  *      8  le32 protocol version             4  that many bytes
- *     12  le32 verdict; in a hello the lane: 0 raft's messages, 1 bulk, 2 only asks who the members
+ *     12  le16 verdict; in a hello the lane: 0 raft's messages, 1 bulk, 2 only asks who the members
  *         are: no ids are needed, and the answer is followed by one frame that says it
+ *     14  le16 in a hello, the port on which who connects listens; 0: it does not say
  *     16  le64 cluster id
  *     24  le64 from, le64 to: member ids
  *     40  le64 incarnation: random, of the connecting process
@@ -18,7 +19,7 @@
 
 #include "base/slice.h"
 
-enum { HELLO_SIZE = 56, HELLO_VERSION = 2, HELLO_LANE_ASKS = 2, FRAME_HEADER_SIZE = 4 };
+enum { HELLO_SIZE = 56, HELLO_VERSION = 3, HELLO_LANE_ASKS = 2, FRAME_HEADER_SIZE = 4 };
 
 /* The answer to a hello. */
 #define HELLO_VERDICT_MAP(X)                                                                       \
@@ -40,9 +41,10 @@ enum hello_verdict {
 struct hello {
     uint32_t version;
     union {
-        uint32_t verdict; /* of an answer */
-        uint32_t lane;    /* of a hello */
+        uint16_t verdict; /* of an answer */
+        uint16_t lane;    /* of a hello */
     };
+    uint16_t port;
     uint64_t cluster_id;
     uint64_t from, to;
     uint64_t incarnation;

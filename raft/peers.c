@@ -350,6 +350,19 @@ static void answer_who(struct conn *conn)
     buf_release(&text);
 }
 
+static void tell_stranger(const struct conn *conn, const struct hello *hello)
+{
+    const struct peers_options *options = &conn->peers->options;
+    struct net_addr addr;
+
+    if (options->on_stranger == NULL || hello->port == 0 || hello->from == 0 ||
+        hello->from == options->self || net_addr_parse(net_sock_peer(conn->sock), &addr, NULL) != 0)
+        return;
+    addr.port = hello->port;
+    addr.tls = options->tls_accept != NULL && net_sock_is_tls(conn->sock);
+    options->on_stranger(options->ctx, hello->from, &addr);
+}
+
 static void welcome(struct conn *conn, const struct hello *hello)
 {
     struct peers *peers = conn->peers;
@@ -365,6 +378,8 @@ static void welcome(struct conn *conn, const struct hello *hello)
     char text[200];
 
     (void)write_hello(conn, &answer); /* broken: on_end follows */
+    if (verdict == HELLO_UNKNOWN)
+        tell_stranger(conn, hello);
     if (verdict != HELLO_WELCOME) {
         (void)snprintf(text, sizeof text, "connection of member %llx from %.80s refused: %s",
                        (unsigned long long)hello->from, net_sock_peer(conn->sock),
@@ -629,6 +644,7 @@ static void on_connect(void *ctx, int status, const struct err *err)
                           .from = peers->options.self,
                           .to = conn->peer->config.id,
                           .lane = conn->kind,
+                          .port = peers->options.listen_count > 0 ? peers_port(peers, 0) : 0,
                           .incarnation = peers->incarnation,
                           .attempt = ++peers->attempts};
 

@@ -56,6 +56,10 @@ struct peers_options {
     /* Whether that id, which is none of the peers, was a member once: it is told so when it comes.
      * May be NULL: no. */
     bool (*is_removed)(void *ctx, uint64_t id);
+    /* One that is none of the peers, nor was removed, but says that it is of our cluster, and where
+     * it listens: we may be behind and not know of it yet. It is refused, and tries again; it is
+     * for peers_set() to let it in. Not from inside: later. May be NULL. */
+    void (*on_stranger)(void *ctx, uint64_t id, const struct net_addr *addr);
     /* A peer says that we were removed from the cluster. May be NULL. */
     void (*on_removed)(void *ctx);
     /* Appends who the members are, for one that asks before it joins (raft/hello.h). May be NULL:

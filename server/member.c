@@ -119,6 +119,17 @@ static int recognise(struct member *member, const struct identity *known, struct
     return 0;
 }
 
+/* Those that the flags of a new cluster name are in its first entry; a member that joins has heard
+ * of others than its log may say for a while. */
+static void new_peer_states(struct member *member)
+{
+    size_t count = member->boot.peer_count;
+
+    member->peer_states = xcalloc(count + 1, sizeof *member->peer_states);
+    for (size_t i = 0; i < count; i++)
+        member->peer_states[i].guest = member->boot.member_count == 0;
+}
+
 /* The data dir, and which member of which cluster this is. */
 static int identify(struct member *member, struct identity *self, struct err *err)
 {
@@ -144,7 +155,7 @@ static int identify(struct member *member, struct identity *self, struct err *er
                               .member_id = member->boot.member_id,
                               .joined = config->initial_cluster_existing};
     snprintf(self->name, sizeof self->name, "%s", config->name);
-    member->peer_states = xcalloc(member->boot.peer_count + 1, sizeof *member->peer_states);
+    new_peer_states(member);
     return rc;
 }
 
@@ -166,7 +177,7 @@ static int join_again(struct member *member, struct err *err)
     bootstrap_release(&member->boot);
     member->boot = boot;
     free(member->peer_states);
-    member->peer_states = xcalloc(boot.peer_count + 1, sizeof *member->peer_states);
+    new_peer_states(member);
     return 0;
 }
 
@@ -229,6 +240,7 @@ static int open_peers(struct member *member, struct err *err)
                                     .on_bulk_up = member__on_bulk_up,
                                     .on_peer = member__on_peer,
                                     .is_removed = member__is_removed,
+                                    .on_stranger = member__on_stranger,
                                     .on_removed = member__on_removed,
                                     .describe = member__describe,
                                     .on_trouble = on_peer_trouble};

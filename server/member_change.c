@@ -415,6 +415,15 @@ static bool parse_address(const char *address, struct net_addr *out)
     return ok;
 }
 
+static bool may_stay(const struct member *member, struct replica_configuration *now, size_t n)
+{
+    uint64_t id = member->boot.peers[n].id;
+
+    if (find(now, id) != NULL)
+        return true;
+    return member->peer_states[n].guest && !machine_was_removed(member->machine, id);
+}
+
 /* Keeps the place of those that stay: metrics count by it. */
 static void drop_absent(struct member *member, struct replica_configuration *now)
 {
@@ -423,7 +432,7 @@ static void drop_absent(struct member *member, struct replica_configuration *now
     for (size_t i = boot->peer_count; i-- > 0;) {
         size_t behind = boot->peer_count - i - 1;
 
-        if (find(now, boot->peers[i].id) != NULL)
+        if (may_stay(member, now, i))
             continue;
         memmove(&boot->peers[i], &boot->peers[i + 1], behind * sizeof *boot->peers);
         memmove(&member->peer_states[i], &member->peer_states[i + 1],
@@ -434,13 +443,22 @@ static void drop_absent(struct member *member, struct replica_configuration *now
     }
 }
 
+static void add_peer(struct member *member, uint64_t id, const struct net_addr *addr, bool guest)
+{
+    struct bootstrap *boot = &member->boot;
+
+    boot->peers = xrealloc(boot->peers, (boot->peer_count + 1) * sizeof *boot->peers);
+    member->peer_states =
+        xrealloc(member->peer_states, (boot->peer_count + 2) * sizeof *member->peer_states);
+    member->peer_states[boot->peer_count] =
+        (struct member_peer_state){.since_ms = uv_now(member->loop), .guest = guest};
+    boot->peers[boot->peer_count++] = (struct peer_config){.id = id, .addr = *addr};
+}
+
 static void add_new(struct member *member, const struct replica_configuration *now)
 {
     struct bootstrap *boot = &member->boot;
 
-    boot->peers = xrealloc(boot->peers, (boot->peer_count + now->count + 1) * sizeof *boot->peers);
-    member->peer_states = xrealloc(member->peer_states, (boot->peer_count + now->count + 1) *
-                                                            sizeof *member->peer_states);
     for (size_t i = 0; i < now->count; i++) {
         const struct replica_member *each = &now->members[i];
         struct peer_config *known =
@@ -451,12 +469,24 @@ static void add_new(struct member *member, const struct replica_configuration *n
             continue;
         if (known != NULL) {
             known->addr = addr;
+            member->peer_states[known - boot->peers].guest = false;
             continue;
         }
-        member->peer_states[boot->peer_count] =
-            (struct member_peer_state){.since_ms = uv_now(member->loop)};
-        boot->peers[boot->peer_count++] = (struct peer_config){.id = each->id, .addr = addr};
+        add_peer(member, each->id, &addr, false);
     }
+}
+
+/* A member of ours that our log does not have yet: the leader, perhaps. */
+void member__on_stranger(void *ctx, uint64_t id, const struct net_addr *addr)
+{
+    struct member *member = ctx;
+
+    if (member->failed || member->boot.peer_count >= 2 * REPLICA_MEMBERS_MAX ||
+        find_peer(member->boot.peers, member->boot.peer_count, id) != NULL)
+        return;
+    log_info(member->log, "a member that this one has not heard of yet", LOG_ID("peer", id));
+    add_peer(member, id, addr, true);
+    member->changes.new_configuration = true;
 }
 
 static void follow(struct member *member)

@@ -149,6 +149,7 @@ void member__changes_turn(struct member *member);
 void member__on_configuration(void *ctx);
 /* For peers_options. */
 bool member__is_removed(void *ctx, uint64_t id);
+void member__on_stranger(void *ctx, uint64_t id, const struct net_addr *addr);
 void member__on_removed(void *ctx);
 void member__describe(void *ctx, struct buf *out);
 
@@ -245,6 +246,7 @@ enum member_state {
 struct member_peer_state {
     bool up;
     uint64_t since_ms; /* up since, or down since */
+    bool guest;        /* in no configuration that we know of so far: we may be behind */
 };
 
 struct member {

@@ -220,6 +220,7 @@ static void apply_configuration(struct member *member, const struct replica_entr
 {
     machine_configure(member->machine, entry->members, entry->member_count);
     member->publish_due = true;
+    member->changes.new_configuration = true; /* who was removed is known now */
     if (machine_was_removed(member->machine, member->boot.member_id))
         member->changes.removed = true;
     member__change_ended(member);

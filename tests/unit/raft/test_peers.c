@@ -47,6 +47,8 @@ struct node {
     bool refuse_bulk;
     uint64_t removed; /* a member that is none any more; 0: nobody was removed */
     int told_removed;
+    uint64_t stranger;
+    struct net_addr stranger_addr;
 };
 
 /* A raw socket: a stranger that connects, or one that a raw listener accepted. */
@@ -174,6 +176,15 @@ static void on_removed(void *ctx)
     struct node *node = ctx;
 
     node->told_removed++;
+    happened(node->f);
+}
+
+static void on_stranger(void *ctx, uint64_t id, const struct net_addr *addr)
+{
+    struct node *node = ctx;
+
+    node->stranger = id;
+    node->stranger_addr = *addr;
     happened(node->f);
 }
 
@@ -359,6 +370,7 @@ static struct node *start(struct fixture *f, int i, int count)
     options.on_trouble = on_trouble;
     options.is_removed = is_removed;
     options.on_removed = on_removed;
+    options.on_stranger = on_stranger;
     options.describe = describe;
     for (int j = 0; j < count; j++)
         if (j != i)
@@ -1169,6 +1181,20 @@ static void a_peer_that_is_added_is_met_and_one_that_is_dropped_is_not_heard(voi
     assert_int_equal(b->frames, 1);
 }
 
+/* A member that is behind knows neither who leads by now nor where that is. */
+static void a_stranger_of_our_cluster_says_where_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 1), *b = start(f, 1, 2);
+    struct peer_config other = {.id = 2};
+
+    AWAIT(f, a->stranger == 2);
+    assert_int_equal(a->ups[2], 0);
+    other.addr = a->stranger_addr;
+    peers_set(a->peers, &other, 1);
+    AWAIT(f, sendable(a, 2) && sendable(b, 1));
+}
+
 static void a_peer_that_moved_is_found_where_it_is_now(void **state)
 {
     struct fixture *f = *state;
@@ -1250,6 +1276,7 @@ int main(void)
         TEST(bulk_goes_its_own_way_and_is_answered_there),
         TEST(a_broken_bulk_connection_comes_back_alone),
         TEST(a_peer_that_is_added_is_met_and_one_that_is_dropped_is_not_heard),
+        TEST(a_stranger_of_our_cluster_says_where_it_is),
         TEST(a_peer_that_moved_is_found_where_it_is_now),
         TEST(a_member_that_was_removed_is_told_so),
         TEST(who_asks_who_the_members_are_hears_it_and_needs_be_none),
