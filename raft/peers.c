@@ -73,6 +73,9 @@ struct peer {
     struct peer_config config;
     struct lane lanes[LANES];
     bool gone; /* no peer any more; kept for what is still being closed, and should it come back */
+    struct net_addr seen; /* where its hello came from, with the port it says that it listens on */
+    bool was_seen;
+    unsigned failures; /* attempts to dial it since one of ours was welcome */
     bool bulk_wanted;
     bool up;      /* as on_peer was told */
     bool bulk_up; /* as on_bulk_up was told */
@@ -232,6 +235,7 @@ static void conn_drop(struct conn *conn, const char *why)
     net_sock_close(sock, on_sock_closed, conn);
     if (lane != NULL && lane->out == conn) {
         lane->out = NULL;
+        peer->failures += conn->state != UP;
         buf_release(&lane->queue);
         if (!peers->closed)
             retry_later(lane, conn->state == UP ? now_ms(peers) - conn->born_ms : 0);
@@ -350,17 +354,24 @@ static void answer_who(struct conn *conn)
     buf_release(&text);
 }
 
+/* Where who says hello listens, as far as can be told from here. */
+static bool seen_at(const struct conn *conn, const struct hello *hello, struct net_addr *out)
+{
+    if (hello->port == 0 || net_addr_parse(net_sock_peer(conn->sock), out, NULL) != 0)
+        return false;
+    out->port = hello->port;
+    out->tls = net_sock_is_tls(conn->sock);
+    return true;
+}
+
 static void tell_stranger(const struct conn *conn, const struct hello *hello)
 {
     const struct peers_options *options = &conn->peers->options;
     struct net_addr addr;
 
-    if (options->on_stranger == NULL || hello->port == 0 || hello->from == 0 ||
-        hello->from == options->self || net_addr_parse(net_sock_peer(conn->sock), &addr, NULL) != 0)
-        return;
-    addr.port = hello->port;
-    addr.tls = options->tls_accept != NULL && net_sock_is_tls(conn->sock);
-    options->on_stranger(options->ctx, hello->from, &addr);
+    if (options->on_stranger != NULL && hello->from != 0 && hello->from != options->self &&
+        seen_at(conn, hello, &addr))
+        options->on_stranger(options->ctx, hello->from, &addr);
 }
 
 static void welcome(struct conn *conn, const struct hello *hello)
@@ -391,6 +402,7 @@ static void welcome(struct conn *conn, const struct hello *hello)
     conn->peer = peer;
     conn->kind = (enum lane_kind)hello->lane;
     conn->state = UP;
+    peer->was_seen = seen_at(conn, hello, &peer->seen);
     lane = &peer->lanes[conn->kind];
     lane->incarnation = hello->incarnation;
     lane->attempt = hello->attempt;
@@ -432,6 +444,7 @@ static void on_answer(struct conn *conn, const struct hello *answer)
                        (unsigned long long)answer->from, (unsigned long long)answer->cluster_id);
     } else {
         conn->state = UP;
+        peer->failures = 0;
         if (conn->kind == LANE_RAFT)
             peer->stats.round_trip_us = 0;
         ping(conn);
@@ -659,6 +672,13 @@ static void on_connect(void *ctx, int status, const struct err *err)
 static const struct net_sock_events sock_events = {
     .on_connect = on_connect, .on_read = on_read, .on_end = on_end};
 
+/* In turn where it should be, and where it says that it is: it may have moved, and who is behind
+ * can only hear so from it, and only if it can answer. */
+static const struct net_addr *address_of(const struct peer *peer)
+{
+    return peer->was_seen && peer->failures % 2 == 1 ? &peer->seen : &peer->config.addr;
+}
+
 static void dial(struct lane *lane)
 {
     struct peer *peer = lane->peer;
@@ -671,7 +691,7 @@ static void dial(struct lane *lane)
     conn = conn_new(peers, true);
     conn->peer = peer;
     conn->kind = lane->kind;
-    if (net_sock_connect(peers->options.loop, &peer->config.addr, peers->options.tls_connect,
+    if (net_sock_connect(peers->options.loop, address_of(peer), peers->options.tls_connect,
                          &sock_events, conn, &conn->sock, &err) != 0) {
         free(conn);
         peers->closing--;

@@ -37,6 +37,7 @@ class Client(threading.Thread):
         self.acknowledged = self.failed = 0
         self.last_revision = 0
         self.problems = []
+        self.last_error = None
         self.stop = threading.Event()
         self.progress = threading.Condition()
 
@@ -49,7 +50,8 @@ class Client(threading.Thread):
             stub = self.rng.choice(self.stubs)
             try:
                 answer = stub.Put(pb.PutRequest(key=key, value=value), timeout=2)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
+                self.last_error = "%s %s" % (error.code(), error.details())
                 self.unknown.setdefault(key, []).append(value)
                 self.failed += 1
                 continue

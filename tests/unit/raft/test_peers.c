@@ -1214,6 +1214,23 @@ static void a_peer_that_moved_is_found_where_it_is_now(void **state)
     }
 }
 
+/* It has moved, and who is behind has not heard of it. */
+static void a_peer_that_comes_is_dialed_where_it_says_that_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a, *b;
+
+    start_two(f, &a, &b);
+    stop(b);
+    AWAIT(f, a->downs[2] == 1);
+    b->addr = f->nodes[2].addr;
+    b = start(f, 1, 2);
+    while (b->frames == 0) {
+        send_text(a, 2, "there you are");
+        turn(f);
+    }
+}
+
 static void a_member_that_was_removed_is_told_so(void **state)
 {
     struct fixture *f = *state;
@@ -1278,6 +1295,7 @@ int main(void)
         TEST(a_peer_that_is_added_is_met_and_one_that_is_dropped_is_not_heard),
         TEST(a_stranger_of_our_cluster_says_where_it_is),
         TEST(a_peer_that_moved_is_found_where_it_is_now),
+        TEST(a_peer_that_comes_is_dialed_where_it_says_that_it_is),
         TEST(a_member_that_was_removed_is_told_so),
         TEST(who_asks_who_the_members_are_hears_it_and_needs_be_none),
     };
