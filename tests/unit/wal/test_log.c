@@ -69,6 +69,9 @@ static void a_reserve_reaches_back_as_far_as_its_bytes(void **state)
         append_bytes(f, i, 1, data, sizeof data);
     flush_log(f);
     assert_int_equal(wal_reserve_index(f->wal, 1000, UINT64_MAX / 2), 1);
+    assert_int_equal(wal_bytes_behind(f->wal, 1000), 0);
+    assert_in_range(wal_bytes_behind(f->wal, 500), 490 * sizeof data, 540 * sizeof data);
+    assert_in_range(wal_bytes_behind(f->wal, 0), 970 * sizeof data, 1060 * sizeof data);
     for (uint64_t bytes = 0; bytes <= 4 << 20; bytes += 500000) {
         uint64_t first = wal_reserve_index(f->wal, 1000, bytes);
 
