@@ -140,7 +140,6 @@ static void free_work(struct job *job)
     struct retired *retired = CONTAINER_OF(job, struct retired, job);
 
     machine_free(retired->machine);
-    (void)malloc_trim(0); /* and of making the one that replaced it */
     retired->machine = NULL;
 }
 

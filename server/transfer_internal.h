@@ -9,8 +9,10 @@
 
 enum {
     CHUNK_SIZE = 256 << 10,
-    WINDOW_CHUNKS = 4,           /* sent and not known to be written */
-    STALLED_MS = 30000,          /* without progress a sender gives up */
+    WINDOW_CHUNKS = 4,  /* sent and not known to be written */
+    STALLED_MS = 10000, /* without a word of the other a sender gives up: its file is held, and with
+                           it the log behind */
+    REFUSE_MS = 30000,  /* a receiver takes nothing after a failure */
     RECEIVE_STALLED_MS = 120000, /* what was received is thrown away */
     REST_MS = 2000,              /* after a failure, before it is told and ordered again */
 };

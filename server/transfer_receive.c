@@ -19,6 +19,7 @@ struct receiving {
     uint32_t id;
     uint64_t started_ms, heard_ms;
     uint64_t expected;   /* offset of the next chunk */
+    uint64_t written;    /* what jobs have brought to the disk */
     struct list arrived; /* chunks that no job has yet */
     bool finishing;      /* the last job is away */
     bool unwanted;       /* ends when its job comes back */
@@ -49,8 +50,14 @@ static void answer(const struct receiving *r, enum transfer_kind kind)
 {
     struct transfer_frame frame = {.kind = kind, .id = r->id};
 
-    if (kind == TRANSFER_WANT)
-        frame.offset = r->expected;
+    transfer__send(r->transfer, r->peer, TRANSFER_RECEIVER, &frame);
+}
+
+/* To an offer: where to go on. Otherwise: so much is written, which lets the sender send more. */
+static void want(const struct receiving *r, uint64_t offset)
+{
+    struct transfer_frame frame = {.kind = TRANSFER_WANT, .id = r->id, .offset = offset};
+
     transfer__send(r->transfer, r->peer, TRANSFER_RECEIVER, &frame);
 }
 
@@ -135,7 +142,7 @@ static void end(struct receiving *r)
     uint64_t peer = r->peer, size = r->size, took_ms = now_ms(t) - r->started_ms;
 
     if (code != 0 && code != KV_ECANCELED)
-        t->refuse_until_ms = now_ms(t) + STALLED_MS;
+        t->refuse_until_ms = now_ms(t) + REFUSE_MS;
     answer(r, code == 0 ? TRANSFER_HAVE : TRANSFER_NO);
     free_receiving(r);
     t->options.on_received(t->options.ctx, peer, code, code == 0 ? "" : err.text, size, took_ms);
@@ -234,12 +241,13 @@ static void write_done(struct job *job)
     free_chunks(&r->writing);
     if (job_ended(r))
         return;
-    if (snapshot_incoming_size(r->incoming) == r->size) {
+    r->written = snapshot_incoming_size(r->incoming);
+    if (r->written == r->size) {
         r->finishing = true;
         hand_over(r, finish_work, finish_done);
         return;
     }
-    answer(r, TRANSFER_WANT);
+    want(r, r->written);
     write_next(r);
 }
 
@@ -268,7 +276,7 @@ static void begin(struct transfer *t, uint64_t peer, const struct transfer_frame
     list_init(&r->writing);
     t->receiving = r;
     t->options.on_receiving(t->options.ctx, peer);
-    answer(r, TRANSFER_WANT);
+    want(r, 0);
 }
 
 static void refuse(struct transfer *t, uint64_t peer, const struct transfer_frame *offer,
@@ -304,7 +312,7 @@ void transfer__on_offer(struct transfer *t, uint64_t peer, const struct transfer
                r->size == offer->size) {
         r->heard_ms = now_ms(t);
         if (!r->finishing) /* else the answer follows by itself */
-            answer(r, TRANSFER_WANT);
+            want(r, r->expected);
     } else if (!gives_way(r, peer, offer) || r->working) {
         r->unwanted = r->unwanted || gives_way(r, peer, offer);
         refuse(t, peer, offer, TRANSFER_NO); /* it comes again */
@@ -340,6 +348,8 @@ void transfer__tick_receiving(struct transfer *t, uint64_t now)
         r->status = err_set(&r->err, KV_ETIMEDOUT, "the sender is silent");
         end(r);
     }
+    if (t->receiving != NULL && t->receiving->working)
+        want(t->receiving, t->receiving->written); /* it takes a while: a sign of life */
     if (t->ready != NULL && t->ready_index <= t->options.applied(t->options.ctx))
         drop_ready(t);
 }

@@ -272,7 +272,7 @@ static void held(struct sending *s)
     free(configuration);
 }
 
-/* The first WANT says where to begin, the others how far the receiver has got. */
+/* The first WANT says where to begin, the others how much the receiver has written. */
 static void wanted(struct sending *s, uint64_t offset)
 {
     if (offset > s->size || (s->state == STREAMING && offset > s->sent)) {
@@ -310,7 +310,7 @@ void transfer__tick_sending(struct transfer *t, uint64_t now)
         char why[sizeof s->why];
 
         if (s->state != RESTING && s->state != GONE && now - s->progress_ms >= STALLED_MS)
-            rest(s, "no progress for half a minute");
+            rest(s, "no word of the receiver for ten seconds");
         if (s->state != RESTING || now - s->progress_ms < REST_MS)
             continue;
         memcpy(why, s->why, sizeof why);

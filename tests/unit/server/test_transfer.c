@@ -235,11 +235,21 @@ static void break_connection(struct fixture *f)
     transfer_on_connection(f->one.transfer, 2, false);
 }
 
+static void deliver_first(struct fixture *f)
+{
+    struct packet *packet = LIST_FIRST(&f->wire, struct packet, link);
+    struct err err = ERR_INIT;
+
+    list_remove(&packet->link);
+    if (transfer_on_frame(packet->to->transfer, packet->from->id, packet->side,
+                          slice_of(packet->bytes, packet->len), &err) != 0)
+        break_connection(f);
+    free(packet);
+}
+
 /* One packet, or one job; false: nothing is left to do. */
 static bool move(struct fixture *f)
 {
-    struct packet *packet;
-    struct err err = ERR_INIT;
 
     if (f->one.wanted && !f->one.up) {
         f->one.up = true;
@@ -250,12 +260,7 @@ static bool move(struct fixture *f)
         return true;
     if (list_empty(&f->wire))
         return false;
-    packet = LIST_FIRST(&f->wire, struct packet, link);
-    list_remove(&packet->link);
-    if (transfer_on_frame(packet->to->transfer, packet->from->id, packet->side,
-                          slice_of(packet->bytes, packet->len), &err) != 0)
-        break_connection(f);
-    free(packet);
+    deliver_first(f);
     return true;
 }
 
@@ -538,6 +543,39 @@ static void a_silent_receiver_is_given_up(void **state)
     assert_false(transfer_busy(f->one.transfer));
 }
 
+/* Reading back a large file takes longer than a sender waits for a word. */
+static void a_receiver_that_is_busy_with_the_file_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+
+    grow(f, 1);
+    checkpoint(f, 7);
+    transfer_send(f->one.transfer, 2, 7);
+    /* Until all is written and the last job is the only thing left to do. */
+    while (list_empty(&f->two.jobs) || !list_empty(&f->wire) || !list_empty(&f->one.jobs) ||
+           f->sent_bytes < 1500000) {
+        while (jobs_next(&f->one.jobs))
+            ;
+        if (f->one.wanted && !f->one.up)
+            assert_true(move(f));
+        else if (!list_empty(&f->wire))
+            deliver_first(f);
+        else
+            assert_true(jobs_next(&f->two.jobs));
+    }
+    for (int i = 0; i < 200; i++) {
+        f->now_ms += 250;
+        transfer_tick(f->two.transfer);
+        while (!list_empty(&f->wire))
+            deliver_first(f);
+        transfer_tick(f->one.transfer);
+    }
+    assert_int_equal(f->one.failures, 0);
+    settle(f);
+    assert_int_equal(f->one.holds, 1);
+    expect_installable(f, 7);
+}
+
 static void malformed_frames_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -581,6 +619,7 @@ int main(void)
         T(a_full_disk_at_the_receiver_leaves_nothing_half_done),
         T(who_has_it_already_is_asked_and_sent_nothing),
         T(a_silent_receiver_is_given_up),
+        T(a_receiver_that_is_busy_with_the_file_is_waited_for),
         T(malformed_frames_are_refused),
 #undef T
     };
