@@ -130,7 +130,7 @@ static void cancel_claim(struct waiter *waiter)
 /* done gets the claim as its request. */
 static void propose(struct claim *claim, enum command_kind kind, struct slice body, write_done done)
 {
-    enum status status = member__write(claim->member, NULL, claim, kind, body, done);
+    enum status status = member__write_for(claim->member, claim->call, claim, kind, body, done);
 
     if (status != STATUS_OK)
         fail(claim, status);
@@ -178,12 +178,15 @@ static void on_checked(struct member_read *read, int status)
 {
     struct claim *claim = CONTAINER_OF(read, struct claim, read);
     const struct mvcc *mvcc = claim->member->machine->mvcc;
+    enum status ended = status_of_error(status);
     struct mvcc_kv kv;
 
+    if (status == 0) /* it may have been taken away while it waited */
+        ended = recipe_permit(claim->call, prefix_of(claim));
     if (status == KV_ELEADERCHANGED) /* the next leader will say */
         check(claim);
-    else if (status != 0)
-        fail_and_leave(claim, status_of_error(status));
+    else if (ended != STATUS_OK)
+        fail_and_leave(claim, ended);
     else if (!mvcc_get(mvcc, claim_key(claim), &kv) || kv.create_revision != claim->create_revision)
         fail(claim, claim->kind->lost);
     else
@@ -213,8 +216,13 @@ static void on_queue(struct queue_wait *wait, enum queue_news news)
 /* The key is there, as of the command that has just been applied. */
 static void join_queue(struct claim *claim)
 {
+    enum status status = recipe_permit(claim->call, prefix_of(claim));
     enum queue_news news;
 
+    if (status != STATUS_OK) {
+        fail_and_leave(claim, status);
+        return;
+    }
     drop_value(claim);
     claim->stage = CLAIM_WAIT;
     claim->wait = (struct queue_wait){.prefix = prefix_of(claim),

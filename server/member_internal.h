@@ -75,6 +75,10 @@ struct write {
  * never from inside. Else nothing happened, and that is the answer. */
 enum status member__write(struct member *member, struct grpc_call *call, const void *request,
                           enum command_kind kind, struct slice body, write_done done);
+/* The same on behalf of a call that may go away meanwhile: done is called anyway, without it. */
+enum status member__write_for(struct member *member, const struct grpc_call *by,
+                              const void *request, enum command_kind kind, struct slice body,
+                              write_done done);
 /* env.apply of the replica. */
 void member__apply(void *ctx, const struct replica_entry *entry);
 /* Gives up what has waited too long; returns when the next one will have (UINT64_MAX: none). */

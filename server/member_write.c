@@ -136,8 +136,10 @@ static enum status find_author(struct member *member, const struct grpc_call *ca
     return status;
 }
 
-enum status member__write(struct member *member, struct grpc_call *call, const void *request,
-                          enum command_kind kind, struct slice body, write_done done)
+/* by: whose client wants it. call: who gets the answer. */
+static enum status begin_write(struct member *member, const struct grpc_call *by,
+                               struct grpc_call *call, const void *request, enum command_kind kind,
+                               struct slice body, write_done done)
 {
     enum status status = admit(member, body);
     struct author author;
@@ -145,8 +147,7 @@ enum status member__write(struct member *member, struct grpc_call *call, const v
     int rc;
 
     if (status == STATUS_OK)
-        status = find_author(member, call, kind, &author);
-
+        status = find_author(member, by, kind, &author);
     if (status != STATUS_OK)
         return status;
     write = new_write(member);
@@ -168,6 +169,19 @@ enum status member__write(struct member *member, struct grpc_call *call, const v
     if (call != NULL)
         grpc_call_set_data(call, &write->waiter);
     return STATUS_OK;
+}
+
+enum status member__write(struct member *member, struct grpc_call *call, const void *request,
+                          enum command_kind kind, struct slice body, write_done done)
+{
+    return begin_write(member, call, call, request, kind, body, done);
+}
+
+enum status member__write_for(struct member *member, const struct grpc_call *by,
+                              const void *request, enum command_kind kind, struct slice body,
+                              write_done done)
+{
+    return begin_write(member, by, NULL, request, kind, body, done);
 }
 
 /* ---- applied ---- */

@@ -1,6 +1,12 @@
 #include "server/recipe.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "server/auth_calls.h"
 #include "server/machine_internal.h"
+#include "server/queues.h"
+#include "server/service.h"
 
 void recipe_fail(struct grpc_call *call, enum status status)
 {
@@ -12,6 +18,26 @@ void recipe_fail(struct grpc_call *call, enum status status)
         grpc_call_finish(call, GRPC_UNKNOWN, line->text);
     else
         grpc_call_finish(call, line->code, line->text);
+}
+
+enum status recipe_permit(const struct grpc_call *call, struct slice prefix)
+{
+    struct member *member = service_member(call);
+    struct mvcc_span span;
+    struct author author;
+    enum status status;
+    uint8_t *end;
+
+    if (!member->machine->auth->enabled)
+        return STATUS_OK;
+    status = auth_author(member, call, &author);
+    if (status != STATUS_OK)
+        return status;
+    end = xmalloc(prefix.len);
+    span = queues_span(prefix, end);
+    status = status_of_error(permit_keys(member->machine, &author, AUTH_READ, span.key, span.end));
+    free(end);
+    return status;
 }
 
 struct slice recipe_guarded(struct arena *arena, struct slice key, int64_t create_revision,

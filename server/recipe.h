@@ -12,6 +12,9 @@
  * server, and what the store refuses them is to gRPC an error of unknown kind. */
 void recipe_fail(struct grpc_call *call, enum status status);
 
+/* Whether who calls may read what is under a prefix (NAME/): what a recipe sees there decides. */
+enum status recipe_permit(const struct grpc_call *call, struct slice prefix);
+
 /* A TxnRequest, packed in the arena: op, if the key was created in that revision (0: if it is not
  * there), else nothing. */
 struct slice recipe_guarded(struct arena *arena, struct slice key, int64_t create_revision,

@@ -116,8 +116,13 @@ static void run_leader(struct grpc_call *call, const void *message)
     const struct mvcc *mvcc = member->machine->mvcc;
     struct encode_header header = service_encode_header(member, mvcc_revision(mvcc));
     struct slice prefix = queues_prefix(grpc_call_arena(call), slice_of_pb(request->name));
+    enum status status = recipe_permit(call, prefix);
     struct mvcc_kv kv;
 
+    if (status != STATUS_OK) {
+        recipe_fail(call, status);
+        return;
+    }
     if (!queues_oldest(mvcc, prefix, &kv)) {
         recipe_fail(call, STATUS_ELECTION_NO_LEADER);
         return;

@@ -146,16 +146,34 @@ static void resolve(struct observer *observer)
     free(end);
 }
 
+static void fail(struct watch_call *watch, enum status status)
+{
+    struct grpc_call *call = watch->call;
+
+    watches_forget(watch);
+    service_fail(call, status);
+}
+
+static enum status permit(struct observer *observer)
+{
+    uint8_t *end = xmalloc(observer->prefix.len);
+    enum status status = watches_permit(&observer->watch, queues_span(observer->prefix, end));
+
+    free(end);
+    return status;
+}
+
 static void on_read(struct member_read *read, int status)
 {
     struct observer *observer = CONTAINER_OF(read, struct observer, read);
-    struct grpc_call *call = observer->watch.call;
+    enum status denied = permit(observer);
 
     if (status == KV_ELEADERCHANGED) { /* the next leader will say */
         await(observer, observer->state);
     } else if (status != 0) {
-        watches_forget(&observer->watch);
-        service_fail(call, status_of_error(status));
+        fail(&observer->watch, status_of_error(status));
+    } else if (denied != STATUS_OK) {
+        fail(&observer->watch, denied);
     } else if (observer->state == OBSERVER_ADOPTING) {
         follow(observer);
     } else {
@@ -190,6 +208,7 @@ void service_election_observe(struct grpc_call *call, struct slice message)
     observer = arena_calloc(grpc_call_arena(call), sizeof *observer);
     observer->watch.sink = (struct watch_sink){.deliver = on_deliver, .on_compacted = on_compacted};
     observer->watch.on_end = on_end;
+    observer->watch.on_denied = fail;
     observer->prefix = queues_prefix(grpc_call_arena(call), slice_of_pb(request->name));
     observer->watch_id = NO_WATCH;
     watches_open(service_member(call)->watches, call, &observer->watch);

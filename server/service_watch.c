@@ -1,6 +1,5 @@
 /* etcdserverpb.Watch: many watchers on one stream; requests are handled in their order (etcd-api.md
  * section 6). What they see comes from the hub, see watches.h. */
-#include "server/auth_calls.h"
 #include "server/scan.h"
 #include "server/service.h"
 #include "server/watches.h"
@@ -46,21 +45,6 @@ static void refuse_status(struct watch_call *watch, enum status status)
     arena_release(&arena);
 }
 
-/* Nobody (with auth off), or as whom the watcher is checked again when rights change. */
-static enum status permit_watch(struct watch_call *watch, struct mvcc_span span)
-{
-    struct member *member = watch->watches->member;
-    struct author author;
-    enum status status = auth_author(member, watch->call, &author);
-
-    if (status == STATUS_OK)
-        status =
-            status_of_error(permit_keys(member->machine, &author, AUTH_READ, span.key, span.end));
-    if (status == STATUS_OK && author.kind == AUTHOR_USER)
-        watches_set_user(watch, author.user);
-    return status;
-}
-
 static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequest *request)
 {
     Etcdserverpb__WatchResponse response = ETCDSERVERPB__WATCH_RESPONSE__INIT;
@@ -75,7 +59,7 @@ static void create(struct watch_call *watch, const Etcdserverpb__WatchCreateRequ
 
     if (wanted.span.key.len == 0)
         wanted.span.key = slice_of("\0", 1); /* the smallest key */
-    status = permit_watch(watch, wanted.span);
+    status = watches_permit(watch, wanted.span);
     if (status != STATUS_OK) {
         refuse_status(watch, status);
         return;

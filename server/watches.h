@@ -31,6 +31,8 @@ struct watch_call {
     struct watch_sink sink;
     struct waiter waiter;
     void (*on_end)(struct watch_call *watch); /* it is being forgotten; may be NULL */
+    /* What it watches was taken away from its user; it ends the call. NULL: the Watch service. */
+    void (*on_denied)(struct watch_call *watch, enum status status);
     struct watches *watches;
     struct grpc_call *call;
     struct watch_stream *stream;
@@ -89,8 +91,8 @@ void watches_uncheck(struct watch_call *watch);
 
 /* ---- for service_watch.c and service_observe.c ---- */
 
-/* Says who watches; copied. */
-void watches_set_user(struct watch_call *watch, struct slice user);
+/* Whether who calls may watch that. It is remembered who it is: rights may change. */
+enum status watches_permit(struct watch_call *watch, struct mvcc_span span);
 /* "rpc error: code = PermissionDenied desc = ...": as etcd gives a reason to a watcher. */
 const char *watches_error_text(enum status status, struct arena *arena);
 /* A stream begins; watch is zeroed. Without a sink of its own it gets that of the Watch service. It

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "server/auth_calls.h"
 #include "server/service.h"
 #include "server/watches.h"
 
@@ -23,12 +24,26 @@ const char *watches_error_text(enum status status, struct arena *arena)
     return text;
 }
 
-void watches_set_user(struct watch_call *watch, struct slice user)
+static void set_user(struct watch_call *watch, struct slice user)
 {
     if (watch->user != NULL && slice_eq(slice_str(watch->user), user))
         return;
     watch->user = arena_calloc(grpc_call_arena(watch->call), user.len + 1);
     memcpy(watch->user, user.data, user.len);
+}
+
+enum status watches_permit(struct watch_call *watch, struct mvcc_span span)
+{
+    struct member *member = watch->watches->member;
+    struct author author;
+    enum status status = auth_author(member, watch->call, &author);
+
+    if (status == STATUS_OK)
+        status =
+            status_of_error(permit_keys(member->machine, &author, AUTH_READ, span.key, span.end));
+    if (status == STATUS_OK && author.kind == AUTHOR_USER)
+        set_user(watch, author.user);
+    return status;
 }
 
 /* ---- one watcher ---- */
@@ -60,6 +75,10 @@ static bool check_watcher(struct watch_call *watch, int64_t id)
     code = check(watch, span);
     if (code == 0)
         return true;
+    if (watch->on_denied != NULL) {
+        watch->on_denied(watch, status_of_error(code));
+        return false;
+    }
     (void)watch_cancel(watch->stream, id); /* is there, as just seen */
     response.watch_id = id;
     response.canceled = true;
