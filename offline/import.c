@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/codec.h"
+#include "server/auth_store.h"
 #include "server/machine_internal.h"
 #include "snapshot/dbfile_items.h"
 
@@ -50,14 +52,32 @@ static int take_meta(struct import *import, struct slice key, struct slice value
     return 0;
 }
 
-/* To restore it without its users would open to everybody what was closed. */
 static int take_auth(struct import *import, struct slice key, struct slice value)
 {
-    if (slice_eq(key, slice_str("authEnabled")) && value.len == 1 && value.data[0] == 1)
-        return err_set(&import->err, KV_EMISMATCH,
-                       "the snapshot is of a cluster with authentication on, which kvd does not "
-                       "have yet: what is in it would be open to everybody. Restore it with "
-                       "etcdutl, turn authentication off, and save it anew");
+    struct auth_store *auth = import->machine->auth;
+
+    if (slice_eq(key, slice_str("authEnabled")))
+        auth->enabled = value.len == 1 && value.data[0] == 1;
+    if (slice_eq(key, slice_str("authRevision"))) {
+        if (value.len != sizeof(uint64_t) || get_be64(value.data) == 0)
+            return bad(import, "the revision of authentication is none");
+        auth->revision = get_be64(value.data);
+    }
+    return 0;
+}
+
+static int take_user(struct import *import, struct slice value)
+{
+    if (!auth_user_unpack(import->machine->auth, value))
+        return bad(import, "a user that can not be");
+    import->report->users++;
+    return 0;
+}
+
+static int take_role(struct import *import, struct slice value)
+{
+    if (!auth_role_unpack(import->machine->auth, value))
+        return bad(import, "a role that can not be");
     return 0;
 }
 
@@ -160,10 +180,11 @@ static int on_item(void *ctx, struct slice key, struct slice value)
     case DBFILE_AUTH:
         return take_auth(import, key, value);
     case DBFILE_AUTH_USERS:
-        import->report->users++;
-        return 0;
+        return take_user(import, value);
+    case DBFILE_AUTH_ROLES:
+        return take_role(import, value);
     default:
-        return 0; /* of the cluster that was: its members, version, roles */
+        return 0; /* of the cluster that was: its members, version */
     }
 }
 
@@ -247,6 +268,7 @@ static void finish_leases(struct import *import)
         (void)mvcc_each(import->machine->mvcc, all, attach_key, import); /* goes to the end */
     import->report->leases = leases_count(import->machine->leases);
     import->report->alarms = import->machine->alarm_count;
+    import->report->auth_enabled = import->machine->auth->enabled;
 }
 
 int import_dbfile(struct dbfile *file, const struct import_options *options, struct machine **out,

@@ -29,7 +29,8 @@ struct import_report {
     uint64_t keys, leases, alarms; /* that are there now */
     uint64_t orphans; /* of the leases, those that keys hang on and the file does not have: they
                        * live as long as a lease can, so that the keys stay, as in etcd */
-    uint64_t users;   /* of authentication, which was off; they are left out */
+    uint64_t users;
+    bool auth_enabled;
 };
 
 /* The machine is the caller's. KV_ECORRUPT: damage, or a state that contradicts itself.

@@ -37,11 +37,11 @@ static ProtobufCBinaryData bytes_of(struct slice bytes)
 }
 
 /* At most `count` of the user's roles from `first` on. */
-static void put_user(struct saving *saving, const struct auth_user *user, size_t first,
-                     size_t count)
+static Authpb__User *user_message(struct arena *arena, const struct auth_user *user, size_t first,
+                                  size_t count)
 {
-    Authpb__User *out = arena_alloc(&saving->arena, sizeof *out);
-    Authpb__UserAddOptions *options = arena_alloc(&saving->arena, sizeof *options);
+    Authpb__User *out = arena_alloc(arena, sizeof *out);
+    Authpb__UserAddOptions *options = arena_alloc(arena, sizeof *options);
 
     authpb__user__init(out);
     authpb__user_add_options__init(options);
@@ -51,21 +51,20 @@ static void put_user(struct saving *saving, const struct auth_user *user, size_t
     out->options = options;
     out->roles = user->roles + first;
     out->n_roles = count;
-    saving->part.users[saving->part.n_users++] = out;
-    saving->items += 1 + count;
+    return out;
 }
 
-static void put_role(struct saving *saving, const struct auth_role *role, size_t first,
-                     size_t count)
+static Authpb__Role *role_message(struct arena *arena, const struct auth_role *role, size_t first,
+                                  size_t count)
 {
-    Authpb__Role *out = arena_alloc(&saving->arena, sizeof *out);
+    Authpb__Role *out = arena_alloc(arena, sizeof *out);
 
     authpb__role__init(out);
     out->name = bytes_of(slice_str(role->name));
-    out->keypermission = arena_alloc(&saving->arena, (count + 1) * sizeof *out->keypermission);
+    out->keypermission = arena_alloc(arena, (count + 1) * sizeof *out->keypermission);
     for (size_t i = 0; i < count; i++) {
         const struct auth_permission *from = &role->permissions[first + i];
-        Authpb__Permission *to = arena_alloc(&saving->arena, sizeof *to);
+        Authpb__Permission *to = arena_alloc(arena, sizeof *to);
 
         authpb__permission__init(to);
         to->permtype = (Authpb__Permission__Type)from->type;
@@ -74,7 +73,36 @@ static void put_role(struct saving *saving, const struct auth_role *role, size_t
         out->keypermission[i] = to;
     }
     out->n_keypermission = count;
-    saving->part.roles[saving->part.n_roles++] = out;
+    return out;
+}
+
+struct slice auth_user_pack(const struct auth_user *user, struct arena *arena)
+{
+    const Authpb__User *message = user_message(arena, user, 0, user->role_count);
+    uint8_t *bytes = arena_alloc(arena, authpb__user__get_packed_size(message));
+
+    return slice_of(bytes, authpb__user__pack(message, bytes));
+}
+
+struct slice auth_role_pack(const struct auth_role *role, struct arena *arena)
+{
+    const Authpb__Role *message = role_message(arena, role, 0, role->permission_count);
+    uint8_t *bytes = arena_alloc(arena, authpb__role__get_packed_size(message));
+
+    return slice_of(bytes, authpb__role__pack(message, bytes));
+}
+
+static void put_user(struct saving *saving, const struct auth_user *user, size_t first,
+                     size_t count)
+{
+    saving->part.users[saving->part.n_users++] = user_message(&saving->arena, user, first, count);
+    saving->items += 1 + count;
+}
+
+static void put_role(struct saving *saving, const struct auth_role *role, size_t first,
+                     size_t count)
+{
+    saving->part.roles[saving->part.n_roles++] = role_message(&saving->arena, role, first, count);
     saving->items += 1 + count;
 }
 
@@ -194,6 +222,24 @@ bool auth_store_load(struct auth_store *store, const Kvdpb__StateAuth *part)
         ok = load_user(store, part->users[i]);
     for (size_t i = 0; i < part->n_roles && ok; i++)
         ok = load_role(store, part->roles[i]);
+    return ok;
+}
+
+bool auth_user_unpack(struct auth_store *store, struct slice bytes)
+{
+    Authpb__User *user = authpb__user__unpack(NULL, bytes.len, bytes.data);
+    bool ok = user != NULL && load_user(store, user);
+
+    authpb__user__free_unpacked(user, NULL);
+    return ok;
+}
+
+bool auth_role_unpack(struct auth_store *store, struct slice bytes)
+{
+    Authpb__Role *role = authpb__role__unpack(NULL, bytes.len, bytes.data);
+    bool ok = role != NULL && load_role(store, role);
+
+    authpb__role__free_unpacked(role, NULL);
     return ok;
 }
 

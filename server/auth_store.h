@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/slice.h"
 #include "proto/command.pb-c.h"
 #include "proto/state.pb-c.h"
@@ -77,5 +78,12 @@ typedef int (*auth_emit)(void *ctx, const Kvdpb__StateAuth *part);
 int auth_store_save(const struct auth_store *store, auth_emit emit, void *ctx);
 /* Takes them in the same order, into a new store. False: the state makes no sense. */
 bool auth_store_load(struct auth_store *store, const Kvdpb__StateAuth *part);
+
+/* One user or role as etcd keeps it in its db file: authpb.User, authpb.Role; packed in the arena.
+ * Taken into a store that does not have it. False: it can not be. */
+struct slice auth_user_pack(const struct auth_user *user, struct arena *arena);
+struct slice auth_role_pack(const struct auth_role *role, struct arena *arena);
+bool auth_user_unpack(struct auth_store *store, struct slice bytes);
+bool auth_role_unpack(struct auth_store *store, struct slice bytes);
 
 #endif

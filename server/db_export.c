@@ -8,6 +8,7 @@
 #include "base/codec.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "server/auth_store.h"
 #include "snapshot/dbfile_items.h"
 #include "snapshot/dbfile_write.h"
 
@@ -93,19 +94,35 @@ static void add_member(struct db_export *export, const struct machine_member *me
                                  json_of_texts(member->peer_urls, member->peer_url_count));
     if (member->name[0] != '\0')
         (void)json_object_object_add(json, "name", json_object_new_string(member->name));
+    if (member->learner)
+        (void)json_object_object_add(json, "isLearner", json_object_new_boolean(true));
     if (member->client_url_count > 0)
         (void)json_object_object_add(json, "clientURLs",
                                      json_of_texts(member->client_urls, member->client_url_count));
     add_json(export, DBFILE_MEMBERS, key, json);
 }
 
+static void add_removed(struct db_export *export, uint64_t id)
+{
+    char key[MEMBER_KEY_SIZE];
+
+    (void)snprintf(key, sizeof key, "%" PRIx64, id);
+    add_text(export, DBFILE_MEMBERS_REMOVED, key, "removed");
+}
+
 static void add_configuration(struct db_export *export, const struct machine *machine)
 {
     struct json_object *json = json_object_new_object(), *voters = json_object_new_array();
+    struct json_object *learners = json_object_new_array();
 
     for (size_t i = 0; i < machine->member_count; i++)
-        (void)json_object_array_add(voters, json_object_new_uint64(machine->members[i].id));
+        (void)json_object_array_add(machine->members[i].learner ? learners : voters,
+                                    json_object_new_uint64(machine->members[i].id));
     (void)json_object_object_add(json, "voters", voters);
+    if (json_object_array_length(learners) > 0)
+        (void)json_object_object_add(json, "learners", learners);
+    else
+        json_object_put(learners);
     (void)json_object_object_add(json, "auto_leave", json_object_new_boolean(false));
     add_json(export, DBFILE_META, "confState", json);
 }
@@ -144,6 +161,23 @@ static void add_leases(struct db_export *export, const struct leases *leases)
     free(ids);
 }
 
+static void add_auth(struct db_export *export, const struct auth_store *auth)
+{
+    struct arena arena;
+
+    arena_init(&arena);
+    add(export, DBFILE_AUTH, slice_str("authEnabled"),
+        auth->enabled ? slice_of("\1", 1) : slice_of("\0", 1));
+    add_number(export, DBFILE_AUTH, "authRevision", auth->revision);
+    for (size_t i = 0; i < auth->user_count; i++)
+        add(export, DBFILE_AUTH_USERS, slice_str(auth->users[i]->name),
+            auth_user_pack(auth->users[i], &arena));
+    for (size_t i = 0; i < auth->role_count; i++)
+        add(export, DBFILE_AUTH_ROLES, slice_str(auth->roles[i]->name),
+            auth_role_pack(auth->roles[i], &arena));
+    arena_release(&arena);
+}
+
 static void add_meta(struct db_export *export, const struct mvcc *mvcc, uint64_t index,
                      uint64_t term)
 {
@@ -176,11 +210,13 @@ struct db_export *db_export_new(const struct machine *machine, uint64_t index, u
     arena_init(&export->arena);
     export->writer = dbfile_writer_new();
     add_alarms(export, machine);
-    add_number(export, DBFILE_AUTH, "authRevision", 1);
+    add_auth(export, machine->auth);
     add_text(export, DBFILE_CLUSTER, "clusterVersion", ETCD_CLUSTER_VERSION);
     add_leases(export, machine->leases);
     for (size_t i = 0; i < machine->member_count; i++)
         add_member(export, &machine->members[i]);
+    for (size_t i = 0; i < machine->removed_count; i++)
+        add_removed(export, machine->removed[i]);
     add_configuration(export, machine);
     add_meta(export, machine->mvcc, index, term);
     qsort(export->items, export->item_count, sizeof *export->items, by_bucket_and_key);

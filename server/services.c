@@ -136,7 +136,8 @@ static enum status check_role(const struct member *member, const ProtobufCMessag
 
     if (self != NULL && !self->learner)
         return STATUS_OK;
-    if (request->descriptor == &etcdserverpb__status_request__descriptor)
+    if (request->descriptor == &etcdserverpb__status_request__descriptor ||
+        request->descriptor == &etcdserverpb__snapshot_request__descriptor)
         return STATUS_OK;
     if (self == NULL)
         return STATUS_NO_LEADER;

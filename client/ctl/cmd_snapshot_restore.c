@@ -74,10 +74,8 @@ static void say_leases(struct ctl *ctl, const struct import_report *report)
     if (report->alarms > 0)
         fprintf(ctl->out, "Alarms are raised as they were; see `kvctl alarm list`.\n");
     if (report->users > 0)
-        fprintf(ctl->out,
-                "Warning: %" PRIu64 " users and their roles were left out: kvd has no "
-                "authentication yet. It was off in the snapshot.\n",
-                report->users);
+        fprintf(ctl->out, "%" PRIu64 " users and their roles are there; authentication is %s.\n",
+                report->users, report->auth_enabled ? "on" : "off");
 }
 
 static void say_what_was_done(struct ctl *ctl, const struct restore_report *report, int64_t bump)

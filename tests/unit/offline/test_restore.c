@@ -459,15 +459,21 @@ static void files_that_can_not_be_taken_over_are_refused(void **state)
     const struct raw_item version[] = {
         {DBFILE_META, slice_str("storageVersion"), slice_str("4.0.0")}};
     const struct raw_item old[] = {{DBFILE_META, slice_str("storageVersion"), slice_str("3.5.0")}};
-    const struct raw_item auth[] = {{DBFILE_AUTH, slice_str("authEnabled"), slice_of("\1", 1)}};
+    const struct raw_item revision[] = {{DBFILE_AUTH, slice_str("authRevision"), slice_str("5")}};
+    const struct raw_item user[] = {{DBFILE_AUTH_USERS, slice_str("ann"), slice_str("\xff")}};
+    const struct raw_item role[] = {{DBFILE_AUTH_ROLES, slice_str("r"), slice_str("")}};
     const struct raw_item order[] = {record_item("a", 2, 2, 1, 0), record_item("a", 3, 2, 9, 0)};
     const struct raw_item lease[] = {{DBFILE_LEASE, slice_str("12345678"), slice_str("")}};
     const struct raw_item mark[] = {{DBFILE_META, slice_str("finishedCompactRev"), slice_str("5")}};
 
     save_items(version, 1);
     refuse(f, "version \"4.0.0\" is not supported");
-    save_items(auth, 1);
-    refuse(f, "authentication on");
+    save_items(revision, 1);
+    refuse(f, "the revision of authentication is none");
+    save_items(user, 1);
+    refuse(f, "a user that can not be");
+    save_items(role, 1);
+    refuse(f, "a role that can not be");
     save_items(order, 2);
     refuse(f, "the snapshot contradicts itself");
     save_items(lease, 1);
