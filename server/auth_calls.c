@@ -1,5 +1,8 @@
 #include "server/auth_calls.h"
 
+#include <time.h>
+
+#include "server/auth_jwt.h"
 #include "server/auth_tokens.h"
 #include "server/member_internal.h"
 
@@ -47,10 +50,12 @@ enum status auth_author(struct member *member, const struct grpc_call *call, str
     token = auth_token_of(call);
     if (token.data == NULL)
         return author_of_certificate(member, call, out);
-    if (!auth_tokens_find(member->tokens, token, &out->user))
+    out->revision = member->machine->auth->revision; /* a simple token does not grow old */
+    if (member->jwt != NULL
+            ? !auth_jwt_verify(member->jwt, token, time(NULL), &out->user, &out->revision)
+            : !auth_tokens_find(member->tokens, token, &out->user))
         return STATUS_INVALID_TOKEN;
     out->kind = AUTHOR_USER;
-    out->revision = member->machine->auth->revision;
     return STATUS_OK;
 }
 

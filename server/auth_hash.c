@@ -56,7 +56,9 @@ static void work(struct job *job)
 {
     struct auth_job *auth = CONTAINER_OF(job, struct auth_job, job);
 
-    if (auth->cost != 0)
+    if (auth->work != NULL)
+        auth->work(auth);
+    else if (auth->cost != 0)
         auth->ok = bcrypt_make(auth->password, auth->cost, auth->hash);
     else
         auth->ok = bcrypt_fits(auth->password, auth->hash);

@@ -36,6 +36,7 @@ struct auth_job {
     struct job job;
     struct list link; /* in pool->waiting */
     struct auth_pool *pool;
+    void (*work)(struct auth_job *job); /* something else than passwords; NULL: those */
     void (*done)(struct auth_job *job); /* gets the job back and frees what it is part of */
     char *password;                     /* its own copy; wiped when it has been used */
     char hash[BCRYPT_TEXT_SIZE];        /* to make: the result; to check: what it should fit */

@@ -29,7 +29,8 @@ bool auth_wait(struct member *member, struct grpc_call *call, struct slice messa
     struct early *early;
     uint64_t index;
 
-    if (!member->machine->auth->enabled || grpc_call_method(call)->kind == GRPC_BIDI_STREAM ||
+    if (!member->machine->auth->enabled || member->jwt != NULL ||
+        grpc_call_method(call)->kind == GRPC_BIDI_STREAM ||
         !auth_token_index(auth_token_of(call), &index) || index <= member->applied_index ||
         member->early_count >= EARLY_MAX || member->early_over)
         return false;

@@ -36,6 +36,7 @@ void config_release(struct config *config)
     }
     free(config->initial_cluster);
     free(config->initial_cluster_token);
+    free(config->auth_token);
     for (size_t i = 0; i < config->log_outputs_len; i++)
         free(config->log_outputs[i]);
     free(config->log_outputs);

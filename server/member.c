@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "server/auth_jwt.h"
 #include "server/auth_tokens.h"
 #include "server/claims.h"
 #include "server/http.h"
@@ -483,6 +484,17 @@ static uint64_t now_ms(void *ctx)
     return uv_now(((struct member *)ctx)->loop);
 }
 
+static int open_jwt(struct member *member, struct err *err)
+{
+    const char *text = member->config->auth_token;
+
+    if (text == NULL || text[0] == '\0' || strcmp(text, "simple") == 0)
+        return 0;
+    if (strncmp(text, "jwt,", 4) == 0)
+        return auth_jwt_new(text + 4, &member->jwt, err);
+    return err_set(err, KV_EINVAL, "--auth-token=%s is neither simple nor jwt,...", text);
+}
+
 static int start(struct member *member, struct err *err)
 {
     struct identity self;
@@ -503,6 +515,9 @@ static int start(struct member *member, struct err *err)
     member->tokens =
         auth_tokens_new((uint64_t)member->config->auth_token_ttl_s * 1000, now_ms, member);
     member->machine->tokens = member->tokens;
+    rc = open_jwt(member, err);
+    if (rc != 0)
+        return rc;
     member->watches = watches_new(member, member__random());
     member->claims = claims_new(member, member__random());
     rc = open_peers(member, err);
@@ -556,6 +571,7 @@ static void finish(struct member *member)
     member__compactor_release(member);
     machine_free(member->machine);
     auth_tokens_free(member->tokens);
+    auth_jwt_free(member->jwt);
     member__free_writes(member);
     arena_release(&member->scratch);
     bootstrap_release(&member->boot);

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "server/auth_calls.h"
 #include "server/auth_hash.h"
+#include "server/auth_jwt.h"
 #include "server/auth_tokens.h"
 #include "server/service.h"
 
@@ -255,14 +257,25 @@ struct login {
     char letters[AUTH_TOKEN_LETTERS + 1];
 };
 
+static void reply_token(struct grpc_call *call, char *token)
+{
+    const struct machine *machine = service_member(call)->machine;
+    Etcdserverpb__AuthenticateResponse response = ETCDSERVERPB__AUTHENTICATE_RESPONSE__INIT;
+
+    response.header = service_header(call, mvcc_revision(machine->mvcc));
+    response.token = token;
+    service_reply(call, &response.base);
+}
+
 static void run_authenticate(struct grpc_call *call, const void *message);
 
 static void on_token(struct member *member, struct grpc_call *call, const void *message,
                      enum status status, const struct machine_result *result)
 {
     const struct login *login = message;
-    Etcdserverpb__AuthenticateResponse response = ETCDSERVERPB__AUTHENTICATE_RESPONSE__INIT;
     char token[AUTH_TOKEN_LETTERS + 24];
+
+    (void)member;
 
     if (status == STATUS_AUTH_OLD_REVISION) { /* something changed meanwhile: look again */
         service_read(call, login->request, run_authenticate);
@@ -274,9 +287,66 @@ static void on_token(struct member *member, struct grpc_call *call, const void *
     }
     (void)snprintf(token, sizeof token, "%s.%llu", login->letters,
                    (unsigned long long)result->index);
-    response.header = service_header(call, mvcc_revision(member->machine->mvcc));
-    response.token = token;
-    service_reply(call, &response.base);
+    reply_token(call, token);
+}
+
+/* ---- JWT: nothing has to be written down; signed at the pool ---- */
+
+struct signing {
+    struct waiter waiter;
+    struct auth_job job;
+    struct grpc_call *call; /* NULL: gone */
+    const struct auth_jwt *jwt;
+    uint64_t revision;
+    char *token; /* NULL: it could not be signed */
+    char user[];
+};
+
+static void sign(struct auth_job *job)
+{
+    struct signing *signing = CONTAINER_OF(job, struct signing, job);
+
+    signing->token =
+        auth_jwt_sign(signing->jwt, signing->user, signing->revision, (int64_t)time(NULL));
+}
+
+static void on_signed(struct auth_job *job)
+{
+    struct signing *signing = CONTAINER_OF(job, struct signing, job);
+
+    if (signing->call != NULL)
+        grpc_call_set_data(signing->call, NULL);
+    if (signing->call != NULL && signing->token != NULL)
+        reply_token(signing->call, signing->token);
+    else if (signing->call != NULL) /* a member that has only the public key */
+        service_fail(signing->call, STATUS_VERIFY_ONLY);
+    free(signing->token);
+    free(signing);
+}
+
+static void cancel_signing(struct waiter *waiter)
+{
+    CONTAINER_OF(waiter, struct signing, waiter)->call = NULL;
+}
+
+static void sign_token(struct grpc_call *call, const char *user, uint64_t revision)
+{
+    struct member *member = service_member(call);
+    struct signing *signing = xcalloc(1, sizeof *signing + strlen(user) + 1);
+
+    signing->waiter.cancel = cancel_signing;
+    signing->job.work = sign;
+    signing->job.done = on_signed;
+    signing->call = call;
+    signing->jwt = member->jwt;
+    signing->revision = revision;
+    memcpy(signing->user, user, strlen(user) + 1);
+    if (auth_pool_run(&member->auth_pool, &signing->job, "")) {
+        grpc_call_set_data(call, &signing->waiter);
+    } else {
+        free(signing);
+        service_fail(call, STATUS_TOO_MANY_REQUESTS);
+    }
 }
 
 static void on_checked(struct grpc_call *call, void *message, const struct away *away)
@@ -292,6 +362,10 @@ static void on_checked(struct grpc_call *call, void *message, const struct away 
         return;
     }
     login->request = message;
+    if (service_member(call)->jwt != NULL) {
+        sign_token(call, login->request->name, away->revision);
+        return;
+    }
     auth_tokens_make(login->letters);
     auth_tokens_hash(login->letters, hash);
     command.name = login->request->name;

@@ -103,6 +103,7 @@
       STATUS__ETCD "request timed out, leader transfer took too long")                             \
     X(STATUS_NO_PASSWORD_USER, GRPC_UNKNOWN,                                                       \
       "auth: authentication failed, password was given for no password user")                      \
+    X(STATUS_VERIFY_ONLY, GRPC_UNKNOWN, "auth: token signing attempted with verify-only key")      \
     X(STATUS_PASSWORD_TOO_LONG, GRPC_UNKNOWN, "bcrypt: password length exceeds 72 bytes")          \
     X(STATUS_UNKNOWN_METHOD, GRPC_UNKNOWN, STATUS__ETCD "unknown method")                          \
     X(STATUS_LOCK_EXPIRED, GRPC_UNKNOWN, "mutex: session is expired")                              \

@@ -57,7 +57,7 @@ static const struct row rows[] = {
      "mutex: session is expired|election: session is expired|election: not leader|election: no "
      "leader|\"leader\" field must be provided|"
      "auth: authentication failed, password was given for no password user|bcrypt: password length "
-     "exceeds 72 bytes"},
+     "exceeds 72 bytes|auth: token signing attempted with verify-only key"},
     {5, "", "unknown service"},
     {13, "", "grpc: error unmarshalling request: malformed message"},
     {12, "",
