@@ -66,7 +66,7 @@ struct config {
     size_t log_outputs_len;
     char *cors;           /* origins, comma-separated; NULL, "" or "*": all */
     char *host_whitelist; /* as cors */
-    char *auth_token; /* "simple", or "jwt," and its options */
+    char *auth_token;     /* "simple", or "jwt," and its options */
     uint32_t auth_token_ttl_s;
     uint32_t bcrypt_cost;
     struct config_tls client_tls, peer_tls;

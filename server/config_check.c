@@ -10,12 +10,14 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "server/auth_hash.h"
 #include "server/config_internal.h"
 #include "wal/wal.h"
 
 enum {
     ELECTION_MS_MAX = 50000,
     CHECKPOINT_BYTES_MIN = 64 << 10,
+    AUTH_TOKEN_TTL_DEFAULT_S = 300,
     REQUEST_BYTES_RECOMMENDED = 10 << 20,
     /* A command travels in one log entry together with a header of its own. */
     REQUEST_BYTES_MAX = WAL_ENTRY_SIZE_MAX - (1 << 20),
@@ -457,6 +459,21 @@ static void default_format(struct draft *draft)
                            (strcmp(config->log_outputs[0], "stdout") == 0 && isatty(1)));
 }
 
+/* As etcd: it says so and goes on. */
+static void check_auth(struct draft *draft)
+{
+    struct config *config = &draft->config;
+
+    if (config->bcrypt_cost < BCRYPT_COST_MIN || config->bcrypt_cost > BCRYPT_COST_MAX) {
+        config__warn(draft, "--bcrypt-cost=%u is not between %d and %d; using %d",
+                     (unsigned)config->bcrypt_cost, BCRYPT_COST_MIN, BCRYPT_COST_MAX,
+                     BCRYPT_COST_DEFAULT);
+        config->bcrypt_cost = BCRYPT_COST_DEFAULT;
+    }
+    if (config->auth_token_ttl_s == 0)
+        config->auth_token_ttl_s = AUTH_TOKEN_TTL_DEFAULT_S;
+}
+
 int config__finish(struct draft *draft, struct err *err)
 {
     struct config *config = &draft->config;
@@ -493,6 +510,7 @@ int config__finish(struct draft *draft, struct err *err)
         rc = config__check_compaction(draft, err);
     if (rc != 0)
         return rc;
+    check_auth(draft);
     default_folder(draft);
     rc = finish_cluster(draft, err);
     if (rc != 0)

@@ -330,7 +330,7 @@ struct member {
     struct auto_compactor compactor;
     struct auth_tokens *tokens;
     struct auth_jwt *jwt; /* NULL: tokens are simple */
-    struct list early; /* calls whose token is not known yet (auth_wait.c) */
+    struct list early;    /* calls whose token is not known yet (auth_wait.c) */
     size_t early_count;
     bool early_over;        /* inside: one of them has waited long enough */
     uint64_t applied_index; /* as of the last turn */

@@ -475,8 +475,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
     } rows[] = {
         {"--ca-file=/c", "--ca-file=/c: ca-file, of etcd 2 (use trusted-ca-file) is not supported "
                          "by kvd yet"},
-        {"--auth-token jwt,pub-key=k", "--auth-token=jwt,pub-key=k: an auth token provider is not "
-                                       "supported by kvd yet"},
         {"--discovery-srv example.com",
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
         {"--force-new-cluster", "--force-new-cluster=true: making a one-member cluster of an old "
@@ -565,6 +563,26 @@ static void defaults_of_refused_flags_are_no_error_and_no_warning(void **state)
                "--experimental-corrupt-check-time=0 --experimental-warning-apply-duration=0.1s",
                "");
     assert_int_equal(o.warning_count, 0);
+    release(&o);
+}
+
+/* As etcd: a cost that bcrypt does not know is said and replaced, no time to live is the usual one.
+ */
+static void odd_auth_settings_become_the_usual_ones(void **state)
+{
+    struct outcome o;
+
+    (void)state;
+    parse_good(&o, "--data-dir d --bcrypt-cost=3 --auth-token-ttl=0", "");
+    assert_int_equal(o.config.bcrypt_cost, 10);
+    assert_int_equal(o.config.auth_token_ttl_s, 300);
+    assert_true(warned(&o, "--bcrypt-cost=3 is not between 4 and 31; using 10"));
+    release(&o);
+    parse_good(&o, "--data-dir d --bcrypt-cost=4 --auth-token-ttl=7 --auth-token=jwt,x=y", "");
+    assert_int_equal(o.warning_count, 0);
+    assert_int_equal(o.config.bcrypt_cost, 4);
+    assert_int_equal(o.config.auth_token_ttl_s, 7);
+    assert_string_equal(o.config.auth_token, "jwt,x=y");
     release(&o);
 }
 
@@ -952,6 +970,7 @@ int main(void)
         cmocka_unit_test(https_without_a_certificate_is_refused),
         cmocka_unit_test(tls_flags_go_to_their_fields),
         cmocka_unit_test(defaults_of_refused_flags_are_no_error_and_no_warning),
+        cmocka_unit_test(odd_auth_settings_become_the_usual_ones),
         cmocka_unit_test(the_progress_interval_has_two_names),
         cmocka_unit_test(what_is_ignored_is_said),
         cmocka_unit_test(metrics_are_basic_or_extensive),

@@ -111,7 +111,7 @@ static void an_empty_machine_is_the_same_again(void **state)
     expect(f, "put a 1", "revision 2");
 }
 
-static void keys_leases_alarms_and_members_are_the_same_again(void **state)
+static void keys_leases_alarms_members_and_users_are_the_same_again(void **state)
 {
     struct fixture *f = *state;
     char *before;
@@ -136,10 +136,22 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
     run(f, "space raise 2");
     run(f, "downgrade 3.5.0");
     run(f, "publish 2 second http://127.0.0.1:22");
+    run(f, "auth user root");
+    run(f, "auth user ann none");
+    run(f, "auth role r");
+    run(f, "auth permit r readwrite a z");
+    run(f, "auth grant ann r");
+    run(f, "auth grant root root");
+    run(f, "auth enable");
     before = xstrdup(machine_text_run(&f->text, "state"));
     restart(f);
     assert_string_equal(machine_text_run(&f->text, "state"), before);
     free(before);
+    before = xstrdup(machine_text_run(&f->text, "users"));
+    restart(f);
+    assert_string_equal(machine_text_run(&f->text, "users"), before);
+    free(before);
+    run(f, "as root");
     before = xstrdup(machine_text_run(&f->text, "leases"));
     restart(f);
     assert_string_equal(machine_text_run(&f->text, "leases"), before);
@@ -150,6 +162,9 @@ static void keys_leases_alarms_and_members_are_the_same_again(void **state)
     expect(f, "range b x rev=4", "etcdserver: mvcc: required revision has been compacted");
     run(f, "revoke 7");
     expect(f, "range a z", "revision 9 count 2\n  x=1 c8 m8 v1\n  y=2 c8 m8 v1");
+    run(f, "as ann");
+    expect(f, "put zz 1", "etcdserver: permission denied");
+    expect(f, "put y 1", "revision 10");
 }
 
 /* Random writes; the machine and its copy stay equal through compactions and more writes. */
@@ -244,7 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         T(an_empty_machine_is_the_same_again),
-        T(keys_leases_alarms_and_members_are_the_same_again),
+        T(keys_leases_alarms_members_and_users_are_the_same_again),
         T(random_machines_are_the_same_again),
         T(large_values_and_many_leases_take_many_blocks),
         T(content_that_makes_no_sense_is_refused),
