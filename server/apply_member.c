@@ -235,10 +235,12 @@ void machine__apply_member_drop(struct machine *machine, const Kvdpb__MemberDrop
 {
     const struct machine_change *first = machine->changes;
 
+    out->code = KV_ENOTLEADER;
+    if (request->term != term || machine->change_count == 0 || first->origin != request->origin ||
+        first->ticket != request->ticket)
+        return;
     out->code = 0;
-    if (request->term == term && machine->change_count > 0 && first->origin == request->origin &&
-        first->ticket == request->ticket)
-        pop_change(machine, code_of(request->reason));
+    pop_change(machine, code_of(request->reason));
 }
 
 /* ---- configurations ---- */

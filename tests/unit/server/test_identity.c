@@ -299,6 +299,29 @@ static void any_changed_byte_of_the_file_is_noticed(void **state)
     buf_release(&text);
 }
 
+static void member_that_joined_is_one_again(void **state)
+{
+    struct identity joined = {
+        .cluster_id = 1, .member_id = 2, .joined = true, .name = "began joined"};
+    struct identity back;
+    struct buf text;
+
+    (void)state;
+    buf_init(&text, 4096);
+    assert_int_equal(identity_encode(&joined, &text), 0);
+    assert_int_equal(identity_decode(buf_slice(&text), &back, NULL), 0);
+    assert_true(back.joined && back.cluster_id == 1 && back.member_id == 2 && !back.log_begun);
+    assert_string_equal(back.name, joined.name);
+    buf_reset(&text);
+    joined.joined = false;
+    joined.log_begun = true;
+    assert_int_equal(identity_encode(&joined, &text), 0);
+    assert_int_equal(identity_decode(buf_slice(&text), &back, NULL), 0);
+    assert_true(!back.joined && back.log_begun);
+    assert_string_equal(back.name, joined.name);
+    buf_release(&text);
+}
+
 static void empty_and_longest_names_come_back(void **state)
 {
     struct identity in = {.member_id = 1}, out;
@@ -438,6 +461,7 @@ int main(void)
         cmocka_unit_test(advertised_urls_other_than_those_in_the_list_are_refused),
         cmocka_unit_test(two_members_with_the_same_urls_are_refused),
         cmocka_unit_test(any_changed_byte_of_the_file_is_noticed),
+        cmocka_unit_test(member_that_joined_is_one_again),
         cmocka_unit_test(empty_and_longest_names_come_back),
         TEST(new_dir_is_claimed_and_claimed_again),
         TEST(dir_of_another_member_or_cluster_is_refused_and_both_are_named),
