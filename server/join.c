@@ -221,18 +221,28 @@ int join_cluster(const struct config *config, struct net_tls *tls, struct bootst
                  struct err *err)
 {
     struct bootstrap boot = {0};
-    int rc = err_set(err, KV_EINVAL,
+    struct err why = ERR_INIT;
+    int rc = err_set(&why, KV_EINVAL,
                      "--initial-cluster-state=existing, but --initial-cluster names nobody else to "
                      "ask");
+    bool asked = false;
 
     /* One that lags may not know of us yet; the next one may. */
     for (size_t i = 0; rc != 0 && i < config->initial_cluster_len; i++) {
+        struct err last = ERR_INIT;
+
         if (strcmp(config->initial_cluster[i].name, config->name) == 0 ||
             config->initial_cluster[i].urls.len == 0)
             continue;
         bootstrap_release(&boot);
-        rc = join_through(config, &config->initial_cluster[i], tls, &boot, err);
+        rc = join_through(config, &config->initial_cluster[i], tls, &boot, &last);
+        /* Lists that differ say more than a member that is down. */
+        if (!asked || rc == KV_EINVAL || why.code != KV_EINVAL)
+            why = last;
+        asked = true;
     }
+    if (rc != 0)
+        rc = err_set(err, why.code, "%s", why.text);
     if (rc == 0)
         *out = boot;
     else

@@ -148,11 +148,6 @@ class World:
         score.check(code == 0 and "was removed from the cluster" in member.log_tail(30), what, code)
 
 
-def votes_of(member):
-    """Members that a quorum is made of, as the status page has it."""
-    return len(call(member, "Cluster", "MemberList", pb.MemberListRequest()).members)
-
-
 def grow(score, args):
     """1 -> 2 -> 3 -> 5 without a failed write; a member that is added and not started holds up nobody."""
     world = World(args, 1, 4)
@@ -362,6 +357,45 @@ def roll(score, args):
     world.cluster.close()
 
 
+def over_tls(score, args):
+    """The question who the members are goes over TLS as all else between them."""
+    def encrypted(member):
+        plain = "http://127.0.0.1:%d" % member.peer_port
+        member.args = [a.replace(plain, plain.replace("http", "https")) for a in member.args] + ["--peer-auto-tls"]
+
+    cluster = _servers.Cluster("kvd", os.path.join(args.build, "kvd"), 1)
+    first = cluster.members[0]
+    encrypted(first)
+    cluster.start()
+    client_port, peer_port = _servers.free_ports(2)
+    request = pb.MemberAddRequest(peerURLs=["https://127.0.0.1:%d" % peer_port])
+    listed = call(first, "Cluster", "MemberAdd", request).members
+    second = _servers.Member("kvd", first.binary, "m2", cluster.folder, client_port, peer_port,
+                             ",".join("%s=%s" % (m.name or "m2", m.peerURLs[0]) for m in listed))
+    encrypted(second)
+    second.args += ["--initial-cluster-state", "existing"]
+    cluster.members.append(second)
+    second.start()
+    _servers.wait_ready(second)
+    call(second, "KV", "Put", pb.PutRequest(key=b"tls", value=b"1"))
+    score.check(all_kvs(first)[1].keys() == {b"tls"}, "a member joins over TLS")
+    cluster.close()
+
+
+def gateway(score, world):
+    """The same as JSON."""
+    member = world.members[0]
+    for path, body, code in (("member/remove", b'{"ID":"4660"}', 404), ("member/promote", b'{"ID":"4660"}', 404),
+                             ("member/add", b'{"peerURLs":["nonsense"]}', 400),
+                             ("member/update", b'{"ID":"4660","peerURLs":["http://127.0.0.1:1"]}', 404)):
+        try:
+            with urllib.request.urlopen("http://%s/v3/cluster/%s" % (member.endpoint, path), body, timeout=20) as answer:
+                said = answer.status
+        except urllib.error.HTTPError as error:
+            said = error.code
+        score.check(said == code, "gateway: " + path, said)
+
+
 def main():
     args = _servers.arguments()
     score = _servers.Score()
@@ -370,7 +404,9 @@ def main():
     wrong_lists(score, world)
     moved(score, world)
     learner(score, world)
+    gateway(score, world)
     world.cluster.close()
+    over_tls(score, args)
     roll(score, args)
     score.finish()
 
