@@ -440,6 +440,8 @@ bool call__on_headers_end(struct grpc_call *call)
         else
             refuse_with(call, 415, GRPC_INVALID_ARGUMENT,
                         "invalid gRPC request content-type \"%.*s\"", type);
+    } else if (conn->server->options.no_grpc) {
+        call__refuse(call, 200, GRPC_UNIMPLEMENTED, "this port serves HTTP only, no gRPC");
     } else if (check_headers(call)) {
         accept_call(call);
     }

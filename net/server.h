@@ -78,6 +78,8 @@ struct net_server_options {
     /* Serve requests that are not gRPC over HTTP/2 without TLS too (with TLS they always are, since
      * ALPN lets browsers and curl choose HTTP/2). Off, they get 415 as from etcd. */
     bool http_over_h2;
+    /* The methods are for http_call_open() only: a gRPC call gets UNIMPLEMENTED. */
+    bool no_grpc;
 };
 
 int net_server_new(const struct net_server_options *options, struct net_server **out,

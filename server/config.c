@@ -26,6 +26,7 @@ void config_release(struct config *config)
     free(config->data_dir);
     free(config->wal_dir);
     config__urls_release(&config->listen_client);
+    config__urls_release(&config->listen_client_http);
     config__urls_release(&config->advertise_client);
     config__urls_release(&config->listen_peer);
     config__urls_release(&config->advertise_peer);

@@ -41,6 +41,7 @@ struct config {
     char *data_dir;
     char *wal_dir; /* NULL: data_dir/wal */
     struct config_urls listen_client, advertise_client;
+    struct config_urls listen_client_http; /* given: HTTP is here, and listen_client gRPC only */
     struct config_urls listen_peer, advertise_peer;
     struct config_urls listen_metrics;
     struct config_peer *initial_cluster;

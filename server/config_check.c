@@ -406,6 +406,25 @@ static int check_limits(const struct draft *draft, struct err *err)
     return 0;
 }
 
+/* As etcd: an address serves gRPC or HTTP if they are told apart. */
+static int check_apart(const struct config *config, struct err *err)
+{
+    const struct config_urls *http = &config->listen_client_http;
+    const struct config_urls *grpc = &config->listen_client;
+
+    for (size_t i = 0; i < http->len; i++) {
+        for (size_t k = 0; k < grpc->len; k++) {
+            if (strcmp(http->addr[i].host, grpc->addr[k].host) == 0 &&
+                http->addr[i].port == grpc->addr[k].port)
+                return err_set(err, KV_EINVAL,
+                               "cannot bind both --listen-client-urls and "
+                               "--listen-client-http-urls on the same url %s",
+                               http->text[i]);
+        }
+    }
+    return 0;
+}
+
 /* A listener that wants TLS has to have a certificate; one that does not leaves it unused. */
 static int check_certs(const struct draft *draft, const struct config_urls *urls,
                        const struct config_tls *tls, const char *before, struct err *err)
@@ -488,6 +507,10 @@ int config__finish(struct draft *draft, struct err *err)
     if (rc == 0)
         rc = check_bind(&config->listen_client, err);
     if (rc == 0)
+        rc = check_bind(&config->listen_client_http, err);
+    if (rc == 0)
+        rc = check_apart(config, err);
+    if (rc == 0)
         rc = check_bind(&config->listen_metrics, err);
     if (rc == 0)
         rc = check_host(&config->advertise_peer, "initial-advertise-peer-urls", err);
@@ -504,6 +527,8 @@ int config__finish(struct draft *draft, struct err *err)
         rc = check_limits(draft, err);
     if (rc == 0)
         rc = check_certs(draft, &config->listen_client, &config->client_tls, "", err);
+    if (rc == 0)
+        rc = check_certs(draft, &config->listen_client_http, &config->client_tls, "", err);
     if (rc == 0)
         rc = check_certs(draft, &config->listen_peer, &config->peer_tls, "peer-", err);
     if (rc == 0)

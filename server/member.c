@@ -310,6 +310,19 @@ static void on_http_cancel(void *ctx, struct http_request *request)
     http_on_cancel(member->http, request);
 }
 
+/* At the client URLs, when HTTP is elsewhere. */
+static void on_http_elsewhere(void *ctx, struct http_request *request)
+{
+    const struct config *config = ((struct member *)ctx)->config;
+    struct buf text;
+
+    buf_init(&text, 4096);
+    (void)buf_printf(&text, "this port serves gRPC only; HTTP is at %s\n",
+                     config->listen_client_http.text[0]);
+    http_reply(request, 404, "text/plain; charset=utf-8", buf_slice(&text));
+    buf_release(&text);
+}
+
 static void count_call_start(void *ctx, const struct grpc_method *method)
 {
     struct metrics *metrics = ((struct member *)ctx)->metrics;
@@ -390,7 +403,32 @@ static int listen_all(const struct member *member, struct net_server *server,
     return rc;
 }
 
-/* gRPC and HTTP on the client URLs; HTTP alone on the metrics URLs. */
+static void add_methods(struct member *member, struct net_server_options *options)
+{
+    options->methods = services_methods(&options->method_count);
+    if (member->metrics != NULL) {
+        options->on_call_start = count_call_start;
+        options->on_call_message = count_call_message;
+        options->on_call_end = count_call_end;
+        options->on_bytes = count_bytes;
+    }
+}
+
+/* HTTP with an address of its own; the gateway reaches the methods there too. */
+static int open_http_server(struct member *member, const struct net_server_options *client,
+                            struct err *err)
+{
+    struct net_server_options options = *client;
+    int rc;
+
+    options.no_grpc = true;
+    rc = net_server_new(&options, &member->http_server, err);
+    if (rc == 0)
+        rc = listen_all(member, member->http_server, &member->config->listen_client_http, err);
+    return rc;
+}
+
+/* gRPC and HTTP on the client URLs, or each on its own; HTTP alone on the metrics URLs. */
 static int open_server(struct member *member, struct err *err)
 {
     const struct config *config = member->config;
@@ -407,12 +445,13 @@ static int open_server(struct member *member, struct err *err)
         if (rc != 0)
             return rc;
     }
-    options.methods = services_methods(&options.method_count);
-    if (member->metrics != NULL) {
-        options.on_call_start = count_call_start;
-        options.on_call_message = count_call_message;
-        options.on_call_end = count_call_end;
-        options.on_bytes = count_bytes;
+    add_methods(member, &options);
+    if (config->listen_client_http.len != 0) {
+        rc = open_http_server(member, &options, err);
+        if (rc != 0)
+            return rc;
+        options.on_http = on_http_elsewhere;
+        options.on_http_cancel = NULL; /* answered at once */
     }
     rc = net_server_new(&options, &member->server, err);
     if (rc == 0)
@@ -656,6 +695,16 @@ static void close_metrics_server(void *ctx)
         close_peers(member);
 }
 
+static void close_http_server(void *ctx)
+{
+    struct member *member = ctx;
+
+    if (member->http_server != NULL)
+        net_server_close(member->http_server, close_metrics_server, member);
+    else
+        close_metrics_server(member);
+}
+
 static void close_all(struct member *member)
 {
     member->state = MEMBER_CLOSING;
@@ -665,9 +714,9 @@ static void close_all(struct member *member)
     member__fail_changes(member, STATUS_STOPPED);
     lessor__fail(&member->lessor, STATUS_STOPPED);
     if (member->server != NULL)
-        net_server_close(member->server, close_metrics_server, member);
+        net_server_close(member->server, close_http_server, member);
     else
-        close_metrics_server(member);
+        close_http_server(member);
 }
 
 /* ---- stop ---- */
@@ -698,6 +747,8 @@ static void drain(struct member *member)
     watches_end(member->watches, STATUS_STOPPED);
     claims_end(member->claims, STATUS_STOPPED);
     net_server_drain(member->server);
+    if (member->http_server != NULL)
+        net_server_drain(member->http_server);
     rc = uv_timer_start(&member->stop_timer, on_drain_timeout, DRAIN_MS, 0);
     ASSERT(rc == 0); /* fails only without a callback or while closing */
 }
@@ -710,12 +761,18 @@ static void on_handover_timeout(uv_timer_t *timer)
     drain(member);
 }
 
+static size_t calls_under_way(const struct member *member)
+{
+    return net_server_calls(member->server) +
+           (member->http_server != NULL ? net_server_calls(member->http_server) : 0);
+}
+
 void member__stop_progress(struct member *member)
 {
     if (member->state == MEMBER_HANDING_OVER && member->leader != member->boot.member_id &&
         member->leader != 0)
         drain(member);
-    if (member->state == MEMBER_DRAINING && net_server_calls(member->server) == 0)
+    if (member->state == MEMBER_DRAINING && calls_under_way(member) == 0)
         close_all(member);
 }
 

@@ -271,6 +271,7 @@ struct member {
     struct peers *peers;
     struct tls_set tls;
     struct net_server *server;
+    struct net_server *http_server;    /* NULL without listen_client_http */
     struct net_server *metrics_server; /* NULL without listen_metrics */
     struct http *http;
     struct watches *watches;

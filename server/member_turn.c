@@ -387,6 +387,8 @@ void member__on_turn(uv_prepare_t *handle)
     tell_removed(member);
     peers_flush(member->peers);
     net_server_flush(member->server);
+    if (member->http_server != NULL)
+        net_server_flush(member->http_server);
     if (member->metrics_server != NULL)
         net_server_flush(member->metrics_server);
     if (member->state >= MEMBER_HANDING_OVER)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -155,14 +156,30 @@ static void release_files(struct cert_files *files)
     free(files->key);
 }
 
+/* Where clients connect, gRPC and HTTP alike; the caller frees addr only. */
+static struct config_urls client_urls(const struct config *config)
+{
+    const struct config_urls *grpc = &config->listen_client;
+    const struct config_urls *http = &config->listen_client_http;
+    struct config_urls all = {.len = grpc->len + http->len};
+
+    all.addr = xcalloc(all.len + 1, sizeof *all.addr);
+    if (grpc->len != 0)
+        memcpy(all.addr, grpc->addr, grpc->len * sizeof *all.addr);
+    if (http->len != 0)
+        memcpy(all.addr + grpc->len, http->addr, http->len * sizeof *all.addr);
+    return all;
+}
+
 int tls_set_open(const struct config *config, struct log *log, struct tls_set *out, struct err *err)
 {
     struct tls_set set = {.client = NULL};
     struct cert_files client, peer = {.cert = NULL};
+    struct config_urls clients = client_urls(config);
     int rc;
 
-    rc = find_files(config, &config->client_tls, "client", &config->listen_client, log, &client,
-                    err);
+    rc = find_files(config, &config->client_tls, "client", &clients, log, &client, err);
+    free(clients.addr);
     if (rc == 0)
         rc = find_files(config, &config->peer_tls, "peer", &config->listen_peer, log, &peer, err);
     if (rc == 0 && (client.cert != NULL || client.key != NULL))

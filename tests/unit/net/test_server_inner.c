@@ -245,6 +245,28 @@ static void pieces_go_over_http_2_too(void **state)
     client_free(c);
 }
 
+static void a_port_without_grpc_lets_only_http_reach_the_methods(void **state)
+{
+    struct fixture *f = *state;
+    struct client *c;
+    struct stream *s;
+
+    f->options.no_grpc = true;
+    (void)gateway_start(state);
+    c = client_h2(f);
+    send_headers(c, 1, "/t.T/Echo", NULL, true);
+    s = await_end(c, 1);
+    assert_int_equal(s->status, 200);
+    assert_int_equal(s->grpc_status, GRPC_UNIMPLEMENTED);
+    assert_string_equal(s->grpc_message, "this port serves HTTP only, no gRPC");
+    client_free(c);
+
+    c = client_new(f);
+    post(c, "/Echo", "", "hello");
+    await_text(c, "6\r\nhello\n\r\n3\r\n0 \n\r\n0\r\n\r\n");
+    client_free(c);
+}
+
 /* ---- calls ---- */
 
 static void unary_call_is_answered_inside(void **state)
@@ -397,6 +419,7 @@ int main(void)
         TEST(http_1_0_gets_its_pieces_without_chunks),
         TEST(client_that_leaves_between_pieces_cancels),
         TEST(pieces_go_over_http_2_too),
+        TEST(a_port_without_grpc_lets_only_http_reach_the_methods),
         TEST(unary_call_is_answered_inside),
         TEST(answer_may_come_later),
         TEST(some_headers_become_metadata),

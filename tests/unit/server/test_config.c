@@ -366,6 +366,13 @@ static void contradictions_are_refused_in_etcds_words(void **state)
          "--advertise-client-urls is required when --listen-client-urls is set explicitly"},
         {"--listen-client-urls http://foo:1", "expected IP in URL for binding (http://foo:1)"},
         {"--listen-peer-urls http://foo:1", "expected IP in URL for binding (http://foo:1)"},
+        {"--listen-client-http-urls http://foo:1", "expected IP in URL for binding (http://foo:1)"},
+        {"--listen-client-http-urls http://localhost:2379",
+         "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url "
+         "http://localhost:2379"},
+        {"--listen-client-http-urls https://127.0.0.1:1",
+         "cannot listen on TLS for https://127.0.0.1:1: --cert-file and --key-file are not "
+         "presented"},
         {"--listen-metrics-urls http://:1", "expected IP in URL for binding (http://:1)"},
         {"--initial-advertise-peer-urls http://:2380",
          "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" (unexpected empty "
