@@ -159,6 +159,37 @@ static bool is_local(const struct net_addr *addr)
            strncmp(addr->host, "127.", 4) == 0 || strcmp(addr->host, "::1") == 0;
 }
 
+/* The first address where what clients send can be read on the way, and anybody be a client; NULL
+ * if there is none. */
+static const char *first_in_the_open(const struct config_urls *urls)
+{
+    for (size_t i = 0; i < urls->len; i++) {
+        if (!urls->addr[i].tls && !is_local(&urls->addr[i]))
+            return urls->text[i];
+    }
+    return NULL;
+}
+
+static void warn_of_plain_text(const struct process *process)
+{
+    const struct config *config = &process->config;
+    const char *address = first_in_the_open(&config->listen_client);
+    const char *flag = "--listen-client-urls";
+
+    if (address == NULL) {
+        address = first_in_the_open(&config->listen_client_http);
+        flag = "--listen-client-http-urls";
+    }
+    if (address == NULL)
+        return;
+    log_warn(process->log,
+             "SERVING CLIENTS IN PLAIN TEXT BEYOND THIS MACHINE: anybody who reaches this address "
+             "can read and change everything; use https:// there, with --cert-file and --key-file, "
+             "and let in only clients whose certificate --trusted-ca-file signed by "
+             "--client-cert-auth",
+             LOG_STR("flag", flag), LOG_STR("address", address));
+}
+
 static void log_start(const struct process *process)
 {
     const struct config *config = &process->config;
@@ -172,29 +203,25 @@ static void log_start(const struct process *process)
              LOG_UINT("members", config->initial_cluster_len),
              LOG_UINT("heartbeat-interval-ms", config->heartbeat_ms),
              LOG_UINT("election-timeout-ms", config->election_ms), LOG_INT("pid", getpid()));
-    for (size_t i = 0; i < config->listen_client.len; i++) {
-        if (!is_local(&config->listen_client.addr[i])) {
-            log_warn(process->log,
-                     "clients are served without encryption and without authentication beyond this "
-                     "machine",
-                     LOG_STR("address", config->listen_client.text[i]));
-            break;
-        }
-    }
+    warn_of_plain_text(process);
     free(peers);
     free(clients);
 }
 
 /* ---- the run ---- */
 
+static void log_ready(const struct process *process, const struct config_urls *urls)
+{
+    for (size_t i = 0; i < urls->len; i++)
+        log_info(process->log, "ready to serve client requests", LOG_STR("address", urls->text[i]));
+}
+
 static void on_ready(void *ctx)
 {
     struct process *process = ctx;
-    const struct config *config = &process->config;
 
-    for (size_t i = 0; i < config->listen_client.len; i++)
-        log_info(process->log, "ready to serve client requests",
-                 LOG_STR("address", config->listen_client.text[i]));
+    log_ready(process, &process->config.listen_client);
+    log_ready(process, &process->config.listen_client_http);
     if (!process->stopping)
         notify_manager("READY=1");
 }

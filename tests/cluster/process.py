@@ -105,6 +105,37 @@ def configured_by_environment(score, args):
                     and "ETCD_NAME" in done.stderr, "a flag and its variable together", done.stderr)
 
 
+def warned_of_plain_text(score, args):
+    """One line if clients are served in plain text beyond the machine; none otherwise."""
+    for flags, flag in ((["--listen-client-urls=http://0.0.0.0:%d"], "--listen-client-urls"),
+                        (["--listen-client-http-urls=http://0.0.0.0:%d"], "--listen-client-http-urls"),
+                        (["--listen-client-http-urls=http://127.0.0.1:%d"], None),
+                        (["--auto-tls", "--listen-client-urls=https://0.0.0.0:%d"], None)):
+        with tempfile.TemporaryDirectory(prefix="kvd-test-") as folder:
+            client, peer, extra = _servers.free_ports(3)
+            flags = [f % ((extra,) * f.count("%d")) for f in flags]
+            with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log, subprocess.Popen(
+                    [os.path.join(args.build, "kvd"), "--data-dir=" + os.path.join(folder, "d"),
+                     "--log-format=json", "--listen-client-urls=http://127.0.0.1:%d" % client,
+                     "--advertise-client-urls=http://127.0.0.1:%d" % client,
+                     "--listen-peer-urls=http://127.0.0.1:%d" % peer, "--initial-cluster=default=http://127.0.0.1:%d" % peer,
+                     "--initial-advertise-peer-urls=http://127.0.0.1:%d" % peer, *flags],
+                    env=dict(os.environ, NOTIFY_SOCKET=""), stderr=log) as process:
+                ready = ""
+                while "ready to serve" not in ready and process.poll() is None:
+                    log.seek(0)
+                    ready = log.read()
+                process.send_signal(signal.SIGTERM)
+                process.wait(20)
+            said = [json.loads(line) for line in ready.splitlines() if "PLAIN TEXT" in line]
+            if flag is None:
+                score.check(not said, "no warning with " + flags[-1], ready)
+            else:
+                score.check(len(said) == 1 and said[0]["flag"] == flag and "0.0.0.0" in said[0]["address"]
+                            and said[0]["level"] == "warn" and "--cert-file" in said[0]["msg"]
+                            and "--client-cert-auth" in said[0]["msg"], "one warning with " + flags[-1], ready)
+
+
 def probed_without_quorum(score, args):
     cluster = _servers.start_kvd(args.build, 3)
     one, two, three = cluster.members
@@ -186,6 +217,7 @@ def main():
     score = _servers.Score()
     configured_by_file(score, args)
     configured_by_environment(score, args)
+    warned_of_plain_text(score, args)
     probed_without_quorum(score, args)
     restarted_alone(score, args)
     ended_twice(score, args)
