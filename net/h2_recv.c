@@ -404,7 +404,7 @@ static void accept_call(struct grpc_call *call)
     struct net_server *server = call->conn->server;
 
     if (server->options.on_call_start != NULL)
-        server->options.on_call_start(server->options.ctx, call->method);
+        server->options.on_call_start(server->options.ctx, call);
     if (server->options.on_call_end != NULL)
         call->started_ns = uv_hrtime();
     call->counted = true;

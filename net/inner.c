@@ -69,7 +69,7 @@ int http_call_open(struct http_request *request, const char *service, const char
     }
     request->inner = call;
     if (server->options.on_call_start != NULL)
-        server->options.on_call_start(server->options.ctx, method);
+        server->options.on_call_start(server->options.ctx, call);
     call->started_ns = uv_hrtime();
     call->counted = true;
     return 0;

@@ -57,7 +57,7 @@ struct net_server_options {
     /* A TLS handshake failed. May be NULL. */
     void (*on_handshake_failed)(void *ctx, const char *peer, const char *why);
     /* For metrics: a call began, had a message, ended (any way) / bytes moved. All may be NULL. */
-    void (*on_call_start)(void *ctx, const struct grpc_method *method);
+    void (*on_call_start)(void *ctx, const struct grpc_call *call);
     void (*on_call_message)(void *ctx, const struct grpc_method *method, enum grpc_way way);
     void (*on_call_end)(void *ctx, const struct grpc_method *method, enum grpc_status status,
                         uint64_t duration_us);

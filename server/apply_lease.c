@@ -10,6 +10,7 @@ void machine__apply_lease_grant(struct machine *machine,
     Etcdserverpb__LeaseGrantResponse *response;
 
     out->code = leases_grant(machine->leases, request->id, request->ttl, machine->lease_now_ms);
+    out->ttl = request->ttl;
     if (out->code != 0 || !want)
         return;
     response = arena_alloc(arena, sizeof *response);

@@ -147,6 +147,8 @@ struct lessor {
     uint64_t next_number;
     size_t guests; /* other members' questions held */
     struct buf frame;
+
+    uint64_t renewed, expired; /* leases, as the leader; never reset */
 };
 
 void lessor__init(struct lessor *lessor, const struct lessor_options *options);

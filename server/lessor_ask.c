@@ -287,6 +287,7 @@ static void answer(struct lessor *lessor, struct lease_question *question, uint6
         move(question, &lessor->held);
         return;
     }
+    lessor->renewed += question->kind == LEASE_RENEW && time.state == LEASE_LIVE;
     out = (struct lease_answer){.known = time.state != LEASE_UNKNOWN,
                                 .remaining = time.remaining_ms / 1000,
                                 .ttl = time.ttl};

@@ -177,6 +177,7 @@ void lessor__command_done(struct lessor *lessor, struct lessor_command *command,
 
     if (current && command->purpose == PURPOSE_END) {
         lessor->expiring--;
+        lessor->expired += applied;
         if (!applied) /* harmless if it is gone */
             leases_put_back(lessor->leases, command->leases[0].id,
                             lessor__now_ms(lessor) + EXPIRE_AGAIN_MS);

@@ -131,6 +131,7 @@ struct machine_result {
     int code;         /* 0 or KV_E...: then the command had no effect */
     int64_t revision; /* of the store afterwards: the header's revision */
     uint64_t index;   /* of the entry the command stood in */
+    int64_t ttl;      /* COMMAND_LEASE_GRANT, if it had an effect: in seconds */
     void *response;   /* unpacked protobuf-c message in the arena, borrowing from the keyspace; NULL
                          on   error or if not wanted */
     bool too_large;   /* a txn: done, but its ranges would give more than the most records, so

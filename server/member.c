@@ -323,12 +323,15 @@ static void on_http_elsewhere(void *ctx, struct http_request *request)
     buf_release(&text);
 }
 
-static void count_call_start(void *ctx, const struct grpc_method *method)
+static void count_call_start(void *ctx, const struct grpc_call *call)
 {
     struct metrics *metrics = ((struct member *)ctx)->metrics;
+    const struct grpc_method *method = grpc_call_method(call);
     size_t n = (size_t)(method - metrics->methods);
 
     metrics->started[n]++;
+    metrics_count_request(metrics, method->kind != GRPC_UNARY,
+                          grpc_call_header(call, "client-api-version"));
 }
 
 static void count_call_message(void *ctx, const struct grpc_method *method, enum grpc_way way)
@@ -826,6 +829,8 @@ void member_info(const struct member *member, struct member_info *out)
         .slow_watchers = watch.lagging,
         .watch_events = watch.events,
         .lock_waiters = claims_waiting(member->claims),
+        .leases_renewed = member->lessor.renewed,
+        .leases_expired = member->lessor.expired,
         .alarm_nospace = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
         .is_learner = self != NULL && self->learner,
         .alarm_corrupt = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),

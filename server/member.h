@@ -55,6 +55,7 @@ struct member_info {
     uint64_t watchers, watch_streams, slow_watchers; /* slow: not synced with the keyspace */
     uint64_t watch_events;                           /* sent so far */
     uint64_t lock_waiters;                           /* calls that wait for a lock or the lead */
+    uint64_t leases_renewed, leases_expired;         /* by this member while it led */
     uint64_t pending_revisions;                      /* not told yet to watchers that keep up */
     bool alarm_nospace, alarm_corrupt;
     bool is_learner;

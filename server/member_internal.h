@@ -167,6 +167,7 @@ struct hash_job {
     struct grpc_call *call;
     struct mvcc_hash hash;
     int64_t revision;
+    uint64_t asked_ns; /* for who measures */
     bool begun;
     /* code: 0 and hash is valid, or as mvcc_hash_begin(). Must answer the call. */
     void (*done)(struct hash_job *job, int code);

@@ -186,9 +186,10 @@ enum status member__write_for(struct member *member, const struct grpc_call *by,
 
 /* ---- applied ---- */
 
-static void count(struct metrics *metrics, enum command_kind kind, int code)
+static void count(struct metrics *metrics, enum command_kind kind,
+                  const struct machine_result *result)
 {
-    if (metrics == NULL || code != 0)
+    if (metrics == NULL || result->code != 0)
         return;
     switch (kind) {
     case COMMAND_PUT:
@@ -199,6 +200,14 @@ static void count(struct metrics *metrics, enum command_kind kind, int code)
         break;
     case COMMAND_TXN:
         metrics->txns++;
+        break;
+    case COMMAND_LEASE_GRANT:
+        metrics->leases_granted++;
+        metrics_observe(&metrics->lease_ttl, (double)result->ttl);
+        break;
+    case COMMAND_LEASE_REVOKE:
+    case COMMAND_LEASE_EXPIRE:
+        metrics->leases_revoked++;
         break;
     default:
         break;
@@ -219,7 +228,7 @@ static void apply_command(struct member *member, const struct command *command)
 
     want = write != NULL && write->done != NULL;
     machine_apply(member->machine, command, want, arena, &result);
-    count(member->metrics, command->kind, result.code);
+    count(member->metrics, command->kind, &result);
     if (result.code == 0)
         member__space_applied(member, command);
     if (member->machine->ended.origin != 0)

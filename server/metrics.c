@@ -42,6 +42,11 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
     /* etcd's bucket bounds, so that its dashboards and alert rules fit. */
     histogram_init(&metrics->wal_fsync, 0.001, 14);
     histogram_init(&metrics->apply, 0.0001, 20);
+    histogram_init(&metrics->range, 0.0001, 20);
+    histogram_init(&metrics->range_failed, 0.0001, 20);
+    histogram_init(&metrics->hash, 0.01, 15);
+    histogram_init(&metrics->hash_rev, 0.01, 15);
+    histogram_init(&metrics->lease_ttl, 1, 24);
     histogram_init(&metrics->snapshot_save, 0.001, 14);
     histogram_init(&metrics->snapshot_db_save, 0.1, 10);
     for (size_t i = 0; i < METRICS_PEERS_MAX; i++) {
@@ -118,9 +123,8 @@ void metrics__double(struct buf *out, const char *name, const char *type, const 
     (void)buf_printf(out, "%s %.15g\n", name, value);
 }
 
-/* label: NULL, or what stands in braces before the bound. */
-static void print_samples(struct buf *out, const char *name, const char *label,
-                          const struct metrics_histogram *histogram)
+void metrics__samples(struct buf *out, const char *name, const char *label,
+                      const struct metrics_histogram *histogram)
 {
     const char *braced = label == NULL ? "" : label;
     double end = histogram->first;
@@ -145,7 +149,7 @@ static void print_histogram(struct buf *out, const char *name, const char *help,
                             const struct metrics_histogram *histogram)
 {
     metrics__head(out, name, "histogram", help);
-    print_samples(out, name, NULL, histogram);
+    metrics__samples(out, name, NULL, histogram);
 }
 
 static void print_counters(const struct metrics *metrics, struct buf *out)
@@ -420,8 +424,8 @@ static void print_snapshot_times(const struct metrics *metrics, const struct mem
     for (size_t n = 0; n < METRICS_PEERS_MAX && member_peer(member, n, &id, &stats); n++) {
         (void)snprintf(label, sizeof label, "%s=\"%llx\"", sent ? "To" : "From",
                        (unsigned long long)id); /* 16 digits fit */
-        print_samples(out, name, label,
-                      sent ? &metrics->snapshots[n].send : &metrics->snapshots[n].receive);
+        metrics__samples(out, name, label,
+                         sent ? &metrics->snapshots[n].send : &metrics->snapshots[n].receive);
     }
 }
 
@@ -470,11 +474,13 @@ void metrics_print(const struct metrics *metrics, const struct member *member, s
 
         member_info(member, &info);
         print_member(&info, out);
+        metrics__print_lease_time(&info, out);
         print_alarms(member, out);
         metrics__print_peers(member, info.member_id, out);
         print_snapshots(metrics, member, out);
     }
     print_counters(metrics, out);
+    metrics__print_clients(metrics, out);
     print_checks(metrics, out);
     metrics__print_methods(metrics, out);
     print_scrapes(metrics, out);

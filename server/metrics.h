@@ -12,10 +12,10 @@
 
 struct member;
 
-enum { METRICS_BUCKETS_MAX = 20 };
+enum { METRICS_BUCKETS_MAX = 24 };
 
 struct metrics_histogram {
-    double first; /* seconds; bucket n ends at first * 2^n */
+    double first; /* seconds (of a TTL too); bucket n ends at first * 2^n */
     size_t buckets;
     uint64_t count[METRICS_BUCKETS_MAX + 1]; /* last: above all */
     double sum;
@@ -61,16 +61,27 @@ struct metrics_snapshots {
     struct metrics_histogram send, receive;
 };
 
+/* A client's version is what it says: beyond so many different ones they are counted together. */
+enum { METRICS_CLIENTS_MAX = 16, METRICS_VERSION_MAX = 31 };
+
+struct metrics_client {
+    char version[METRICS_VERSION_MAX + 1]; /* "": a free row, or the last one */
+    uint64_t requests[2];                  /* unary, streams */
+};
+
 struct metrics {
     uint64_t leader_changes;
     uint64_t proposals_failed;
     uint64_t slow_applies;
     uint64_t slow_read_indexes, read_indexes_failed;
     uint64_t puts, deletes, ranges, txns;
+    uint64_t leases_granted, leases_revoked;
     uint64_t client_received_bytes, client_sent_bytes;
     uint64_t wal_written_bytes;
     uint64_t health_success, health_failures;
     struct metrics_check checks[METRICS_CHECK_COUNT];
+    struct metrics_client clients[METRICS_CLIENTS_MAX + 1]; /* last: all beyond */
+    struct metrics_histogram lease_ttl, hash, hash_rev, range, range_failed;
     struct metrics_histogram wal_fsync, apply, backend_commit;
     /* Checkpoints written: the same, in the buckets of either name that etcd has for it. */
     struct metrics_histogram snapshot_save, snapshot_db_save;
@@ -90,6 +101,8 @@ void metrics_init(struct metrics *metrics, const struct grpc_method *methods, si
                   bool extensive);
 /* The nth other member has gone; those behind it move up. */
 void metrics_forget_peer(struct metrics *metrics, size_t n);
+/* version: what the client calls itself; data NULL if it does not. */
+void metrics_count_request(struct metrics *metrics, bool stream, struct slice version);
 void metrics_release(struct metrics *metrics);
 /* Writes the text format 0.0.4. member may be NULL: what only it knows is left out. */
 void metrics_print(const struct metrics *metrics, const struct member *member, struct buf *out);

@@ -49,6 +49,7 @@ struct long_range {
     struct range_encoder encoder;
     size_t len, kv_bytes; /* of the records measured for this message */
     bool last;            /* no message follows this one */
+    uint64_t worked_ns;   /* in steps that have ended; waiting for the client is not work */
     size_t chunk_max;     /* records of this message; SIZE_MAX unless it is a stream's */
 };
 
@@ -56,6 +57,8 @@ struct ranges {
     struct member *member;
     struct list all;
     struct list ready;
+    struct long_range *running; /* its step began at step_ns; NULL: none, or it is gone */
+    uint64_t step_ns;
     size_t bytes; /* of all scans */
     uint64_t busy_until_ms;
     bool allow_removal;
@@ -92,8 +95,23 @@ static void count_bytes(struct long_range *job)
     job->scan_bytes = now;
 }
 
+/* As etcd, which makes an answer in one go, measures it. */
+static void observe(const struct long_range *job, bool success)
+{
+    const struct ranges *ranges = job->ranges;
+    struct metrics *metrics = ranges->member->metrics;
+    uint64_t ns = job->worked_ns;
+
+    if (ranges->running == job)
+        ns += uv_hrtime() - ranges->step_ns;
+    if (metrics != NULL)
+        metrics_observe(success ? &metrics->range : &metrics->range_failed, (double)ns / 1e9);
+}
+
 static void forget(struct long_range *job)
 {
+    if (job->ranges->running == job)
+        job->ranges->running = NULL;
     mvcc_scan_end(&job->scan);
     count_bytes(job);
     list_remove(&job->link);
@@ -106,6 +124,7 @@ static void fail(struct long_range *job, enum status status)
 {
     struct grpc_call *call = job->call;
 
+    observe(job, false);
     forget(job);
     service_fail(call, status);
 }
@@ -194,6 +213,7 @@ static void begin_message(struct long_range *job)
     if (job->encoder.size > SERVICE_ANSWER_MAX) {
         size_t size = job->encoder.size;
 
+        observe(job, false);
         forget(job);
         service_fail_too_large(call, size);
         return;
@@ -230,6 +250,7 @@ static void end_message(struct long_range *job)
     struct grpc_call *call = job->call;
 
     if (job->last) {
+        observe(job, true);
         forget(job);
         grpc_call_finish(call, GRPC_OK, NULL);
         return;
@@ -308,6 +329,7 @@ static size_t step(struct long_range *job, size_t piece)
 
 static void take_turns(struct ranges *ranges, uint64_t begin_ns, const struct slice_size *slice)
 {
+    uint64_t now_ns = uv_hrtime();
     size_t made = 0;
 
     while (!list_empty(&ranges->ready) && made == 0) {
@@ -315,9 +337,15 @@ static void take_turns(struct ranges *ranges, uint64_t begin_ns, const struct sl
 
         list_remove(&job->turn);
         list_push_back(&ranges->ready, &job->turn);
+        ranges->running = job;
+        ranges->step_ns = now_ns;
         made = step(job, slice->piece);
+        now_ns = uv_hrtime();
+        if (ranges->running == job)
+            job->worked_ns += now_ns - ranges->step_ns;
+        ranges->running = NULL;
         keep_bytes_bounded(ranges);
-        if (uv_hrtime() - begin_ns >= slice->ns)
+        if (now_ns - begin_ns >= slice->ns)
             break;
     }
 }

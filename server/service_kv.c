@@ -15,6 +15,15 @@ static void count_range(struct member *member)
         member->metrics->ranges++;
 }
 
+static void observe_range(struct member *member, uint64_t begin_ns, bool success)
+{
+    struct metrics *metrics = member->metrics;
+
+    if (metrics != NULL)
+        metrics_observe(success ? &metrics->range : &metrics->range_failed,
+                        (double)(uv_hrtime() - begin_ns) / 1e9);
+}
+
 static void run_long_range(struct grpc_call *call, struct mvcc_range *range, enum ranges_kind kind)
 {
     range->visit_max = 0;
@@ -31,6 +40,7 @@ static void run_range(struct grpc_call *call, const void *message)
     struct mvcc_range range;
     struct author author;
     size_t size = SIZE_MAX;
+    uint64_t begin_ns = uv_hrtime();
     int rc;
 
     if (!service_author(call, &author) ||
@@ -40,6 +50,7 @@ static void run_range(struct grpc_call *call, const void *message)
     range.visit_max = DIRECT_RECORDS;
     rc = mvcc_range(mvcc, &range, grpc_call_arena(call), &result);
     if (rc != 0 && rc != KV_ETOOBIG) {
+        observe_range(member, begin_ns, false);
         service_fail(call, status_of_error(rc));
         return;
     }
@@ -53,6 +64,7 @@ static void run_range(struct grpc_call *call, const void *message)
     }
     /* Keys and values go from the store straight into the output. */
     (void)encode_range(grpc_call_message(call, size), &header, &result); /* writes what it said */
+    observe_range(member, begin_ns, true);
     grpc_call_reply(call);
 }
 

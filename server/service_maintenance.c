@@ -134,6 +134,15 @@ void service_maintenance_status(struct grpc_call *call, struct slice message)
 
 /* ---- hashes ---- */
 
+static void count_hash(const struct hash_job *job, bool by_revision)
+{
+    struct metrics *metrics = job->member->metrics;
+
+    if (metrics != NULL)
+        metrics_observe(by_revision ? &metrics->hash_rev : &metrics->hash,
+                        (double)(uv_hrtime() - job->asked_ns) / 1e9);
+}
+
 static bool hash_failed(struct hash_job *job, int code)
 {
     grpc_call_set_data(job->call, NULL);
@@ -148,6 +157,7 @@ static void on_hash_kv(struct hash_job *job, int code)
 
     if (hash_failed(job, code))
         return;
+    count_hash(job, true);
     response.header = service_header(job->call, mvcc_revision(job->member->machine->mvcc));
     response.hash = job->hash.hash;
     response.compact_revision = job->hash.compact_revision;
@@ -183,6 +193,7 @@ static void on_hash(struct hash_job *job, int code)
         return;
     response.header = service_header(job->call, job->hash.revision);
     response.hash = state_hash(job);
+    count_hash(job, false);
     service_reply(job->call, &response.base);
 }
 
@@ -194,6 +205,7 @@ static void start_hash(struct grpc_call *call, int64_t revision,
     job->call = call;
     job->revision = revision;
     job->done = done;
+    job->asked_ns = uv_hrtime();
     member__hash(service_member(call), job);
 }
 

@@ -127,6 +127,83 @@ def counts(members, score):
                 seen[1]["grpc_server_msg_sent_total", "Watch"] == 9, "messages of a stream", str(seen[1]))
 
 
+def sample(text, name):
+    found = re.search(r"^%s (\S+)$" % re.escape(name), text, re.M)
+    return float(found.group(1)) if found else 0
+
+
+CLIENTS = [
+    "etcd_debugging_lease_granted_total", "etcd_debugging_lease_revoked_total", "etcd_debugging_lease_renewed_total",
+    "etcd_debugging_lease_ttl_total_count", "etcd_debugging_lease_ttl_total_sum",
+    "etcd_debugging_server_lease_expired_total",
+    'etcd_server_client_requests_total{client_api_version="9.9",type="unary"}',
+    'etcd_server_client_requests_total{client_api_version="9.9",type="stream"}',
+    'etcd_server_client_requests_total{client_api_version="unknown",type="unary"}',
+    "etcd_mvcc_hash_duration_seconds_count", "etcd_mvcc_hash_rev_duration_seconds_count"]
+
+
+def ask_much(member):
+    """Leases to their end, hashes, ranges; with and without a version."""
+    version = [("client-api-version", "9.9")]
+    with member.channel() as channel:
+        lease, kv, hashes = pb.LeaseStub(channel), pb.KVStub(channel), pb.MaintenanceStub(channel)
+        for ttl in (100, 1000):
+            last = lease.LeaseGrant(pb.LeaseGrantRequest(TTL=ttl), metadata=version).ID
+        list(lease.LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=last)] * 3), metadata=version))
+        list(lease.LeaseKeepAlive(iter([pb.LeaseKeepAliveRequest(ID=12345)]), metadata=version))
+        lease.LeaseRevoke(pb.LeaseRevokeRequest(ID=last), metadata=version)
+        short = lease.LeaseGrant(pb.LeaseGrantRequest(TTL=1))
+        kv.Put(pb.PutRequest(key=b"gone", lease=short.ID))
+        for _ in range(4):
+            hashes.Hash(pb.HashRequest())
+    stream = Stream(member)
+    stream.created(b"gone", start_revision=1)
+    stream.wait(lambda got: any(e.type == 1 for answer in got for e in answer.events), 60)
+    stream.close()
+
+
+def clients(members, score):
+    seen = []
+    for member in members:
+        before = scrape(member)
+        ask_much(member)
+        after = scrape(member)
+        while sample(after, "etcd_debugging_server_lease_expired_total") == \
+                sample(before, "etcd_debugging_server_lease_expired_total") and member.running():
+            after = scrape(member)  # etcd counts it after the fact
+        seen.append({name: sample(after, name) - sample(before, name) for name in CLIENTS})
+    for name in CLIENTS:
+        score.check(seen[0][name] == seen[1][name], name, "etcd %s, kvd %s" % (seen[0][name], seen[1][name]))
+    score.check(seen[1]["etcd_mvcc_hash_duration_seconds_count"] == 4
+                and seen[1]["etcd_debugging_lease_granted_total"] == 3
+                and seen[1]["etcd_debugging_lease_renewed_total"] == 3, "as many as were asked for", str(seen[1]))
+
+
+def ranges(member, score):
+    """Short and long ones, and one that fails (etcd has it from 3.6 on)."""
+    count = 'etcd_server_range_duration_seconds_count{success="%s"}'
+    before = scrape(member)
+    with member.channel() as channel:
+        kv = pb.KVStub(channel)
+        puts = [kv.Put.future(pb.PutRequest(key=b"r%d" % i, value=b"v" * 200)) for i in range(3000)]
+        for put in puts:
+            put.result()
+        revision = kv.Put(pb.PutRequest(key=b"r")).header.revision
+        for serializable in (False, True):
+            kv.Range(pb.RangeRequest(key=b"r", serializable=serializable))
+        asked = scrape(member)
+        kv.Range(pb.RangeRequest(key=b"r", range_end=b"s"))
+        try:
+            kv.Range(pb.RangeRequest(key=b"r", revision=revision + 100000))
+            score.check(False, "a range of the future fails")
+        except grpc.RpcError:
+            pass
+    after = scrape(member)
+    score.check(sample(asked, count % "true") - sample(before, count % "true") == 2, "ranges are measured")
+    score.check(sample(after, count % "true") - sample(asked, count % "true") == 1, "long ones are")
+    score.check(sample(after, count % "false") - sample(before, count % "false") == 1, "failed ones are")
+
+
 def main():
     args = _servers.arguments()
     score = _servers.Score()
@@ -134,6 +211,10 @@ def main():
     etcd, kvd = _servers.start_etcd(3, flags), _servers.start_kvd(args.build, 3, flags)
     members = [etcd.members[0], kvd.members[0]]
     counts(members, score)
+    leaders = [max(cluster.members, key=lambda m: sample(scrape(m), "etcd_server_is_leader"))
+               for cluster in (etcd, kvd)]
+    clients(leaders, score)
+    ranges(kvd.members[0], score)
     shapes(*members, score)
     plain = _servers.start_kvd(args.build).members[0]
     score.check("grpc_server_handling_seconds" not in scrape(plain), "no durations unless --metrics=extensive")

@@ -260,11 +260,11 @@ static inline void fixture_on_http_cancel(void *ctx, struct http_request *reques
     f->http_cancels++;
 }
 
-static inline void on_start(void *ctx, const struct grpc_method *method)
+static inline void on_start(void *ctx, const struct grpc_call *call)
 {
     struct fixture *f = ctx;
 
-    assert_non_null(method);
+    assert_non_null(grpc_call_method(call));
     f->starts++;
 }
 

@@ -72,6 +72,8 @@ static const struct member fake = {
             .db_size_in_use = 900,
             .quota = -1,
             .quota_warned = 85,
+            .leases_renewed = 21,
+            .leases_expired = 22,
             .wal_bytes = 16777216,
             .alarm_nospace = true,
         },
@@ -217,7 +219,7 @@ static void the_text_follows_the_format(void **state)
     char *text = strdup(print(f, &fake));
     char *rest = text;
     char family[128] = "", type[32] = "";
-    const char *seen[512];
+    const char *seen[1024];
     size_t seen_len = 0;
     char *line;
 
@@ -320,6 +322,82 @@ static void durations_of_calls_are_told_if_wanted(void **state)
     free(f->metrics.handling);
     f->metrics.handling = NULL;
     assert_null(strstr(print(f, NULL), HANDLING));
+}
+
+static void requests_are_counted_by_the_version_of_the_client(void **state)
+{
+    struct fixture *f = *state;
+
+    metrics_count_request(&f->metrics, false, slice_str("3.5"));
+    metrics_count_request(&f->metrics, true, slice_str("3.5"));
+    metrics_count_request(&f->metrics, false, slice_str("3.5"));
+    metrics_count_request(&f->metrics, false, slice_of(NULL, 0));
+    (void)print(f, NULL);
+#define REQUESTS "etcd_server_client_requests_total"
+    assert_value(f, REQUESTS "{client_api_version=\"3.5\",type=\"unary\"}", 2);
+    assert_value(f, REQUESTS "{client_api_version=\"3.5\",type=\"stream\"}", 1);
+    assert_value(f, REQUESTS "{client_api_version=\"unknown\",type=\"unary\"}", 1);
+    assert_null(strstr((const char *)f->text.data, "version=\"unknown\",type=\"stream\""));
+    assert_null(strstr((const char *)f->text.data, "\"other\""));
+}
+
+/* Whatever clients call themselves: the text stays small, and a text. */
+static void versions_that_clients_make_up_are_counted_together(void **state)
+{
+    static const char *const bad[] = {
+        "", "a b", "a\"b", "a\nb", "a\\", "\xc3\xa4", "other", "12345678901234567890123456789012"};
+    struct fixture *f = *state;
+    char version[32];
+    size_t lines = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        metrics_count_request(&f->metrics, false, slice_str(bad[i]));
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(version, sizeof version, "9.%d", i);
+        metrics_count_request(&f->metrics, false, slice_str(version));
+    }
+    metrics_count_request(&f->metrics, false, slice_str("9.0"));
+    (void)print(f, NULL);
+    assert_value(f, REQUESTS "{client_api_version=\"9.0\",type=\"unary\"}", 2);
+    assert_value(f, REQUESTS "{client_api_version=\"9.15\",type=\"unary\"}", 1);
+    assert_value(f, REQUESTS "{client_api_version=\"other\",type=\"unary\"}",
+                 ARRAY_LEN(bad) + 1000 - METRICS_CLIENTS_MAX);
+    for (const char *at = (const char *)f->text.data; (at = strstr(at, REQUESTS "{")) != NULL; at++)
+        lines++;
+    assert_int_equal(lines, METRICS_CLIENTS_MAX + 1);
+    the_text_follows_the_format(state);
+}
+
+static void leases_hashes_and_ranges_are_told_as_by_etcd(void **state)
+{
+    struct fixture *f = *state;
+
+    f->metrics.leases_granted = 3;
+    f->metrics.leases_revoked = 2;
+    metrics_observe(&f->metrics.lease_ttl, 1);
+    metrics_observe(&f->metrics.lease_ttl, 5);
+    metrics_observe(&f->metrics.lease_ttl, 9e9);
+    metrics_observe(&f->metrics.hash, 0.03);
+    metrics_observe(&f->metrics.range, 0.0001);
+    metrics_observe(&f->metrics.range_failed, 0.3);
+    (void)print(f, &fake);
+    assert_value(f, "etcd_debugging_lease_granted_total", 3);
+    assert_value(f, "etcd_debugging_lease_revoked_total", 2);
+    assert_value(f, "etcd_debugging_lease_renewed_total", 21);
+    assert_value(f, "etcd_debugging_server_lease_expired_total", 22);
+    assert_value(f, "etcd_debugging_lease_ttl_total_bucket{le=\"1\"}", 1);
+    assert_value(f, "etcd_debugging_lease_ttl_total_bucket{le=\"4\"}", 1);
+    assert_value(f, "etcd_debugging_lease_ttl_total_bucket{le=\"8\"}", 2);
+    assert_value(f, "etcd_debugging_lease_ttl_total_bucket{le=\"8388608\"}", 2);
+    assert_value(f, "etcd_debugging_lease_ttl_total_count", 3);
+    assert_value(f, "etcd_debugging_lease_ttl_total_sum", 9000000006);
+    assert_value(f, "etcd_mvcc_hash_duration_seconds_bucket{le=\"0.02\"}", 0);
+    assert_value(f, "etcd_mvcc_hash_duration_seconds_bucket{le=\"0.04\"}", 1);
+    assert_value(f, "etcd_mvcc_hash_rev_duration_seconds_bucket{le=\"163.84\"}", 0);
+    assert_value(f, "etcd_server_range_duration_seconds_bucket{success=\"true\",le=\"0.0001\"}", 1);
+    assert_value(f, "etcd_server_range_duration_seconds_sum{success=\"false\"}", 0.3);
+    assert_value(f, "etcd_server_range_duration_seconds_bucket{success=\"false\",le=\"52.4288\"}",
+                 1);
 }
 
 static void counters_are_told(void **state)
@@ -461,6 +539,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(peers_are_told_by_id, setup, teardown),
         cmocka_unit_test_setup_teardown(durations_of_calls_are_told_if_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(counters_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(requests_are_counted_by_the_version_of_the_client, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(versions_that_clients_make_up_are_counted_together, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(leases_hashes_and_ranges_are_told_as_by_etcd, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(histograms_count_into_etcds_buckets, setup, teardown),
         cmocka_unit_test_setup_teardown(every_method_and_code_is_there_from_the_start, setup,
                                         teardown),
