@@ -12,6 +12,9 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_auth_status,
     &ctl_cmd_check_perf,
     &ctl_cmd_compaction,
+    &ctl_cmd_completion_bash,
+    &ctl_cmd_completion_fish,
+    &ctl_cmd_completion_zsh,
     &ctl_cmd_defrag,
     &ctl_cmd_del,
     &ctl_cmd_downgrade_cancel,
@@ -132,8 +135,9 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 /* The group of that name, as a string of its own: groups are few and known. */
 static const char *group_named(const char *first, size_t len)
 {
-    static const char *const groups[] = {"alarm", "auth",   "check", "downgrade", "endpoint", "lease",
-                                         "member", "role",  "snapshot", "user",      "wal"};
+    static const char *const groups[] = {"alarm",     "auth",     "check", "completion",
+                                         "downgrade", "endpoint", "lease", "member",
+                                         "role",      "snapshot", "user",  "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {

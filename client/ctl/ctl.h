@@ -140,9 +140,9 @@ extern const struct ctl_command ctl_cmd_defrag, ctl_cmd_downgrade_cancel, ctl_cm
 extern const struct ctl_command ctl_cmd_member_add, ctl_cmd_member_promote, ctl_cmd_member_remove,
     ctl_cmd_member_replace, ctl_cmd_member_update;
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
-    ctl_cmd_del, ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status,
-    ctl_cmd_get, ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put,
-    ctl_cmd_snapshot_restore, ctl_cmd_snapshot_save, ctl_cmd_snapshot_status, ctl_cmd_txn,
-    ctl_cmd_version, ctl_cmd_wal_dump;
+    ctl_cmd_completion_bash, ctl_cmd_completion_fish, ctl_cmd_completion_zsh, ctl_cmd_del,
+    ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status, ctl_cmd_get,
+    ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put, ctl_cmd_snapshot_restore,
+    ctl_cmd_snapshot_save, ctl_cmd_snapshot_status, ctl_cmd_txn, ctl_cmd_version, ctl_cmd_wal_dump;
 
 #endif

@@ -88,7 +88,8 @@ static void names_and_their_unique_beginnings_find_a_command(void **state)
     assert_ptr_equal(find("get", NULL), &ctl_cmd_get);
     assert_ptr_equal(find("g", NULL), &ctl_cmd_get);
     assert_ptr_equal(find("g", "key"), &ctl_cmd_get);
-    assert_ptr_equal(find("comp", NULL), &ctl_cmd_compaction);
+    assert_ptr_equal(find("compa", NULL), &ctl_cmd_compaction);
+    assert_null(find("comp", NULL)); /* as etcdctl: completion too */
     assert_ptr_equal(find("member", "list"), &ctl_cmd_member_list);
     assert_ptr_equal(find("me", "l"), &ctl_cmd_member_list);
     assert_ptr_equal(find("en", "st"), &ctl_cmd_endpoint_status);
