@@ -112,6 +112,53 @@ $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests ser
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:
 
+# ---- installing ----
+#
+# libkv.a is client/ and what it needs as one object: what its headers name is visible, nothing
+# else, so that it can meet any program. Its headers are installed as <kvd/...>.
+
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+OBJCOPY    ?= objcopy
+
+LIBKV_FOLDERS := client net proto base
+LIBKV_HEADERS := base/err.h base/list.h base/slice.h base/util.h net/grpc.h net/tls.h
+LIBKV_PROTO   := $(BUILD)/proto/rpc.pb-c.h $(BUILD)/proto/kv.pb-c.h
+LIBKV_SYMBOLS := 'kv_*' 'err_*' 'grpc_status_*' 'net_tls_*' 'etcdserverpb__*' 'mvccpb__*' assert_failed
+KVD_VERSION    = $(shell sed -n 's/.*define KVD_VERSION "\(.*\)"/\1/p' base/version.h)
+
+$(BUILD)/libkv.a: $(call lib,$(LIBKV_FOLDERS))
+	$(call say,LIB)$(CC) -r -nostdlib -o $(BUILD)/libkv.o -Wl,--whole-archive $^ -Wl,--no-whole-archive
+	@$(OBJCOPY) -w $(LIBKV_SYMBOLS:%=--keep-global-symbol=%) $(BUILD)/libkv.o
+	@rm -f $@ && ar rcs $@ $(BUILD)/libkv.o && rm -f $(BUILD)/libkv.o
+
+# Only a name changes: "base/err.h" is <kvd/base/err.h> out there.
+$(BUILD)/include/kvd: client/kv.h $(LIBKV_HEADERS) $(LIBKV_PROTO) Makefile
+	@mkdir -p $@/base $@/net $@/proto
+	@for h in $(LIBKV_HEADERS); do \
+		sed -E 's#^(.include) "((base|net|proto)/.*)"#\1 <kvd/\2>#' $$h >$@/$$h || exit 1; done
+	@sed -E 's#^(.include) "((base|net|proto)/.*)"#\1 <kvd/\2>#' client/kv.h >$@/kv.h
+	@cp $(LIBKV_PROTO) $@/proto/
+	@touch $@
+
+install: all $(BUILD)/libkv.a $(BUILD)/include/kvd
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(BINDIR)
+	install -m 644 $(BUILD)/libkv.a $(DESTDIR)$(LIBDIR)
+	cd $(BUILD)/include && for h in $$(find kvd -name '*.h'); do \
+		install -D -m 644 $$h $(DESTDIR)$(INCLUDEDIR)/$$h || exit 1; done
+	printf '%s\n' 'Name: libkv' 'Description: calls to a kvd or etcd v3 cluster' \
+		'Version: $(KVD_VERSION)' 'Requires: libuv libnghttp2 libprotobuf-c openssl' \
+		'Cflags: -I$(INCLUDEDIR)' 'Libs: -L$(LIBDIR) -lkv -lpthread' \
+		>$(DESTDIR)$(LIBDIR)/pkgconfig/libkv.pc
+uninstall:
+	rm -f $(PROGRAMS:$(BUILD)/%=$(DESTDIR)$(BINDIR)/%) $(DESTDIR)$(LIBDIR)/libkv.a \
+		$(DESTDIR)$(LIBDIR)/pkgconfig/libkv.pc
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/kvd
+.PHONY: install uninstall
+
 # ---- what people call ----
 
 ## make            build kvd, kvctl and kvbench into build/
@@ -124,6 +171,7 @@ $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests ser
 ## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
 ## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
 ## make format     clang-format everything
+## make install    programs, libkv.a, headers, libkv.pc (PREFIX=/usr/local, DESTDIR=); uninstall
 ## make clean      remove build/
 
 deps:
