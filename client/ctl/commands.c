@@ -10,6 +10,7 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_auth_disable,
     &ctl_cmd_auth_enable,
     &ctl_cmd_auth_status,
+    &ctl_cmd_check_datascale,
     &ctl_cmd_check_perf,
     &ctl_cmd_compaction,
     &ctl_cmd_completion_bash,
