@@ -1,8 +1,6 @@
 /* Makes a member's data dir from a snapshot file, of kvd or etcd: so that members started on such
  * dirs are a new cluster with the old data. What `kvctl snapshot restore` does. Blocks.
- *
- * Either the whole dir is there afterwards or nothing of it; and a dir that a killed process left
- * half made has a log and no identity, which kvd refuses. */
+ * All or nothing, as target.h says. */
 #ifndef KVD_OFFLINE_RESTORE_H
 #define KVD_OFFLINE_RESTORE_H
 
@@ -11,14 +9,13 @@
 
 #include "base/err.h"
 #include "offline/import.h"
+#include "offline/target.h"
 
 #define RESTORE_BUMP_DEFAULT INT64_C(1000000000)
 
 struct restore_options {
     const char *path; /* of the snapshot */
-    /* As kvd's flags; NULL: the default, or none. */
-    const char *name, *data_dir, *wal_dir;
-    const char *initial_cluster, *initial_cluster_token, *initial_advertise_peer_urls;
+    struct target_flags target;
     bool skip_hash_check;
     int64_t bump_revision; /* see import.h */
     /* what: "checking", "reading", "writing". As in import.h. */

@@ -189,12 +189,12 @@ static int run_restore(struct ctl *ctl, const void *options, int argc, char **ar
 {
     const struct flags *flags = options;
     struct restore_options restore = {
-        .name = flags->name,
-        .data_dir = or_null(flags->data_dir),
-        .wal_dir = or_null(flags->wal_dir),
-        .initial_cluster = or_null(flags->initial_cluster),
-        .initial_cluster_token = flags->initial_cluster_token,
-        .initial_advertise_peer_urls = flags->initial_advertise_peer_urls,
+        .target = {.name = flags->name,
+                   .data_dir = or_null(flags->data_dir),
+                   .wal_dir = or_null(flags->wal_dir),
+                   .initial_cluster = or_null(flags->initial_cluster),
+                   .initial_cluster_token = flags->initial_cluster_token,
+                   .initial_advertise_peer_urls = flags->initial_advertise_peer_urls},
         .skip_hash_check = flags->skip_hash_check,
     };
     int code;

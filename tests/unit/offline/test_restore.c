@@ -46,11 +46,11 @@ static int setup(void **state)
     assert_int_equal(chdir(f->dir), 0);
     f->options = (struct restore_options){
         .path = "snap.db",
-        .name = "b",
-        .data_dir = "data",
-        .initial_cluster = "a=http://127.0.0.1:1,b=http://127.0.0.1:2",
-        .initial_cluster_token = "token",
-        .initial_advertise_peer_urls = "http://127.0.0.1:2",
+        .target.name = "b",
+        .target.data_dir = "data",
+        .target.initial_cluster = "a=http://127.0.0.1:1,b=http://127.0.0.1:2",
+        .target.initial_cluster_token = "token",
+        .target.initial_advertise_peer_urls = "http://127.0.0.1:2",
         .progress = on_progress,
         .ctx = f,
     };
@@ -307,8 +307,8 @@ static void all_members_get_the_same_state_and_their_own_identity(void **state)
     cluster = f->report.cluster_id;
     machine_free(machine);
     assert_int_equal(rename("data", "data-b"), 0);
-    f->options.name = "a";
-    f->options.initial_advertise_peer_urls = "http://127.0.0.1:1";
+    f->options.target.name = "a";
+    f->options.target.initial_advertise_peer_urls = "http://127.0.0.1:1";
     machine = restore(f);
     assert_true(machine_digest(machine) == digest);
     assert_true(f->report.cluster_id == cluster);
@@ -324,7 +324,7 @@ static void another_token_is_another_cluster(void **state)
     machine_free(restore(f));
     cluster = f->report.cluster_id;
     assert_int_equal(rename("data", "data-1"), 0);
-    f->options.initial_cluster_token = "other";
+    f->options.target.initial_cluster_token = "other";
     machine_free(restore(f));
     assert_true(f->report.cluster_id != cluster);
 }
@@ -533,7 +533,7 @@ static void a_target_that_is_in_use_is_refused_and_left_alone(void **state)
     assert_int_equal(access("data/something", F_OK), 0);
     assert_int_equal(unlink("data/something"), 0);
 
-    f->options.wal_dir = "elsewhere";
+    f->options.target.wal_dir = "elsewhere";
     assert_int_equal(mkdir("elsewhere", 0755), 0);
     assert_int_not_equal(restore_snapshot(&f->options, &f->report, &f->err), 0);
     assert_string_equal(f->err.text, "wal-dir \"elsewhere\" exists");
@@ -549,18 +549,18 @@ static void flags_that_contradict_each_other_are_refused(void **state)
     struct fixture *f = *state;
 
     save_machine(f);
-    f->options.initial_advertise_peer_urls = "http://127.0.0.1:3";
+    f->options.target.initial_advertise_peer_urls = "http://127.0.0.1:3";
     refuse(f, "--initial-cluster has b=http://127.0.0.1:2 but missing from "
               "--initial-advertise-peer-urls=http://127.0.0.1:3");
-    f->options.initial_advertise_peer_urls = "http://127.0.0.1:2";
-    f->options.name = "c";
+    f->options.target.initial_advertise_peer_urls = "http://127.0.0.1:2";
+    f->options.target.name = "c";
     refuse(f, "couldn't find local name \"c\" in the initial cluster configuration");
-    f->options.name = "b";
-    f->options.initial_cluster = "b=http://127.0.0.1:2,a=http://127.0.0.1:2";
+    f->options.target.name = "b";
+    f->options.target.initial_cluster = "b=http://127.0.0.1:2,a=http://127.0.0.1:2";
     refuse(f, "has duplicate url");
-    f->options.initial_cluster = "b=ftp://127.0.0.1:2";
+    f->options.target.initial_cluster = "b=ftp://127.0.0.1:2";
     refuse(f, "URL scheme must be http, https, unix, or unixs");
-    f->options.initial_cluster = "b=http://127.0.0.1:2";
+    f->options.target.initial_cluster = "b=http://127.0.0.1:2";
     f->options.bump_revision = INT64_MAX / 2;
     refuse(f, "can not be raised");
 }
@@ -572,7 +572,7 @@ static void ended_at_any_moment_nothing_is_left(void **state)
 
     fill(f);
     save_machine(f);
-    f->options.wal_dir = "elsewhere";
+    f->options.target.wal_dir = "elsewhere";
     machine_free(restore(f));
     calls = f->calls;
     assert_true(calls > 100);
@@ -619,14 +619,14 @@ static void missing_parents_are_made_and_unmade(void **state)
     struct fixture *f = *state;
 
     save_machine(f);
-    f->options.data_dir = "deep/er/data";
+    f->options.target.data_dir = "deep/er/data";
     f->end_at_call = 2; /* the first is the digest's */
     assert_int_not_equal(restore_snapshot(&f->options, &f->report, &f->err), 0);
     assert_int_not_equal(access("deep", F_OK), 0);
     f->calls = f->end_at_call = 0;
     assert_int_equal(restore_snapshot(&f->options, &f->report, &f->err), 0);
     assert_int_equal(access("deep/er/data/identity", F_OK), 0);
-    f->options.data_dir = "deep/other/data";
+    f->options.target.data_dir = "deep/other/data";
     f->end_at_call = f->calls;
     f->calls = 0;
     assert_int_not_equal(restore_snapshot(&f->options, &f->report, &f->err), 0);
