@@ -12,6 +12,7 @@ struct dump {
     struct disk disk;
     const char *dir;
     wal_print print; /* NULL in the first pass, which only learns what is superseded */
+    wal_found found; /* NULL: damage is only printed */
     void *ctx;
     const struct wal__files *files;
     size_t at;
@@ -129,6 +130,15 @@ static int later_than(struct dump *dump, uint64_t offset, enum wal__later *out, 
     return rc;
 }
 
+static void tell(const struct dump *dump, uint64_t offset, bool torn, const char *what)
+{
+    const struct wal_damage damage = {
+        .segment = dump->files->segments[dump->at], .offset = offset, .torn = torn, .what = what};
+
+    if (dump->found != NULL)
+        dump->found(dump->ctx, &damage);
+}
+
 /* At something that is not a good record: says what it is. */
 static int say_stop(struct dump *dump, const struct wal__look *look, uint64_t offset,
                     struct err *err)
@@ -141,12 +151,14 @@ static int say_stop(struct dump *dump, const struct wal__look *look, uint64_t of
     if (rc != 0)
         return rc;
     row = wal__tail_row(look, later);
-    if (row->verdict == WAL__END)
+    if (row->verdict == WAL__END) {
         say(dump, "%10" PRIu64 " end", offset);
-    else
-        say(dump, "%10" PRIu64 " DAMAGED %s: %s", offset, row->label,
-            row->verdict == WAL__CUT ? "never acknowledged, opening the log cuts it off"
-                                     : "it had been stored, the log is corrupt");
+        return 0;
+    }
+    tell(dump, offset, row->verdict == WAL__CUT, row->label);
+    say(dump, "%10" PRIu64 " DAMAGED %s: %s", offset, row->label,
+        row->verdict == WAL__CUT ? "never acknowledged, opening the log cuts it off"
+                                 : "it had been stored, the log is corrupt");
     return 0;
 }
 
@@ -197,6 +209,7 @@ static int dump_pass(struct dump *dump, struct err *err)
                                &header, &local);
         if (rc == KV_ECORRUPT || rc == KV_EMISMATCH) {
             say(dump, "%10d DAMAGED header: %s", 0, local.text);
+            tell(dump, 0, false, "header");
             rc = 0;
             continue;
         }
@@ -232,4 +245,24 @@ out:
     wal__index_release(&dump.index);
     wal__files_release(&files);
     return rc;
+}
+
+int wal_find_damage(struct disk disk, const char *dir, wal_found found, void *ctx, struct err *err)
+{
+    struct wal__files files = {.tmp = false};
+    struct dump dump = {.disk = disk, .dir = dir, .found = found, .ctx = ctx, .files = &files};
+    int rc;
+
+    rc = wal__files_list(disk, dir, &files, err);
+    if (rc == 0)
+        rc = dump_pass(&dump, err);
+    wal__view_release(&dump.view);
+    wal__index_release(&dump.index);
+    wal__files_release(&files);
+    return rc;
+}
+
+char *wal_segment_file(const char *dir, uint64_t segment)
+{
+    return wal__segment_path(dir, segment);
 }

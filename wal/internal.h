@@ -340,7 +340,7 @@ struct wal {
 
     struct disk disk;
     char *dir;
-    bool read_only;
+    bool read_only, salvage;
     bool is_new;
     struct wal_hard_state state;
     uint64_t first, last; /* appended */

@@ -303,7 +303,9 @@ static int check_whole(struct wal__replay *r, struct err *err)
         return missing(r, lowest - 1, err);
     if (r->has_head && r->oldest < lowest)
         return missing(r, lowest - 1, err);
-    if (r->at + 2 < r->files->segments_len)
+    if (!r->has_head && wal->salvage)
+        return corrupt(r, "nothing stands before the damage", err);
+    if (r->at + 2 < r->files->segments_len && !wal->salvage)
         return corrupt(r, "the log ends, but more than one segment follows", err);
     if (!r->has_head) {
         /* Segment 1 without any record: made, but nothing was ever stored in it. */
@@ -326,9 +328,13 @@ static int replay_all(struct wal__replay *r, struct err *err)
     r->start = run_start(r->files);
     for (r->at = r->start;; r->at++) {
         rc = replay_segment(r, err);
+        if (rc == KV_ECORRUPT && r->wal->salvage)
+            break;
         if (rc != 0)
             return rc;
         if (!r->sealed)
+            break;
+        if (r->at + 1 == r->files->segments_len && r->wal->salvage)
             break;
         if (r->at + 1 == r->files->segments_len)
             return missing(r, wal__replay_number(r) + 1, err);

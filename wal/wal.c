@@ -17,6 +17,7 @@ static struct wal *wal_new(const struct wal_options *options)
     wal->disk = options->disk;
     wal->dir = xstrdup(options->dir);
     wal->read_only = options->read_only;
+    wal->salvage = options->read_only && options->salvage;
     wal->pending_min = UINT64_MAX;
     buf_init(&wal->pending, WAL__PENDING_MAX);
     buf_init(&wal->idle, WAL__PENDING_MAX);
@@ -140,6 +141,12 @@ void wal_close(struct wal *wal)
 }
 
 /* ---- asking ---- */
+
+void wal_whose(const struct wal *wal, uint64_t *cluster_id, uint64_t *member_id)
+{
+    *cluster_id = wal->side.cluster_id;
+    *member_id = wal->side.member_id;
+}
 
 bool wal_is_new(const struct wal *wal)
 {

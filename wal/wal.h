@@ -33,6 +33,8 @@ struct wal_options {
     uint64_t member_id;    /*   (inspection only) */
     uint64_t segment_size; /* bytes; 0 means 16 MiB */
     bool read_only;        /* inspection: repairs nothing, appends nothing */
+    bool salvage; /* with read_only: damage before the tail ends the log instead of being an error;
+                     what stands before it is all there is */
 };
 
 struct wal_entry {
@@ -56,6 +58,8 @@ int wal_open(const struct wal_options *options, struct wal **out, struct err *er
 /* No flush may be running. Appends that were not flushed are lost. Accepts NULL. */
 void wal_close(struct wal *wal);
 
+/* Whose it is: what the options said, or if they did not, its segments. */
+void wal_whose(const struct wal *wal, uint64_t *cluster_id, uint64_t *member_id);
 /* True if this open made the log. */
 bool wal_is_new(const struct wal *wal);
 struct wal_hard_state wal_hard_state(const struct wal *wal);
@@ -126,5 +130,20 @@ int wal_upkeep(struct wal *wal, struct err *err);
  * reported; nothing is changed. One text line per record goes to print. */
 typedef void (*wal_print)(void *ctx, const char *line);
 int wal_dump(struct disk disk, const char *dir, wal_print print, void *ctx, struct err *err);
+
+/* A place in the log that is not what was written there. */
+struct wal_damage {
+    uint64_t segment, offset; /* file (wal_segment_file()) and place in it */
+    bool torn; /* the end of a write that was never acknowledged: opening the log cuts it off,
+                  and all that follows it in the segment with it. Else what was lost there may
+                  have been acknowledged */
+    const char *what; /* until return */
+};
+typedef void (*wal_found)(void *ctx, const struct wal_damage *damage);
+/* Offline inspection: finds all damage, where wal_open() ends at the first; but not what is missing
+ * between segments, which that does. Nothing is changed. */
+int wal_find_damage(struct disk disk, const char *dir, wal_found found, void *ctx, struct err *err);
+/* "dir/000000000001.wal", the caller's to free. */
+char *wal_segment_file(const char *dir, uint64_t segment);
 
 #endif
