@@ -231,14 +231,14 @@ void disk_free_names(char **names, size_t len)
     free(names);
 }
 
-int disk_lock(const char *path, int *out_fd, struct err *err)
+static int lock(const char *path, int mode, int how, int *out_fd, struct err *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, mode | O_CLOEXEC, 0600);
     int rc;
 
     if (fd < 0)
         return fail(err, "opening lock", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (flock(fd, how | LOCK_NB) == 0) {
         *out_fd = fd;
         return 0;
     }
@@ -247,6 +247,16 @@ int disk_lock(const char *path, int *out_fd, struct err *err)
              : fail(err, "locking", path);
     (void)close(fd); /* nothing was written through it */
     return rc;
+}
+
+int disk_lock(const char *path, int *out_fd, struct err *err)
+{
+    return lock(path, O_RDWR | O_CREAT, LOCK_EX, out_fd, err);
+}
+
+int disk_lock_shared(const char *path, int *out_fd, struct err *err)
+{
+    return lock(path, O_RDONLY, LOCK_SH, out_fd, err);
 }
 
 void disk_unlock(int fd)

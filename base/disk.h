@@ -61,6 +61,9 @@ void disk_free_names(char **names, size_t len);
 /* Takes path (created 0600 if missing) with an exclusive lock that ends with the process or with
  * disk_unlock(). KV_EBUSY if another process has it. Real file system only. */
 int disk_lock(const char *path, int *out_fd, struct err *err);
+/* For who only looks: keeps others from taking the lock, lets more of its kind in, makes nothing.
+ * KV_ENOTFOUND: there is no such file, so nobody has it. */
+int disk_lock_shared(const char *path, int *out_fd, struct err *err);
 void disk_unlock(int fd);
 
 #endif

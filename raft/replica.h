@@ -120,6 +120,20 @@ struct replica_options {
 int replica_encode_voters(const uint64_t *voters, const char *const *addresses, size_t count,
                           struct buf *out, struct err *err);
 
+/* The other way, of bytes from disk: voters only, at most REPLICA_VOTERS_MAX. KV_ECORRUPT. */
+enum { REPLICA_VOTERS_MAX = 64 };
+int replica_decode_voters(struct slice configuration, uint64_t voters[REPLICA_VOTERS_MAX],
+                          size_t *count, struct err *err);
+
+/* What an entry of the wal holds, by its type; for who reads a log offline. */
+enum replica_content {
+    REPLICA_COMMANDS,
+    REPLICA_CONFIGURATION,
+    REPLICA_NOTHING, /* of raft's own */
+    REPLICA_UNKNOWN, /* no such type: damage */
+};
+enum replica_content replica_content(uint8_t wal_type);
+
 /* Starts from the wal and the snapshot: entries behind it are applied once they are known to be
  * committed. KV_ECORRUPT: they do not fit together, or one of them is damaged. A new wal without a
  * snapshot gets the first hard state and the configuration entry (and is

@@ -160,6 +160,38 @@ int replica_encode_voters(const uint64_t *voters, const char *const *addresses, 
     return rc;
 }
 
+_Static_assert((int)REPLICA_VOTERS_MAX == (int)WIRE_SERVERS_MAX, "all servers may be voters");
+
+int replica_decode_voters(struct slice bytes, uint64_t voters[REPLICA_VOTERS_MAX], size_t *count,
+                          struct err *err)
+{
+    struct raft_configuration configuration;
+    int rc = snapshot_configuration(bytes, &configuration, err);
+
+    if (rc != 0)
+        return rc;
+    *count = 0;
+    for (unsigned i = 0; i < configuration.n; i++)
+        if (configuration.servers[i].role == RAFT_VOTER && *count < REPLICA_VOTERS_MAX)
+            voters[(*count)++] = configuration.servers[i].id;
+    raft_configuration_close(&configuration);
+    return 0;
+}
+
+enum replica_content replica_content(uint8_t wal_type)
+{
+    switch (wal_type) {
+    case RAFT_COMMAND:
+        return REPLICA_COMMANDS;
+    case RAFT_BARRIER:
+        return REPLICA_NOTHING;
+    case RAFT_CHANGE:
+        return REPLICA_CONFIGURATION;
+    default:
+        return REPLICA_UNKNOWN;
+    }
+}
+
 static bool has_voter(const struct replica_options *options)
 {
     for (size_t i = 0; i < options->voter_count; i++)

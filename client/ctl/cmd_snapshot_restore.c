@@ -1,10 +1,10 @@
 /* snapshot restore: a new cluster's data dir from a snapshot file. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/interrupt.h"
 #include "client/ctl/progress.h"
 #include "offline/restore.h"
 
@@ -103,37 +103,11 @@ struct running {
     struct progress progress;
 };
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-static void take_signals(struct sigaction old[3])
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction action = {.sa_handler = on_signal};
-
-    interrupted = 0;
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        (void)sigaction(numbers[i], &action, &old[i]); /* cannot fail for these */
-}
-
-static void give_signals_back(const struct sigaction old[3])
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        (void)sigaction(numbers[i], &old[i], NULL);
-}
-
 static int on_progress(void *ctx, const char *what, uint64_t done, uint64_t total, struct err *err)
 {
     struct running *running = ctx;
 
-    if (interrupted)
+    if (interrupt_came())
         return err_set(err, KV_ECANCELED, "interrupted: nothing was restored");
     if (running->progress.what == NULL || strcmp(running->progress.what, what) != 0) {
         progress_end(&running->progress);
@@ -149,40 +123,18 @@ static int run(struct ctl *ctl, struct restore_options *options)
     struct running running = {.ctl = ctl};
     struct restore_report report;
     struct err err = ERR_INIT;
-    struct sigaction old[3];
+    struct interrupt interrupt;
     int rc;
 
     options->progress = on_progress;
     options->ctx = &running;
-    take_signals(old);
+    interrupt_begin(&interrupt);
     rc = restore_snapshot(options, &report, &err);
     progress_end(&running.progress);
     if (rc == 0)
         say_what_was_done(ctl, &report, options->bump_revision);
-    give_signals_back(old); /* only now: what was done is also said */
+    interrupt_end(&interrupt); /* only now: what was done is also said */
     return rc == 0 ? CTL_OK : ctl_fail(ctl, CTL_ERROR, "%s", err.text);
-}
-
-/* etcdutl wants both flags or none; without them nobody shall be fooled. */
-static int take_bump(struct ctl *ctl, const struct flags *flags, int64_t *out)
-{
-    char *end;
-
-    *out = RESTORE_BUMP_DEFAULT;
-    if (flags->bump_revision[0] == '\0')
-        return flags->mark_compacted
-                   ? ctl_fail(ctl, CTL_ERROR, "--bump-revision required if --mark-compacted")
-                   : 0;
-    *out = strtoll(flags->bump_revision, &end, 10);
-    if (*end != '\0' || *out < 0 || *out > INT64_MAX / 2)
-        return ctl_fail(ctl, CTL_ERROR,
-                        "invalid argument \"%s\" for \"--bump-revision\" flag: a number from 0 on",
-                        flags->bump_revision);
-    if (*out > 0 && !flags->mark_compacted)
-        return ctl_fail(ctl, CTL_ERROR, "--mark-compacted required if --bump-revision");
-    if (*out == 0 && flags->mark_compacted)
-        return ctl_fail(ctl, CTL_ERROR, "--bump-revision required if --mark-compacted");
-    return 0;
 }
 
 static int run_restore(struct ctl *ctl, const void *options, int argc, char **argv)
@@ -202,7 +154,7 @@ static int run_restore(struct ctl *ctl, const void *options, int argc, char **ar
     if (argc != 1)
         return ctl_fail(ctl, CTL_BAD_ARGS, "snapshot restore requires exactly one argument");
     restore.path = argv[0];
-    code = take_bump(ctl, flags, &restore.bump_revision);
+    code = ctl_take_bump(ctl, flags->bump_revision, flags->mark_compacted, &restore.bump_revision);
     return code != 0 ? code : run(ctl, &restore);
 }
 

@@ -59,6 +59,7 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_user_list,
     &ctl_cmd_user_passwd,
     &ctl_cmd_user_revoke_role,
+    &ctl_cmd_verify,
     &ctl_cmd_version,
     &ctl_cmd_wal_dump,
     &ctl_cmd_watch,

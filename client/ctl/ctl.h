@@ -102,6 +102,8 @@ char **ctl_split(struct ctl *ctl, const char *text, size_t *count);
 /* What the environment or the flags of a member that was added must be, as etcdctl prints it. */
 void ctl_print_new_member(struct ctl *ctl, const char *name, const char *peer_urls, uint64_t id,
                           Etcdserverpb__Member *const *members, size_t count);
+/* What --bump-revision ("": not given) and --mark-compacted mean. 0 or an exit code. */
+int ctl_take_bump(struct ctl *ctl, const char *text, bool mark_compacted, int64_t *out);
 
 /* argv as slices, in the arena. */
 const struct slice *ctl_slices(struct ctl *ctl, int argc, char **argv);
@@ -142,7 +144,8 @@ extern const struct ctl_command ctl_cmd_member_add, ctl_cmd_member_promote, ctl_
 extern const struct ctl_command ctl_cmd_alarm_disarm, ctl_cmd_alarm_list, ctl_cmd_compaction,
     ctl_cmd_completion_bash, ctl_cmd_completion_fish, ctl_cmd_completion_zsh, ctl_cmd_del,
     ctl_cmd_endpoint_hashkv, ctl_cmd_endpoint_health, ctl_cmd_endpoint_status, ctl_cmd_get,
-    ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put, ctl_cmd_snapshot_restore,
-    ctl_cmd_snapshot_save, ctl_cmd_snapshot_status, ctl_cmd_txn, ctl_cmd_version, ctl_cmd_wal_dump;
+    ctl_cmd_help, ctl_cmd_member_list, ctl_cmd_move_leader, ctl_cmd_put, ctl_cmd_recover,
+    ctl_cmd_snapshot_restore, ctl_cmd_snapshot_save, ctl_cmd_snapshot_status, ctl_cmd_txn,
+    ctl_cmd_verify, ctl_cmd_version, ctl_cmd_wal_dump;
 
 #endif
