@@ -286,3 +286,10 @@ int mvcc_load_end(struct mvcc *mvcc, int64_t revision, int64_t compact_revision)
     mvcc->pass_sub = 0;
     return 0;
 }
+
+void mvcc_raise(struct mvcc *mvcc, int64_t revision)
+{
+    ASSERT(mvcc->txn == NULL);
+    ASSERT(revision >= mvcc->revision);
+    mvcc->revision = revision;
+}

@@ -197,5 +197,7 @@ int mvcc_load(struct mvcc *mvcc, const struct mvcc_change *change);
  * agree. KV_ECORRUPT: revisions that contradict the changes (nothing was done), or changes that
  * contradict each other (then the store can only be freed). */
 int mvcc_load_end(struct mvcc *mvcc, int64_t revision, int64_t compact_revision);
+/* Offline: the store is now at a later revision (never an earlier one), without changes between. */
+void mvcc_raise(struct mvcc *mvcc, int64_t revision);
 
 #endif

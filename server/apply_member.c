@@ -79,6 +79,9 @@ void machine__free_changes(struct machine *machine)
         machine__free_texts(machine->changes[i].urls, machine->changes[i].url_count);
     free(machine->changes);
     free(machine->removed);
+    machine->changes = NULL;
+    machine->removed = NULL;
+    machine->change_count = machine->removed_count = 0;
 }
 
 /* ---- what will be, when all that waits is done ---- */

@@ -88,6 +88,22 @@ void machine__remove_member(struct machine *machine, uint64_t id)
     machine->member_count--;
 }
 
+static void release_members(struct machine *machine)
+{
+    for (size_t i = 0; i < machine->member_count; i++)
+        release_member(&machine->members[i]);
+    machine->member_count = 0;
+}
+
+void machine__set_members(struct machine *machine, const struct machine_member *members,
+                          size_t count)
+{
+    release_members(machine);
+    machine__free_changes(machine);
+    for (size_t i = 0; i < count; i++)
+        machine__add_member(machine, &members[i]);
+}
+
 /* A member says its name and where clients find it. */
 static int publish(struct machine *machine, const Kvdpb__Publish *request)
 {
@@ -137,8 +153,7 @@ void machine_free(struct machine *machine)
 {
     if (machine == NULL)
         return;
-    for (size_t i = 0; i < machine->member_count; i++)
-        release_member(&machine->members[i]);
+    release_members(machine);
     free(machine->members);
     free(machine->alarms);
     machine__free_changes(machine);

@@ -21,6 +21,9 @@ static inline ProtobufCBinaryData pb_of_slice(struct slice bytes)
 
 /* For a state that is being loaded too. The member is not there yet; it is copied. */
 void machine__add_member(struct machine *machine, const struct machine_member *member);
+/* These are all members there are, and were. For a state that gets a new cluster. */
+void machine__set_members(struct machine *machine, const struct machine_member *members,
+                          size_t count);
 void machine__remove_member(struct machine *machine, uint64_t id);
 struct machine_member *machine__find_member(const struct machine *machine, uint64_t id);
 char **machine__copy_texts(char *const *texts, size_t count);

@@ -42,6 +42,7 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_member_update,
     &ctl_cmd_move_leader,
     &ctl_cmd_put,
+    &ctl_cmd_recover,
     &ctl_cmd_role_add,
     &ctl_cmd_role_delete,
     &ctl_cmd_role_get,
