@@ -12,8 +12,7 @@
 
 void inspect__add(struct inspection *in, enum inspect_kind kind, char *what, char *advice)
 {
-    in->findings =
-        xrealloc(in->findings, (in->finding_count + 1) * sizeof(struct inspect_finding));
+    in->findings = xrealloc(in->findings, (in->finding_count + 1) * sizeof(struct inspect_finding));
     in->findings[in->finding_count++] =
         (struct inspect_finding){.kind = kind, .what = what, .advice = advice};
     in->damages += kind == INSPECT_DAMAGE;

@@ -49,8 +49,8 @@ struct inspection {
     /* Where a state can begin: the newest good checkpoint, or the beginning of a log that has all.
      * False: there is no such place, nothing can be saved from here. */
     bool usable;
-    uint64_t base_index, base_term; /* of that checkpoint; 0: none */
-    uint64_t end_index, end_term;   /* as far as entries follow from there */
+    uint64_t base_index, base_term;      /* of that checkpoint; 0: none */
+    uint64_t end_index, end_term;        /* as far as entries follow from there */
     uint64_t voters[REPLICA_VOTERS_MAX]; /* of the cluster, at the end */
     size_t voter_count;
     struct inspect_finding *findings;
@@ -64,7 +64,7 @@ typedef int (*inspect_progress)(void *ctx, const char *what, uint64_t done, uint
 
 struct inspect_options {
     const char *data_dir;
-    const char *wal_dir; /* NULL: in the data dir */
+    const char *wal_dir;       /* NULL: in the data dir */
     inspect_progress progress; /* may be NULL */
     void *ctx;
 };
@@ -79,8 +79,7 @@ void inspect_close(struct inspection *inspection);
  * least. The inspection is usable. *out is released by inspect_state_release(). Entries that make
  * no sense become findings, and end it: KV_ECORRUPT. */
 int inspect_load(struct inspection *inspection, uint64_t until,
-                 const struct inspect_options *options, struct inspect_state *out,
-                 struct err *err);
+                 const struct inspect_options *options, struct inspect_state *out, struct err *err);
 void inspect_state_release(struct inspect_state *state);
 
 #endif

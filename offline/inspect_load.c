@@ -7,7 +7,7 @@
 #include "offline/inspect_internal.h"
 #include "server/state.h"
 
-enum { READ_SLICE = 1 << 20, COMPACT_SLICE = 1 << 16 };
+enum { READ_SLICE = 1 << 20, COMPACT_SLICE = 1 << 16, STOP = 1 };
 
 /* ---- checkpoints ---- */
 
@@ -32,9 +32,9 @@ static int load_checkpoint(struct inspection *in, size_t at, struct machine **ou
         rc = err_set(err, KV_ECORRUPT, "%s: offset 32: holds another index than its name says",
                      path);
     else if (in->identity.cluster_id != 0 && meta->cluster_id != in->identity.cluster_id)
-        rc = err_set(err, KV_EMISMATCH, "%s: offset 16: is of cluster %016" PRIx64
-                     ", the data dir of %016" PRIx64, path, meta->cluster_id,
-                     in->identity.cluster_id);
+        rc = err_set(err, KV_EMISMATCH,
+                     "%s: offset 16: is of cluster %016" PRIx64 ", the data dir of %016" PRIx64,
+                     path, meta->cluster_id, in->identity.cluster_id);
     if (rc == 0) {
         rc = replica_decode_voters(meta->configuration, voters->ids, &voters->count, err);
         if (rc != 0)
@@ -43,7 +43,8 @@ static int load_checkpoint(struct inspection *in, size_t at, struct machine **ou
     if (rc == 0 && in->identity.cluster_id == 0)
         in->identity.cluster_id = meta->cluster_id;
     if (rc == 0)
-        rc = machine_load(reader, 1, out, err); /* the seed shapes the index in this process alone */
+        rc =
+            machine_load(reader, 1, out, err); /* the seed shapes the index in this process alone */
 out:
     snapshot_close(reader);
     free(path);
@@ -66,8 +67,8 @@ int inspect__checkpoints(struct inspection *in, const struct inspect_options *op
                          struct err *err)
 {
     struct err why = ERR_INIT;
-    int rc = snapshot_list(disk_posix(), in->snap_dir, &in->checkpoints, &in->checkpoint_count,
-                           &why);
+    int rc =
+        snapshot_list(disk_posix(), in->snap_dir, &in->checkpoints, &in->checkpoint_count, &why);
 
     if (rc != 0) {
         in->checkpoint_count = 0;
@@ -143,8 +144,7 @@ static void scan_log(struct inspection *in)
     in->end_index = scan.index;
     in->end_term = scan.term;
     if (rc != 0)
-        inspect__add(in, rc == KV_EIO ? INSPECT_UNREADABLE : INSPECT_DAMAGE,
-                     xstrdup(scan.err.text),
+        inspect__add(in, rc == KV_EIO ? INSPECT_UNREADABLE : INSPECT_DAMAGE, xstrdup(scan.err.text),
                      xstrdup("Entries from there on can not be used; kvd refuses to start"));
     else if (in->last_term > in->hard_state.term && in->damages == 0)
         inspect__add(in, INSPECT_DAMAGE,
@@ -156,10 +156,10 @@ static void scan_log(struct inspection *in)
 
 static void add_gap(struct inspection *in)
 {
-    char *have = in->base_index == 0
-                     ? xstrdup("there is no checkpoint that can be read")
-                     : xasprintf("the newest checkpoint that can be read ends at %" PRIu64,
-                                 in->base_index);
+    char *have =
+        in->base_index == 0
+            ? xstrdup("there is no checkpoint that can be read")
+            : xasprintf("the newest checkpoint that can be read ends at %" PRIu64, in->base_index);
 
     inspect__add(in, INSPECT_DAMAGE,
                  xasprintf("%s: the log begins at entry %" PRIu64 ", but %s: entries between are "
@@ -181,8 +181,7 @@ static void find_base(struct inspection *in)
             in->base_index = file->index;
             in->base_term = file->term;
         } else if (in->wal != NULL && in->first_index <= file->index &&
-                   file->index <= in->last_index &&
-                   in->last_index >= in->base_index &&
+                   file->index <= in->last_index && in->last_index >= in->base_index &&
                    wal_term(in->wal, in->base_index) == in->base_term &&
                    wal_term(in->wal, file->index) != file->term) {
             inspect__add(in, INSPECT_DAMAGE,
@@ -198,10 +197,9 @@ static void find_base(struct inspection *in)
  * raft/start.c). */
 static bool was_replaced(const struct inspection *in)
 {
-    return in->base_index != 0 &&
-           (in->last_index < in->base_index ||
-            (in->first_index <= in->base_index &&
-             wal_term(in->wal, in->base_index) != in->base_term));
+    return in->base_index != 0 && (in->last_index < in->base_index ||
+                                   (in->first_index <= in->base_index &&
+                                    wal_term(in->wal, in->base_index) != in->base_term));
 }
 
 void inspect__fit(struct inspection *in)
@@ -250,7 +248,7 @@ static int on_entry(void *ctx, const struct wal_entry *entry)
     struct machine_result result;
 
     if (entry->index > replay->until)
-        return KV_ECANCELED;
+        return STOP;
     replay->index = entry->index;
     replay->term = entry->term;
     if (replica_content(entry->type) != REPLICA_COMMANDS)
@@ -272,10 +270,10 @@ static int replay_log(struct inspection *in, const struct inspect_options *optio
     while (rc == 0 && replay->index < last) {
         rc = wal_read(in->wal, replay->index + 1, READ_SLICE, on_entry, replay, err);
         compact_all(replay->machine->mvcc);
+        if (rc == STOP)
+            rc = 0;
         if (rc == 0)
             rc = inspect__progress(options, "replaying", replay->index, last, err);
-        if (rc == KV_ECANCELED && replay->index == last)
-            rc = 0; /* the visitor saw the one behind */
     }
     return rc;
 }
@@ -304,9 +302,8 @@ static int load_base(struct inspection *in, struct machine **out, struct err *er
 int inspect_load(struct inspection *in, uint64_t until, const struct inspect_options *options,
                  struct inspect_state *out, struct err *err)
 {
-    struct replay replay = {.until = MIN(until, in->end_index),
-                            .index = in->base_index,
-                            .term = in->base_term};
+    struct replay replay = {
+        .until = MIN(until, in->end_index), .index = in->base_index, .term = in->base_term};
     int rc = load_base(in, &replay.machine, err);
 
     if (rc != 0)

@@ -51,10 +51,10 @@ static void on_damage(void *ctx, const struct wal_damage *damage)
                              "be done. (Damage to the very last write before a crash looks the "
                              "same.)"));
     } else {
-        inspect__add(finding->in, INSPECT_DAMAGE,
-                     xasprintf("%s: offset %" PRIu64 ": %s", file, damage->offset,
-                               words_of(damage->what)),
-                     xstrdup(LOG_ADVICE));
+        inspect__add(
+            finding->in, INSPECT_DAMAGE,
+            xasprintf("%s: offset %" PRIu64 ": %s", file, damage->offset, words_of(damage->what)),
+            xstrdup(LOG_ADVICE));
     }
     free(file);
 }

@@ -74,8 +74,8 @@ static void find_best(struct recovery *recovery)
     for (size_t i = 0; i < recovery->source_count; i++) {
         const struct inspection *in = recovery->sources[i].in;
 
-        if (in->usable && (recovery->best == RECOVER_NONE ||
-                           is_better(in, recovery->sources[recovery->best].in)))
+        if (in->usable &&
+            (recovery->best == RECOVER_NONE || is_better(in, recovery->sources[recovery->best].in)))
             recovery->best = i;
     }
 }
@@ -144,8 +144,8 @@ static void find_committed(struct recovery *recovery)
             if (in->checkpoint_good[k])
                 recovery->committed = MAX(recovery->committed, in->checkpoints[k].index);
     }
-    recovery->complete = recovery->voter_count > 0 &&
-                         good > recovery->voter_count - recovery->quorum;
+    recovery->complete =
+        recovery->voter_count > 0 && good > recovery->voter_count - recovery->quorum;
     if (recovery->voter_count == 1)
         recovery->committed = best->end_index; /* what it has on disk is on a quorum */
     else if (recovery->voter_count > 1)
@@ -235,8 +235,7 @@ static int between(void *ctx, struct err *err)
 {
     const struct recover_options *options = *(const struct recover_options *const *)ctx;
 
-    return options->progress == NULL ? 0
-                                     : options->progress(options->ctx, "writing", 0, 0, err);
+    return options->progress == NULL ? 0 : options->progress(options->ctx, "writing", 0, 0, err);
 }
 
 int recover_make(struct recovery *recovery, const struct recover_options *options,

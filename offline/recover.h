@@ -1,6 +1,6 @@
-/* A new cluster from what is left of one that lost its quorum: looks at all data dirs that survived,
- * says which has most and what may be missing, and makes a new member's data dir of that one. What
- * `kvctl recover` does. The dirs it looks at are never changed. Blocks. */
+/* A new cluster from what is left of one that lost its quorum: looks at all data dirs that
+ * survived, says which has most and what may be missing, and makes a new member's data dir of that
+ * one. What `kvctl recover` does. The dirs it looks at are never changed. Blocks. */
 #ifndef KVD_OFFLINE_RECOVER_H
 #define KVD_OFFLINE_RECOVER_H
 
@@ -17,7 +17,7 @@ struct recover_options {
     size_t dir_count;
     bool only_committed; /* leave out entries that are not known to be committed */
     struct target_flags target;
-    int64_t bump_revision; /* see import.h */
+    int64_t bump_revision;     /* see import.h */
     inspect_progress progress; /* may be NULL */
     void *ctx;
 };
@@ -34,9 +34,9 @@ struct recovery {
     size_t source_count;
     size_t best; /* RECOVER_NONE: nothing in any of them can be used */
     size_t voter_count, quorum;
-    /* The highest entry that the dirs prove to be committed: checkpoints hold nothing else; an entry
-     * of the highest term that a quorum ever voted in, on a quorum, is for good (Raft section 5.4);
-     * and of a single member all is. */
+    /* The highest entry that the dirs prove to be committed: checkpoints hold nothing else; an
+     * entry of the highest term that a quorum ever voted in, on a quorum, is for good (Raft
+     * section 5.4); and of a single member all is. */
     uint64_t committed;
     /* So many good dirs that one of them has each write that was ever acknowledged; then the best
      * one has all of them (Raft's leader completeness). */

@@ -50,7 +50,7 @@ static const char *or_null(const char *text)
 
 /* ---- what there is ---- */
 
-static const char *const headings[] = {"data dir",   "name",     "id",     "term",
+static const char *const headings[] = {"data dir",   "name",      "id",         "term",
                                        "last index", "committed", "checkpoint", "revision",
                                        "hashkv",     "state"};
 
@@ -114,12 +114,14 @@ static void say_loss(struct ctl *ctl, const struct recovery *recovery)
               ctl->out);
         return;
     }
-    fprintf(ctl->out, "The cluster had %zu member%s, a write needed %zu of them to be acknowledged.\n",
+    fprintf(ctl->out,
+            "The cluster had %zu member%s, a write needed %zu of them to be acknowledged.\n",
             recovery->voter_count, recovery->voter_count == 1 ? "" : "s", recovery->quorum);
     if (recovery->complete)
-        fputs("So many undamaged data dirs are here that each acknowledged write is in one of them, "
-              "and with it in the best one: no acknowledged write is lost.\n",
-              ctl->out);
+        fputs(
+            "So many undamaged data dirs are here that each acknowledged write is in one of them, "
+            "and with it in the best one: no acknowledged write is lost.\n",
+            ctl->out);
     else
         fprintf(ctl->out,
                 "MAY BE LOST: writes that were acknowledged after entry %" PRIu64
@@ -138,8 +140,8 @@ static void say_tail(struct ctl *ctl, const struct recovery *recovery,
         fputs("All entries of the best one are known to be committed.\n", ctl->out);
         return;
     }
-    fprintf(ctl->out,
-            "Its entries up to %" PRIu64 " are known to be committed. ", recovery->committed);
+    fprintf(ctl->out, "Its entries up to %" PRIu64 " are known to be committed. ",
+            recovery->committed);
     if (options->only_committed)
         fprintf(ctl->out,
                 "The %" PRIu64 " behind are left out (--only-committed): MAY BE LOST are those of "
@@ -209,15 +211,13 @@ static void print_json(struct ctl *ctl, const struct recovery *recovery,
         add_number(json, "best", recovery->best);
         add_number(json, "members", recovery->voter_count);
         add_number(json, "committed", recovery->committed);
-        (void)json_object_object_add(json, "complete",
-                                     json_object_new_boolean(recovery->complete));
+        (void)json_object_object_add(json, "complete", json_object_new_boolean(recovery->complete));
     }
     if (report != NULL) {
         (void)json_object_object_add(json, "made", json_of_string(report->data_dir));
         add_number(json, "new_cluster_id", report->cluster_id);
         add_number(json, "new_member_id", report->member_id);
-        (void)json_object_object_add(json, "new_revision",
-                                     json_object_new_int64(report->revision));
+        (void)json_object_object_add(json, "new_revision", json_object_new_int64(report->revision));
     }
     json_print(ctl->out, json);
     (void)json_object_put(json);
@@ -266,9 +266,10 @@ static void say_made(struct ctl *ctl, const struct recover_report *report, int64
                 "start them.\n",
                 report->member_count);
     else
-        fputs("Now start kvd on it, with the same flags (the --initial-cluster-token too). Keep the "
-              "old data dirs until you have seen that all is there.\n",
-              ctl->out);
+        fputs(
+            "Now start kvd on it, with the same flags (the --initial-cluster-token too). Keep the "
+            "old data dirs until you have seen that all is there.\n",
+            ctl->out);
 }
 
 /* Only a person at a terminal is asked. */
@@ -278,8 +279,7 @@ static bool confirmed(struct ctl *ctl, const struct flags *flags)
 
     if (flags->yes)
         return true;
-    if (ctl->output.format != &output_json && isatty(fileno(ctl->in)) &&
-        isatty(fileno(ctl->out))) {
+    if (ctl->output.format != &output_json && isatty(fileno(ctl->in)) && isatty(fileno(ctl->out))) {
         fputs("Make the new data dir of it? The old ones stay as they are. [y/N] ", ctl->out);
         (void)fflush(ctl->out);
         if (fgets(line, sizeof line, ctl->in) != NULL && (line[0] == 'y' || line[0] == 'Y'))
@@ -401,13 +401,14 @@ const struct ctl_command ctl_cmd_recover = {
     .name = "recover",
     .usage = "recover <data-dir>... [options]",
     .brief = "Makes a new cluster from what is left of one that lost its quorum",
-    .help = "Give the data dirs of all members that survived, stopped and copied to this machine;\n"
-            "\"<data-dir>,<wal-dir>\" if the log is elsewhere. Each is checked as by verify; then it\n"
-            "says which is best, and what may be lost. With --yes, or asked on a terminal, the best\n"
-            "one's state (its newest checkpoint and all of the log behind it) becomes the data dir\n"
-            "of a new cluster's member, with new ids; a second run with the next member's --name\n"
-            "makes that one's. Old dirs are never changed, and either all of the new one is made or\n"
-            "nothing. Without --yes nothing is made.\n",
+    .help =
+        "Give the data dirs of all members that survived, stopped and copied to this machine;\n"
+        "\"<data-dir>,<wal-dir>\" if the log is elsewhere. Each is checked as by verify; then it\n"
+        "says which is best, and what may be lost. With --yes, or asked on a terminal, the best\n"
+        "one's state (its newest checkpoint and all of the log behind it) becomes the data dir\n"
+        "of a new cluster's member, with new ids; a second run with the next member's --name\n"
+        "makes that one's. Old dirs are never changed, and either all of the new one is made or\n"
+        "nothing. Without --yes nothing is made.\n",
     .flags = recover_flags,
     .options_size = sizeof(struct flags),
     .run = run_recover,

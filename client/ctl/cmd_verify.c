@@ -104,8 +104,7 @@ static void print_text(struct ctl *ctl, const struct inspection *in,
                        const struct inspect_state *state)
 {
     print_findings(ctl, in);
-    fprintf(ctl->out,
-            "cluster:          %016" PRIx64 "\nmember:           %016" PRIx64 " (%s)\n",
+    fprintf(ctl->out, "cluster:          %016" PRIx64 "\nmember:           %016" PRIx64 " (%s)\n",
             in->identity.cluster_id, in->identity.member_id,
             in->has_identity ? in->identity.name : "name not known");
     if (in->wal != NULL)
@@ -149,8 +148,7 @@ static struct json_object *json_of_checkpoints(const struct inspection *in)
 
         add_number(json, "index", in->checkpoints[i].index);
         add_number(json, "term", in->checkpoints[i].term);
-        (void)json_object_object_add(json, "good",
-                                     json_object_new_boolean(in->checkpoint_good[i]));
+        (void)json_object_object_add(json, "good", json_object_new_boolean(in->checkpoint_good[i]));
         (void)json_object_array_add(array, json);
     }
     return array;
@@ -172,8 +170,8 @@ static void print_json(struct ctl *ctl, const struct inspection *in,
 {
     struct json_object *json = json_object_new_object();
 
-    (void)json_object_object_add(
-        json, "good", json_object_new_boolean(in->damages == 0 && in->unreadables == 0));
+    (void)json_object_object_add(json, "good",
+                                 json_object_new_boolean(in->damages == 0 && in->unreadables == 0));
     add_number(json, "cluster_id", in->identity.cluster_id);
     add_number(json, "member_id", in->identity.member_id);
     (void)json_object_object_add(json, "name", json_of_string(in->identity.name));
@@ -306,10 +304,11 @@ const struct ctl_command ctl_cmd_verify = {
     .name = "verify",
     .usage = "verify <data-dir | snapshot file> [options]",
     .brief = "Checks every byte of a stopped member's data, or of a snapshot",
-    .help = "Reads identity, log and checkpoints, checks all that has a meaning and whether it fits\n"
-            "together, and says what is damaged, what that means, and what to do. Nothing is\n"
-            "changed; a dir that a member uses is refused. Exit code 0: good; 1: damaged; 6: it can\n"
-            "not be read, or there is nothing of kvd there.\n",
+    .help =
+        "Reads identity, log and checkpoints, checks all that has a meaning and whether it fits\n"
+        "together, and says what is damaged, what that means, and what to do. Nothing is\n"
+        "changed; a dir that a member uses is refused. Exit code 0: good; 1: damaged; 6: it can\n"
+        "not be read, or there is nothing of kvd there.\n",
     .flags = verify_flags,
     .options_size = sizeof(struct flags),
     .run = run_verify,
