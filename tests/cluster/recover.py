@@ -230,6 +230,8 @@ def recover_all(build, tool, dirs, clients, score):
         revision = put(new.members[1], b"after")
         score.check(revision == report["new_revision"] + 1, "revisions go on from the raised one",
                     "%d, %s" % (revision, report))
+        for member in new.members:
+            kills.all_kvs(member)  # linearizable: it has applied the put now
         hashes = {kills.hash_at(m, revision) for m in new.members}
         score.check(len(hashes) == 1, "HashKV is equal on the new members", str(hashes))
         for member in new.members:
