@@ -218,7 +218,8 @@ static int bootstrap(struct replica *r, const struct replica_options *options, s
     if (!has_voter(options))
         return err_set(err, KV_EINVAL, "initial members: this one is not among them");
     buf_init(&payload, WAL_ENTRY_SIZE_MAX);
-    rc = replica_encode_voters(options->voters, options->addresses, options->voter_count, &payload, err);
+    rc = replica_encode_voters(options->voters, options->addresses, options->voter_count, &payload,
+                               err);
     if (rc == 0) {
         entry.data = buf_slice(&payload);
         (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */

@@ -166,8 +166,8 @@ static void add_auth(struct db_export *export, const struct auth_store *auth)
     struct arena arena;
 
     arena_init(&arena);
-    add(export, DBFILE_AUTH, slice_str("authEnabled"),
-        auth->enabled ? slice_of("\1", 1) : slice_of("\0", 1));
+    if (auth->enabled)
+        add(export, DBFILE_AUTH, slice_str("authEnabled"), slice_of("\1", 1));
     add_number(export, DBFILE_AUTH, "authRevision", auth->revision);
     for (size_t i = 0; i < auth->user_count; i++)
         add(export, DBFILE_AUTH_USERS, slice_str(auth->users[i]->name),
