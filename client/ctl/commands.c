@@ -220,7 +220,7 @@ static void list_commands(FILE *out, const char *group)
     fputs("\nCOMMANDS:\n", out);
     for (i = 0; i < ctl_commands_len; i++) {
         if (group == NULL || in_group(ctl_commands[i], group, strlen(group)))
-            fprintf(out, "  %-18s%s\n", ctl_commands[i]->name, ctl_commands[i]->brief);
+            fprintf(out, "  %-24s%s\n", ctl_commands[i]->name, ctl_commands[i]->brief);
     }
 }
 
