@@ -1,8 +1,9 @@
 /* The members table and the queue of its changes.
  *
- *   request ──▶ COMMAND_MEMBER ──▶ checked, queued ──▶ the leader proposes a configuration ──▶
- * applied: │                                             table follows, └──▶ COMMAND_MEMBER_DROP,
- * if it can not be done     request ends
+ *   request ──▶ COMMAND_MEMBER ──▶ checked, queued ──▶ the leader proposes a configuration
+ *
+ *   it is applied ──▶ the table follows, the request ends
+ *   it can not be done ──▶ COMMAND_MEMBER_DROP ──▶ the request ends
  *
  * So a request survives a change of leader like any other command, and who is a member is decided
  * by configurations alone. */

@@ -2,10 +2,12 @@
  * which shares two of their steps. They are etcd's recipes (etcd-api.md section 11) on the public
  * operations, run here:
  *
- *   lease 0 ──▶ GRANT ─┐                               ┌── own value differs ──▶ ANNOUNCE ─┐
- *                      ├─▶ ENQUEUE ─▶ key NAME/LEASE ──┤                                   ├─▶
- * oldest: lease given ───────┘   (a txn)    is there         └───────────────────────────────────┘
- * answer │ answer ◀── own key is still there ◀── CHECK (read point) ◀── nobody is older ◀── WAIT
+ *   lease 0 ──▶ GRANT ─┐                              ┌─ own value differs ─▶ ANNOUNCE ─┐
+ *                      ├─▶ ENQUEUE ─▶ key NAME/LEASE ─┤                                 ├─▶ WAIT
+ *   lease given ───────┘    (a txn)      is there     └─────────────────────────────────┘
+ *
+ *   WAIT ── it is the oldest at once ──────────────────────────────────────────▶ answer
+ *     └──── nobody is older any more ──▶ CHECK (read point): it is still there ──▶ answer
  *
  * A claim outlives its call: what was proposed may be in the log whatever the client does. If the
  * call goes away before its answer, the place is given up (LEAVE). Not when the member stops: the

@@ -285,7 +285,7 @@ def nobody_gets_anything(side):
         else:
             # Checks of the request itself come first, as in etcd.
             expect(refused in ("etcdserver: user name is empty", "etcdserver: key is not provided",
-                               "etcdserver: permission denied"),
+                               "etcdserver: permission denied", '"leader" field must be provided'),
                    "%s answered nobody: %s" % (name, refused))
 
 
