@@ -125,8 +125,8 @@ OBJCOPY    ?= objcopy
 
 LIBKV_FOLDERS := client net proto base
 LIBKV_HEADERS := base/err.h base/list.h base/slice.h base/util.h net/grpc.h net/tls.h
-LIBKV_PROTO   := $(BUILD)/proto/rpc.pb-c.h $(BUILD)/proto/kv.pb-c.h
-LIBKV_SYMBOLS := 'kv_*' 'err_*' 'grpc_status_*' 'net_tls_*' 'etcdserverpb__*' 'mvccpb__*' assert_failed
+LIBKV_PROTO   := $(BUILD)/proto/rpc.pb-c.h $(BUILD)/proto/kv.pb-c.h $(BUILD)/proto/auth.pb-c.h
+LIBKV_SYMBOLS := 'kv_*' 'err_*' 'grpc_status_*' 'net_tls_*' 'etcdserverpb__*' 'mvccpb__*' 'authpb__*' assert_failed
 KVD_VERSION    = $(shell sed -n 's/.*define KVD_VERSION "\(.*\)"/\1/p' base/version.h)
 
 $(BUILD)/libkv.a: $(call lib,$(LIBKV_FOLDERS))
