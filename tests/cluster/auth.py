@@ -150,7 +150,7 @@ def leader_of(cluster):
 def root_token(channel):
     try:
         answer = pb.AuthStub(channel).Authenticate(
-            pb.AuthenticateRequest(name="root", password=PASSWORDS["root"]), timeout=10)
+            pb.AuthenticateRequest(name="root", password=PASSWORDS["root"]), timeout=20, wait_for_ready=True)
     except grpc.RpcError:
         return []
     return [("token", answer.token)]
@@ -163,7 +163,7 @@ def states(cluster):
         with member.channel() as channel:
             token = root_token(channel)
             # A linearizable read first: then all that was acknowledged is applied here.
-            pb.KVStub(channel).Range(pb.RangeRequest(key=b"a"), timeout=20, metadata=token)
+            pb.KVStub(channel).Range(pb.RangeRequest(key=b"a"), timeout=20, metadata=token, wait_for_ready=True)
             answer = pb.MaintenanceStub(channel).HashKV(pb.HashKVRequest(revision=0), timeout=20, metadata=token)
             raw = channel.unary_unary("/etcdserverpb.Auth/AuthStatus", request_serializer=None,
                                       response_deserializer=None)(b"", timeout=20, metadata=token)
