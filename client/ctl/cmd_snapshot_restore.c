@@ -64,7 +64,7 @@ static void say_revisions(struct ctl *ctl, const struct import_report *report, i
 static void say_leases(struct ctl *ctl, const struct import_report *report)
 {
     if (report->leases > 0)
-        fprintf(ctl->out, "Leases begin anew with their whole TTL.\n");
+        fprintf(ctl->out, "Leases begin anew with what the snapshot says is left of them.\n");
     if (report->orphans > 0)
         fprintf(ctl->out,
                 "Warning: keys hang on %" PRIu64
