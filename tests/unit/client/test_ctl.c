@@ -131,7 +131,7 @@ static void without_a_command_there_is_help(void **state)
 
     for (i = 0; i < ARRAY_LEN(lines); i++) {
         assert_int_equal(run(f, lines[i]), CTL_OK);
-        assert_non_null(strstr(captured(&f->out), "\n  endpoint status   Prints"));
+        assert_non_null(strstr(captured(&f->out), "\n  endpoint status         Prints"));
         assert_string_equal(captured(&f->err), "");
     }
     assert_int_equal(run(f, "member"), CTL_OK);
