@@ -114,7 +114,7 @@ def warned_of_plain_text(score, args):
         with tempfile.TemporaryDirectory(prefix="kvd-test-") as folder:
             client, peer, extra = _servers.free_ports(3)
             flags = [f % ((extra,) * f.count("%d")) for f in flags]
-            with open(os.path.join(folder, "log"), "w+", encoding="utf-8") as log, subprocess.Popen(
+            with open(os.path.join(folder, "log"), "wb") as log, subprocess.Popen(
                     [os.path.join(args.build, "kvd"), "--data-dir=" + os.path.join(folder, "d"),
                      "--log-format=json", "--listen-client-urls=http://127.0.0.1:%d" % client,
                      "--advertise-client-urls=http://127.0.0.1:%d" % client,
@@ -123,8 +123,8 @@ def warned_of_plain_text(score, args):
                     env=dict(os.environ, NOTIFY_SOCKET=""), stderr=log) as process:
                 ready = ""
                 while "ready to serve" not in ready and process.poll() is None:
-                    log.seek(0)
-                    ready = log.read()
+                    with open(log.name, encoding="utf-8") as source:  # an offset of our own
+                        ready = source.read()
                 process.send_signal(signal.SIGTERM)
                 process.wait(20)
             said = [json.loads(line) for line in ready.splitlines() if "PLAIN TEXT" in line]
