@@ -6,6 +6,7 @@ Everything is started as a child process and ended by pid; folders are removed a
 import argparse
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -35,11 +36,16 @@ def arguments(**extra):
 
 
 def free_ports(count):
-    """Ports that were free a moment ago; all are held open until the last is known."""
+    """Ports that were free a moment ago. They lie below those that the kernel gives to outgoing
+    connections (32768 and up), or a client of another test could take one before its server does."""
     socks = []
-    for _ in range(count):
+    while len(socks) < count:
         sock = socket.socket()
-        sock.bind(("127.0.0.1", 0))
+        try:
+            sock.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32000)))
+        except OSError:
+            sock.close()
+            continue
         socks.append(sock)
     ports = [sock.getsockname()[1] for sock in socks]
     for sock in socks:

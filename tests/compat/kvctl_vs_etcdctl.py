@@ -7,7 +7,7 @@ timings are replaced by words first. Of standard error only that it is used or n
 kvctl's own. Where Debian's etcdctl 3.4 differs from 3.6, which kvctl follows, DIFFERENCES says how
 and why, and the output is still checked against what follows from it.
 
-Standard library only. Everything is started as a child and ended by its pid.
+Everything is started as a child and ended by its pid.
 """
 
 import argparse
@@ -15,11 +15,12 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+
+import _servers
 
 READY_TIMEOUT_S = 60
 COMMAND_TIMEOUT_S = 30
@@ -43,23 +44,12 @@ def arguments():
 # ---- servers ----
 
 
-def free_ports(count):
-    """Ports that were free a moment ago; all are held until the last is known."""
-    socks = [socket.socket() for _ in range(count)]
-    for sock in socks:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in socks]
-    for sock in socks:
-        sock.close()
-    return ports
-
-
 class Server:
     """One member, alone in its cluster, and the words that stand for what only it has."""
 
     def __init__(self, binary, folder, name):
         self.folder = os.path.join(folder, name)
-        self.client, self.peer = free_ports(2)
+        self.client, self.peer = _servers.free_ports(2)
         url, peer_url = "http://127.0.0.1:%d" % self.client, "http://127.0.0.1:%d" % self.peer
         self.endpoint = "127.0.0.1:%d" % self.client
         with open(os.path.join(folder, name + ".log"), "wb") as log:
