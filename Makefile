@@ -20,7 +20,7 @@ CFLAGS   += -std=c11 -g $(OPT) -fno-omit-frame-pointer $(WARN) $(SAN)
 LDFLAGS  += $(SAN)
 LDLIBS    = $(PKG_LIBS) -lraft -lcrypt -lpthread -lm
 
-FOLDERS := base wal snapshot mvcc proto net raft server offline client bench
+FOLDERS := base wal snapshot mvcc proto net raft server offline client lab bench
 PROTOS  := $(wildcard proto/*.proto)
 PROTO_C := $(PROTOS:proto/%.proto=$(BUILD)/proto/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
@@ -40,7 +40,9 @@ NEEDS_net      := base
 NEEDS_raft     := wal snapshot net base
 NEEDS_server   := raft net proto mvcc wal snapshot base
 NEEDS_offline  := server raft net proto mvcc wal snapshot base
-NEEDS_client   := offline net proto wal snapshot mvcc base
+NEEDS_client   := net proto base
+NEEDS_lab      := client raft net proto wal base
+NEEDS_ctl      := lab client offline raft net proto wal snapshot mvcc base
 NEEDS_bench    := net proto base
 
 PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench
@@ -76,6 +78,16 @@ $(BUILD)/obj/%.o: %.c | $(PROTO_H)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/server/page.o: server/page.html
+$(BUILD)/obj/lab/report.o: lab/page.html
+$(BUILD)/obj/lab/lessons.o: $(wildcard lab/lessons/*.lab)
+
+# What the lab loads into members, to make their disks slow or full; part of kvctl as bytes. Without
+# sanitizers: their runtime would have to be the first library of the process.
+$(BUILD)/kvlab_disk.so: lab/preload/disk.c lab/disk_fault.h
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(CPPFLAGS) $(filter-out $(SAN),$(CFLAGS)) -fPIC -shared -o $@ $<
+$(BUILD)/obj/lab/folder.o: $(BUILD)/kvlab_disk.so
+$(BUILD)/obj/lab/folder.o: CPPFLAGS += -DLAB_PRELOAD='"$(BUILD)/kvlab_disk.so"'
 
 $(BUILD)/lib/libproto.a: $(PROTO_C:$(BUILD)/proto/%.c=$(BUILD)/obj/proto/%.o)
 $(foreach f,$(filter-out proto,$(FOLDERS)),$(eval $(BUILD)/lib/lib$(f).a: $(call obj,$(f))))
@@ -90,11 +102,12 @@ link = $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^
 
 $(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
-$(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl client $(NEEDS_client) $(NEEDS_offline))
+$(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl $(NEEDS_ctl) $(NEEDS_offline))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvbench: $(BUILD)/obj/bench/main.o $(call lib,bench $(NEEDS_bench))
 	$(call say,LINK)$(link) $(LDLIBS)
-TESTED_WITH_client := ctl $(NEEDS_offline)
+TESTED_WITH_client := ctl $(NEEDS_ctl) $(NEEDS_offline)
+TESTED_WITH_lab    := snapshot mvcc
 define unit_rule
 $(BUILD)/tests/unit/$(1)/%: $(BUILD)/obj/tests/unit/$(1)/%.o $(call lib,tests $(1) $(NEEDS_$(1)) $(TESTED_WITH_$(1)))
 	@mkdir -p $$(@D)
@@ -221,6 +234,7 @@ format-check:
 
 print-needs:
 	@$(foreach f,$(FOLDERS),echo $(f) $(NEEDS_$(f));)
+	@echo client/ctl client $(NEEDS_ctl)
 
 clean:
 	rm -rf $(BUILD)

@@ -1,6 +1,7 @@
 /* The table of commands, how a word finds its command, and help. */
 #include <string.h>
 
+#include "base/near.h"
 #include "base/version.h"
 #include "client/ctl/ctl.h"
 
@@ -27,6 +28,10 @@ const struct ctl_command *const ctl_commands[] = {
     &ctl_cmd_endpoint_status,
     &ctl_cmd_get,
     &ctl_cmd_help,
+    &ctl_cmd_lab_commands,
+    &ctl_cmd_lab_lessons,
+    &ctl_cmd_lab_run,
+    &ctl_cmd_lab_up,
     &ctl_cmd_lease_grant,
     &ctl_cmd_lease_keep_alive,
     &ctl_cmd_lease_list,
@@ -139,7 +144,7 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 static const char *group_named(const char *first, size_t len)
 {
     static const char *const groups[] = {"alarm",     "auth",     "check", "completion",
-                                         "downgrade", "endpoint", "lease", "member",
+                                         "downgrade", "endpoint", "lab",   "lease", "member",
                                          "role",      "snapshot", "user",  "wal"};
     size_t i;
 
@@ -172,27 +177,6 @@ const struct ctl_command *ctl_find(char *const *words, size_t len, size_t *used,
     return second != NULL ? named(first, first_len, second) : NULL;
 }
 
-/* Levenshtein distance of words that are shorter than 32 characters. */
-static size_t distance(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-    size_t row[33], i, j, before, left;
-
-    if (a_len > 32 || b_len > 32)
-        return 32;
-    for (j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (i = 1; i <= a_len; i++) {
-        before = row[0];
-        row[0] = i;
-        for (j = 1; j <= b_len; j++) {
-            left = row[j];
-            row[j] = MIN(MIN(row[j], row[j - 1]) + 1, before + (a[i - 1] != b[j - 1]));
-            before = left;
-        }
-    }
-    return row[b_len];
-}
-
 const char *ctl_suggest(const char *group, const char *word)
 {
     const char *best = NULL, *name;
@@ -202,7 +186,7 @@ const char *ctl_suggest(const char *group, const char *word)
         if (group != NULL && !in_group(ctl_commands[i], group, strlen(group)))
             continue;
         name = word_of(ctl_commands[i], group != NULL, &len);
-        d = distance(word, strlen(word), name, len);
+        d = near_distance(word, strlen(word), name, len);
         if (d < best_distance) {
             best_distance = d;
             best = ctl_commands[i]->name;

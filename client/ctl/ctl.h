@@ -132,6 +132,8 @@ void ctl_help_command(FILE *out, const struct ctl_command *command);
 extern const struct ctl_command ctl_cmd_check_datascale, ctl_cmd_check_perf, ctl_cmd_elect,
     ctl_cmd_lease_grant, ctl_cmd_lease_keep_alive, ctl_cmd_lease_list, ctl_cmd_lease_revoke,
     ctl_cmd_lease_timetolive, ctl_cmd_lock, ctl_cmd_make_mirror, ctl_cmd_watch;
+extern const struct ctl_command ctl_cmd_lab_commands, ctl_cmd_lab_lessons, ctl_cmd_lab_run,
+    ctl_cmd_lab_up;
 extern const struct ctl_command ctl_cmd_auth_disable, ctl_cmd_auth_enable, ctl_cmd_auth_status,
     ctl_cmd_role_add, ctl_cmd_role_delete, ctl_cmd_role_get, ctl_cmd_role_grant_permission,
     ctl_cmd_role_list, ctl_cmd_role_revoke_permission, ctl_cmd_user_add, ctl_cmd_user_delete,

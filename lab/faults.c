@@ -1,0 +1,451 @@
+/* What a command does at once: to links, processes and disks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/disk.h"
+#include "base/mem.h"
+#include "lab/internal.h"
+#include "wal/wal.h"
+
+#define EACH_MEMBER(n) for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++)
+
+/* ---- who is meant ---- */
+
+static uint32_t all_members(const struct lab *lab)
+{
+    uint32_t bits = 0;
+
+    EACH_MEMBER(n)
+    bits |= lab->members[n].used ? 1u << n : 0;
+    return bits;
+}
+
+static int add_word(struct lab *lab, int who, uint32_t *bits, struct err *err)
+{
+    unsigned leader = lab__leader(lab);
+
+    if (who & (LAB_WHO_LEADER | LAB_WHO_FOLLOWER) && leader == 0)
+        return err_set(err, KV_ENOLEADER,
+                       "nobody leads at the moment: wait leader comes before it");
+    if (who & LAB_WHO_LEADER) {
+        *bits |= 1u << leader;
+        lab->old_leader = leader;
+    }
+    if (who & LAB_WHO_OLD && lab->old_leader == 0)
+        return err_set(err, KV_EINVAL,
+                       "\"old\" is who was meant by the last \"leader\", and nobody has said that "
+                       "yet");
+    if (who & LAB_WHO_OLD)
+        *bits |= 1u << lab->old_leader;
+    if (who & LAB_WHO_ALL)
+        *bits |= all_members(lab);
+    EACH_MEMBER(n)
+    {
+        const struct lab_member *member = &lab->members[n];
+
+        if (who & LAB_WHO_DEAD && member->used && member->process.pid == 0)
+            *bits |= 1u << n;
+    }
+    if ((who & LAB_WHO_FOLLOWER) == 0)
+        return 0;
+    EACH_MEMBER(n)
+    {
+        if (n != leader && lab__runs(&lab->members[n]) && !lab->members[n].learner &&
+            (*bits & 1u << n) == 0) {
+            *bits |= 1u << n;
+            return 0;
+        }
+    }
+    return err_set(err, KV_ENOTFOUND, "no follower runs");
+}
+
+int lab__resolve(struct lab *lab, const struct lab_command *command, size_t group, uint32_t *out,
+                 struct err *err)
+{
+    uint32_t named = 0, bits = 0, missing;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < command->group_count; i++) {
+        uint32_t these = command->groups[i].numbers;
+
+        rc = add_word(lab, command->groups[i].who & ~LAB_WHO_OTHERS, &these, err);
+        named |= these;
+        if (i == group)
+            bits = these;
+    }
+    if (rc != 0)
+        return rc;
+    if (command->group_count == 1 && named == 0 && lab->old_leader != 0)
+        named = 1u << lab->old_leader; /* alone: all but who led */
+    if (command->groups[group].who & LAB_WHO_OTHERS)
+        bits |= all_members(lab) & ~named;
+    missing = bits & ~all_members(lab);
+    if (missing != 0)
+        return err_set(err, KV_ENOTFOUND, "there is no member %d", __builtin_ctz(missing));
+    if (bits == 0 && (command->groups[group].who & LAB_WHO_DEAD) == 0)
+        return err_set(err, KV_ENOTFOUND, "no member is left for that");
+    *out = bits;
+    return 0;
+}
+
+/* "m1, m3" */
+static const char *names_of(uint32_t bits, char *out, size_t size)
+{
+    size_t at = 0;
+
+    out[0] = '\0';
+    EACH_MEMBER(n)
+    {
+        if (bits & 1u << n && at + 5 < size)
+            at += (size_t)snprintf(out + at, size - at, "%sm%u", at != 0 ? ", " : "", n);
+    }
+    return out;
+}
+
+/* ---- links ---- */
+
+static void cut_between(struct lab *lab, uint32_t from, uint32_t to)
+{
+    EACH_MEMBER(a)
+    {
+        EACH_MEMBER(b)
+        {
+            if (a != b && from & 1u << a && to & 1u << b)
+                lab_relays_cut(lab->relays, a, b, true);
+        }
+    }
+}
+
+static void delay_between(struct lab *lab, uint32_t from, uint32_t to, int64_t ms)
+{
+    EACH_MEMBER(a)
+    {
+        EACH_MEMBER(b)
+        {
+            if (a != b && from & 1u << a && to & 1u << b)
+                lab_relays_delay(lab->relays, a, b, (uint64_t)ms);
+        }
+    }
+}
+
+static void heal_between(struct lab *lab, uint32_t from, uint32_t to)
+{
+    delay_between(lab, from, to, 0);
+    EACH_MEMBER(a)
+    {
+        EACH_MEMBER(b)
+        {
+            if (a != b && from & 1u << a && to & 1u << b)
+                lab_relays_cut(lab->relays, a, b, false);
+        }
+    }
+}
+
+void lab__heal_all(struct lab *lab)
+{
+    heal_between(lab, ~0u, ~0u);
+}
+
+static int do_link(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    uint32_t from = ~0u, to = ~0u;
+    int rc = 0;
+
+    if (command->group_count != 0)
+        rc = lab__resolve(lab, command, 0, &from, err);
+    if (rc == 0 && command->group_count != 0)
+        rc = lab__resolve(lab, command, 1, &to, err);
+    if (rc != 0)
+        return rc;
+    if (command->group_count != 0 && from == to && __builtin_popcount(from) == 1)
+        return err_set(err, KV_EINVAL, "a member has no link to itself");
+    for (int way = 0; way <= (int)command->both_ways; way++) {
+        if (command->verb == LAB_CUT)
+            cut_between(lab, way ? to : from, way ? from : to);
+        else if (command->verb == LAB_DELAY)
+            delay_between(lab, way ? to : from, way ? from : to, command->ms);
+        else
+            heal_between(lab, way ? to : from, way ? from : to);
+    }
+    return 0;
+}
+
+static int do_partition(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    uint32_t parts[LAB_GROUPS_MAX], seen = 0;
+    char names[64];
+
+    for (size_t i = 0; i < command->group_count; i++) {
+        int rc = lab__resolve(lab, command, i, &parts[i], err);
+
+        if (rc != 0)
+            return rc;
+        if (seen & parts[i])
+            return err_set(err, KV_EINVAL, "%s cannot be in two parts",
+                           names_of(seen & parts[i], names, sizeof names));
+        seen |= parts[i];
+    }
+    if ((all_members(lab) & ~seen) != 0)
+        return err_set(err, KV_EINVAL, "in which part is %s? (\"others\" stands for the rest)",
+                       names_of(all_members(lab) & ~seen, names, sizeof names));
+    lab__heal_all(lab); /* a partition replaces the one before */
+    for (size_t i = 0; i < command->group_count; i++)
+        cut_between(lab, parts[i], seen & ~parts[i]);
+    return 0;
+}
+
+/* ---- processes ---- */
+
+static int need_running(const struct lab_member *member, struct err *err)
+{
+    if (member->process.pid != 0)
+        return 0;
+    return err_set(err, KV_ENOTFOUND, "m%u does not run: restart %u starts it", member->n,
+                   member->n);
+}
+
+static int pause_member(struct lab_member *member, int64_t ms)
+{
+    lab_process_signal(&member->process, SIGSTOP);
+    member->resume_at_ms = ms < 0 ? -1 : lab__now(member->lab) + ms;
+    return 0;
+}
+
+static int do_process(struct lab_member *member, const struct lab_command *command, struct err *err)
+{
+    int rc;
+
+    if (command->verb == LAB_RESTART)
+        return lab__member_start(member, err);
+    rc = need_running(member, err);
+    if (rc != 0)
+        return rc;
+    switch (command->verb) {
+    case LAB_KILL:
+        lab__member_kill(member);
+        return 0;
+    case LAB_STOP:
+        member->expected = false;
+        lab_process_signal(&member->process, SIGCONT);
+        lab_process_signal(&member->process, SIGTERM);
+        return 0;
+    case LAB_PAUSE:
+        return pause_member(member, command->ms);
+    default:
+        member->resume_at_ms = -1;
+        lab_process_signal(&member->process, SIGCONT);
+        return 0;
+    }
+}
+
+/* ---- disks ---- */
+
+static int do_disk(struct lab_member *member, const struct lab_command *command, struct err *err)
+{
+    if (member->process.pid != 0 && atomic_load(&member->disk->loaded) == 0)
+        return err_set(err, KV_EINVAL,
+                       "m%u's disk cannot be reached: its kvd runs without %s (is %s on a file "
+                       "system mounted noexec, or kvd linked statically?)",
+                       member->n, member->lab->preload_path, member->lab->dir);
+    switch (command->verb) {
+    case LAB_SLOW_DISK:
+        atomic_store(&member->disk->sync_ms, (uint32_t)command->ms);
+        return 0;
+    case LAB_DISK_FULL:
+        member->full = true;
+        atomic_store(&member->disk->full, 1);
+        return 0;
+    default:
+        member->full = false;
+        atomic_store(&member->disk->full, 0);
+        atomic_store(&member->disk->sync_ms, 0);
+        return 0;
+    }
+}
+
+/* Where the last record of the log lies. */
+struct last_record {
+    char file[64];
+    unsigned long long begin, end;
+};
+
+/* "FILE OFFSET entry ..." and the line behind it, which begins where the record ends. */
+static void on_dump_line(void *ctx, const char *line)
+{
+    struct last_record *last = ctx;
+    char file[64], what[16];
+    unsigned long long offset;
+
+    if (sscanf(line, "%63s %llu %15s", file, &offset, what) != 3)
+        return;
+    if (last->end == 0 && strcmp(last->file, file) == 0)
+        last->end = offset;
+    if (strcmp(what, "entry") != 0)
+        return;
+    (void)snprintf(last->file, sizeof last->file, "%s", file);
+    last->begin = offset;
+    last->end = 0;
+}
+
+/* The second half of the record becomes zeroes: so it looks when the power went while it was
+ * written. */
+static int tear(const char *wal_dir, const struct last_record *last, struct err *err)
+{
+    unsigned long long from = last->begin + (last->end - last->begin) / 2;
+    char *path = xasprintf("%s/%s", wal_dir, last->file);
+    uint8_t *zeroes = xcalloc(1, (size_t)(last->end - from));
+    int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0 || pwrite(fd, zeroes, (size_t)(last->end - from), (off_t)from) < 0)
+        rc = err_set_errno(err, errno, "tearing %s", path);
+    if (fd >= 0 && close(fd) != 0 && rc == 0)
+        rc = err_set_errno(err, errno, "tearing %s", path);
+    free(zeroes);
+    free(path);
+    return rc;
+}
+
+static int do_torn(struct lab_member *member, struct err *err)
+{
+    struct last_record last = {.file = ""};
+    char *wal_dir;
+    int rc;
+
+    if (member->process.pid != 0)
+        return err_set(err, KV_EBUSY,
+                       "m%u runs: a log is torn while its member is down (kill %u, then torn %u)",
+                       member->n, member->n, member->n);
+    wal_dir = xasprintf("%s/wal", member->data_dir);
+    rc = wal_dump(disk_posix(), wal_dir, on_dump_line, &last, err);
+    if (rc == 0 && last.end <= last.begin)
+        rc = err_set(err, KV_ENOTFOUND, "there is no record in m%u's log that could be torn",
+                     member->n);
+    if (rc == 0)
+        rc = tear(wal_dir, &last, err);
+    if (rc == 0)
+        lab__say(member->lab, LAB_HAPPENS, member->n, 0,
+                 "m%u's last record, at %llu in %s, is half zeroes now", member->n, last.begin,
+                 last.file);
+    free(wal_dir);
+    return rc;
+}
+
+/* ---- commands ---- */
+
+static bool is_fault(enum lab_verb verb)
+{
+    switch (verb) {
+    case LAB_CUT:
+    case LAB_PARTITION:
+    case LAB_DELAY:
+    case LAB_KILL:
+    case LAB_STOP:
+    case LAB_PAUSE:
+    case LAB_SLOW_DISK:
+    case LAB_DISK_FULL:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int do_members(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    uint32_t bits = 0;
+    int rc = lab__resolve(lab, command, 0, &bits, err);
+
+    if (rc == 0 && bits == 0)
+        return err_set(err, KV_ENOTFOUND, "no member is dead");
+    EACH_MEMBER(n)
+    {
+        struct lab_member *member = &lab->members[n];
+
+        if (rc != 0 || (bits & 1u << n) == 0)
+            continue;
+        if (command->verb == LAB_TORN)
+            rc = do_torn(member, err);
+        else if (command->verb == LAB_SLOW_DISK || command->verb == LAB_DISK_FULL ||
+                 command->verb == LAB_DISK_OK)
+            rc = do_disk(member, command, err);
+        else
+            rc = do_process(member, command, err);
+    }
+    return rc;
+}
+
+static int do_lock_client(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    struct lab_holder *holder = lab__holder(lab, command->holder);
+
+    return command->verb == LAB_SLEEP ? lab__holder_sleep(holder, err)
+                                      : lab__holder_wake(holder, err);
+}
+
+/* What was said, with the names that its words stand for: "kill leader" becomes clear. */
+static void announce(struct lab *lab, const struct lab_command *command)
+{
+    char names[64] = "";
+    uint32_t bits;
+
+    if (command->verb == LAB_SAY) {
+        lab__say(lab, LAB_SAYS, 0, 0, "%s", command->text + command->rest_at);
+        return;
+    }
+    if (command->group_count != 0 && command->groups[0].who != 0 &&
+        lab__resolve(lab, command, 0, &bits, NULL) == 0)
+        (void)names_of(bits, names, sizeof names);
+    if (names[0] != '\0')
+        lab__say(lab, LAB_DONE_, 0, 0, "> %s (%s)", command->text, names);
+    else
+        lab__say(lab, LAB_DONE_, 0, 0, "> %s", command->text);
+}
+
+static int carry_out(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    switch (command->verb) {
+    case LAB_CUT:
+    case LAB_HEAL:
+    case LAB_DELAY:
+        return do_link(lab, command, err);
+    case LAB_PARTITION:
+        return do_partition(lab, command, err);
+    case LAB_SLEEP:
+    case LAB_WAKE:
+        return do_lock_client(lab, command, err);
+    case LAB_LOAD:
+        lab_load_set(&lab->load, command->on);
+        return 0;
+    case LAB_STATUS:
+        lab__console_status(lab);
+        return 0;
+    case LAB_HELP:
+        lab_command_help(lab->options.out);
+        return 0;
+    case LAB_QUIT:
+        lab__stop(lab);
+        return 0;
+    case LAB_UP:
+        return err_set(err, KV_EBUSY, "the members are up already; add starts one more");
+    case LAB_SAY:
+    case LAB_NOTHING:
+        return 0;
+    default:
+        return do_members(lab, command, err);
+    }
+}
+
+int lab__do(struct lab *lab, const struct lab_command *command, struct err *err)
+{
+    int rc;
+
+    if (command->verb != LAB_STATUS && command->verb != LAB_HELP)
+        announce(lab, command);
+    rc = carry_out(lab, command, err);
+    if (rc == 0 && is_fault(command->verb))
+        lab__experiment_fault(lab, command);
+    return rc;
+}
