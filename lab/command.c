@@ -610,7 +610,7 @@ static const struct verb_info verbs[] = {
     {"slow-disk", LAB_SLOW_DISK, parse_slow_disk, "slow-disk N 200ms", "each sync takes so much longer; 0: as before"},
     {"disk-full", LAB_DISK_FULL, parse_members, "disk-full N", "every write to its disk fails: no space left"},
     {"disk-ok", LAB_DISK_OK, parse_members, "disk-ok N", "the disk is fast and has room again"},
-    {"torn", LAB_TORN, parse_members, "torn N", "while it is down: zeroes the last part of the last record of its log"},
+    {"torn", LAB_TORN, parse_members, "torn N", "while it is down: half a record behind the end of its log, as when the power went"},
     {"add", LAB_ADD, parse_add, "add [learner]", "one more member (or learner), started empty"},
     {"promote", LAB_PROMOTE, parse_members, "promote N", "a learner becomes a voter"},
     {"remove", LAB_REMOVE, parse_members, "remove N", "takes it out of the cluster"},
@@ -745,7 +745,6 @@ bool lab_command_waits(const struct lab_command *command)
     case LAB_SNAPSHOT:
     case LAB_RESTORE:
     case LAB_WRITE:
-    case LAB_LOCK:
         return true;
     default:
         return false;

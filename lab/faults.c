@@ -291,20 +291,21 @@ static void on_dump_line(void *ctx, const char *line)
     last->end = 0;
 }
 
-/* The second half of the record becomes zeroes: so it looks when the power went while it was
- * written. */
+/* Behind the last record comes the first half of another one: so it looks when the power went while
+ * it was written, and so before anybody was told of it. */
 static int tear(const char *wal_dir, const struct last_record *last, struct err *err)
 {
-    unsigned long long from = last->begin + (last->end - last->begin) / 2;
+    size_t len = (size_t)(last->end - last->begin) / 2;
     char *path = xasprintf("%s/%s", wal_dir, last->file);
-    uint8_t *zeroes = xcalloc(1, (size_t)(last->end - from));
-    int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+    uint8_t *half = xmalloc(len);
+    int fd = open(path, O_RDWR | O_CLOEXEC), rc = 0;
 
-    if (fd < 0 || pwrite(fd, zeroes, (size_t)(last->end - from), (off_t)from) < 0)
+    if (fd < 0 || pread(fd, half, len, (off_t)last->begin) != (ssize_t)len ||
+        pwrite(fd, half, len, (off_t)last->end) != (ssize_t)len)
         rc = err_set_errno(err, errno, "tearing %s", path);
     if (fd >= 0 && close(fd) != 0 && rc == 0)
         rc = err_set_errno(err, errno, "tearing %s", path);
-    free(zeroes);
+    free(half);
     free(path);
     return rc;
 }
@@ -328,8 +329,8 @@ static int do_torn(struct lab_member *member, struct err *err)
         rc = tear(wal_dir, &last, err);
     if (rc == 0)
         lab__say(member->lab, LAB_HAPPENS, member->n, 0,
-                 "m%u's last record, at %llu in %s, is half zeroes now", member->n, last.begin,
-                 last.file);
+                 "half a record lies behind the end of m%u's log, at %llu in %s", member->n,
+                 last.end, last.file);
     free(wal_dir);
     return rc;
 }
@@ -381,6 +382,8 @@ static int do_lock_client(struct lab *lab, const struct lab_command *command, st
 {
     struct lab_holder *holder = lab__holder(lab, command->holder);
 
+    if (command->verb == LAB_LOCK)
+        return lab__holder_lock(holder, err);
     return command->verb == LAB_SLEEP ? lab__holder_sleep(holder, err)
                                       : lab__holder_wake(holder, err);
 }
@@ -413,6 +416,7 @@ static int carry_out(struct lab *lab, const struct lab_command *command, struct 
         return do_link(lab, command, err);
     case LAB_PARTITION:
         return do_partition(lab, command, err);
+    case LAB_LOCK:
     case LAB_SLEEP:
     case LAB_WAKE:
         return do_lock_client(lab, command, err);

@@ -147,12 +147,17 @@ int lab__folder_open(struct lab *lab, struct err *err)
 
 void lab__folder_close(struct lab *lab)
 {
+    char *lock;
+
     if (lab->dir == NULL)
         return;
-    if (lab->options.keep)
-        lab__say(lab, LAB_SAYS, 0, 0, "data and logs are kept in %s", lab->dir);
-    else
+    if (!lab->options.keep) {
         (void)lab__remove_tree(lab->dir, NULL); /* what cannot go the next lab tries again */
+    } else if (lab->options.dir == NULL) {
+        lock = xasprintf("%s/" LOCK_NAME, lab->dir);
+        (void)unlink(lock); /* so that no later lab takes it for rubbish */
+        free(lock);
+    }
     if (lab->lock_fd >= 0)
         disk_unlock(lab->lock_fd);
     free(lab->dir);

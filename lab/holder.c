@@ -213,7 +213,7 @@ static void on_written(struct kv_call *call)
     const Etcdserverpb__RangeResponse *oldest;
     bool is_holder;
 
-    holder->calling = false;
+    holder->calling = holder->writes = false;
     if (call->result.err.code != 0) {
         lab__say(lab, LAB_WRONG, 0, 0, "client %c's write: %.150s", holder->name,
                  call->result.err.text);
@@ -275,7 +275,8 @@ int lab__holder_write(struct lab_holder *holder, bool unguarded, struct err *err
     txn.n_success = 2;
     txn.failure = failure;
     txn.n_failure = 1;
-    return start_call(holder, &kv_method_txn, &txn.base, on_written, err);
+    holder->writes = start_call(holder, &kv_method_txn, &txn.base, on_written, err) == 0;
+    return holder->writes ? 0 : KV_ENOLEADER;
 }
 
 void lab__holder_leave(struct lab_holder *holder, const struct kv_client *client)

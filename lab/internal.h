@@ -116,7 +116,8 @@ struct lab_verdict {
 struct lab_holder {
     struct lab *lab;
     char name;
-    bool used, asleep, holds, calling, keeps_alive;
+    bool used, asleep, holds, keeps_alive;
+    bool calling, writes; /* a request has no answer yet; it is that of a write */
     int64_t lease, token; /* token: create revision of its key in the queue */
     char key[48];
     struct kv_call call;

@@ -422,7 +422,9 @@ static void wipe_all(struct lab *lab)
         if (lab__remove_tree(member->data_dir, &job->err) != 0)
             finish(job);
     }
+    /* another cluster, whose terms begin anew */
     lab->generation++;
+    lab->highest_term = lab->experiment.term_before = 0;
     job->n = 1;
     job->step = 2;
 }

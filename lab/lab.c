@@ -437,6 +437,8 @@ static void on_relays_closed(void *ctx)
 
 static void end(struct lab *lab)
 {
+    if (lab->options.keep && lab->dir != NULL)
+        lab__say(lab, LAB_SAYS, 0, 0, "data and logs are kept in %s", lab->dir);
     lab__job_end(lab);
     for (size_t i = 0; i < ARRAY_LEN(lab->holders); i++)
         lab__holder_release(&lab->holders[i]);

@@ -108,9 +108,13 @@ void lab_process_log_tail(const char *log_path, char *out, size_t size)
     }
     if (fd >= 0)
         (void)close(fd); /* only read */
+    while (len > 0 && out[len - 1] == '\n')
+        len--;
     out[len > 0 ? len : 0] = '\0';
+    if (strrchr(out, '\n') != NULL)
+        memmove(out, strrchr(out, '\n') + 1, strlen(strrchr(out, '\n')));
     for (char *at = out; *at != '\0'; at++) {
-        if (((unsigned char)*at < 0x20 && *at != '\n') || *at == 0x7f)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
             *at = '?';
     }
 }

@@ -27,7 +27,7 @@ void lab_process_kill(struct lab_process *process);
 
 /* Why the last one ended: "exit code 1", "SIGKILL". Returns out. */
 const char *lab_process_outcome(const struct lab_process *process, char *out, size_t size);
-/* The last lines of a file, at most size - 1 bytes of them, without control characters. */
+/* The last line of a file, at most the last size - 1 bytes of it, without control characters. */
 void lab_process_log_tail(const char *log_path, char *out, size_t size);
 
 #endif

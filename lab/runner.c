@@ -369,8 +369,6 @@ static void begin(struct lab *lab, const struct lab_command *command)
         lab__say(lab, LAB_DONE_, 0, 0, "> %s", command->text);
     if (kind != LAB_NO_JOB)
         rc = begin_job(lab, kind, &err);
-    else if (command->verb == LAB_LOCK)
-        rc = lab__holder_lock(lab__holder(lab, command->holder), &err);
     else if (command->verb == LAB_WRITE)
         rc = lab__holder_write(lab__holder(lab, command->holder), command->unguarded, &err);
     else if (!runner->busy)
@@ -392,8 +390,8 @@ static void look(struct lab *lab)
             take_job(lab);
         return;
     }
-    if (command->verb == LAB_LOCK || command->verb == LAB_WRITE) {
-        runner->busy = lab__holder(lab, command->holder)->calling;
+    if (command->verb == LAB_WRITE) {
+        runner->busy = lab__holder(lab, command->holder)->writes;
         return;
     }
     outcome = command->verb == LAB_WAIT ? look_wait(lab, why, sizeof why)
