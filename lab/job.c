@@ -279,6 +279,7 @@ static void admit(struct lab *lab)
     member->id = added->member != NULL ? added->member->id : 0;
     if (lab__member_admit(member, &job->err) == 0)
         (void)lab__member_start(member, &job->err);
+    lab_load_set_learner(&lab->load, job->n, member->learner);
     finish(job);
 }
 
@@ -328,6 +329,7 @@ static void step_promote(struct lab *lab)
         job->step++;
     } else if (job->step == 1 && call_went_well(lab)) {
         lab->members[job->n].learner = false;
+        lab_load_set_learner(&lab->load, job->n, false);
         finish(job);
     }
 }
@@ -419,6 +421,7 @@ static void wipe_all(struct lab *lab)
         free(member->initial_cluster);
         member->initial_cluster = NULL;
         member->joins = member->learner = false;
+        lab_load_set_learner(&lab->load, n, false);
         if (lab__remove_tree(member->data_dir, &job->err) != 0)
             finish(job);
     }

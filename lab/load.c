@@ -167,6 +167,10 @@ static void start(uv_timer_t *timer)
 
     if (!load->on || load->full)
         return;
+    if (worker->clients->learner && worker->topic != LAB_LOCAL_READS) {
+        next(worker, TROUBLE_MS);
+        return;
+    }
     worker->began_ms = now_ms(load);
     worker->floor = lab_check_floor(load->options.check);
     rc = worker->topic == LAB_WRITES ? start_write(worker) : start_read(worker);
@@ -247,6 +251,11 @@ struct lab_tally lab_load_tally(const struct lab_load *load, unsigned n, enum la
         sum.stale += tally->stale;
     }
     return sum;
+}
+
+void lab_load_set_learner(struct lab_load *load, unsigned n, bool learner)
+{
+    load->clients[n].learner = learner;
 }
 
 bool lab_load_is_calling(const struct lab_load *load)

@@ -48,6 +48,7 @@ struct lab_clients {
     struct lab_load *load;
     unsigned member;
     bool used;
+    bool learner; /* it takes serializable reads only */
     struct kv_client *client;
     struct lab_worker workers[LAB_TOPICS];
     char last_error[200]; /* of any of them; "" */
@@ -76,6 +77,8 @@ struct lab_load {
 void lab_load_init(struct lab_load *load, const struct lab_load_options *options);
 /* Clients for member n at 127.0.0.1:port. */
 int lab_load_add(struct lab_load *load, unsigned n, uint16_t port, struct err *err);
+/* A learner refuses all but serializable reads: its other clients wait until it is none. */
+void lab_load_set_learner(struct lab_load *load, unsigned n, bool learner);
 /* They stop; connections and timers close with the loop's next turns. */
 void lab_load_remove(struct lab_load *load, unsigned n);
 void lab_load_set(struct lab_load *load, bool on);
