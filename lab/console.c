@@ -226,8 +226,11 @@ static void take_line(struct lab *lab, struct slice line)
     lab->input_used = true;
     if (rc == 0)
         rc = lab__run_command(lab, &command, &err);
-    if (rc != 0)
-        lab__say(lab, LAB_WRONG, 0, 0, "%.220s", err.text);
+    if (rc == 0)
+        return;
+    lab__say(lab, LAB_WRONG, 0, 0, "%.220s", err.text);
+    if (isatty(fileno(lab->options.in)) != 1)
+        lab->exit_code = 1; /* nobody sees it who could type it again */
 }
 
 static void take_lines(struct lab *lab)
@@ -243,19 +246,29 @@ static void take_lines(struct lab *lab)
     }
 }
 
+static void run_words(struct lab *lab, const char *words)
+{
+    struct lab_command command;
+
+    if (lab_command_parse(slice_str(words), &command, NULL) != 0 ||
+        lab__run_command(lab, &command, NULL) != 0)
+        lab__stop(lab); /* too many wait: nobody will come to end it */
+}
+
 /* After commands the end of input is the end of the lab; without any (</dev/null) it goes on, for
  * the page. */
 static void take_end(struct lab *lab)
 {
-    struct lab_command quit;
+    bool typed = isatty(fileno(lab->options.in)) == 1;
 
     if (lab->input_bytes.len != 0)
         take_line(lab, buf_slice(&lab->input_bytes));
     buf_reset(&lab->input_bytes);
-    if ((lab->input_used || isatty(fileno(lab->options.in)) == 1) &&
-        lab_command_parse(slice_str("quit"), &quit, NULL) == 0 &&
-        lab__run_command(lab, &quit, NULL) != 0)
-        lab__stop(lab);
+    if (!lab->input_used && !typed)
+        return;
+    if (!typed)
+        run_words(lab, "verdict");
+    run_words(lab, "quit");
 }
 
 /* False: there is no more. */

@@ -311,6 +311,8 @@ int lab__console_read(struct lab *lab, struct err *err);
 
 /* ---- report.c ---- */
 struct slice lab__page(void);
+/* On success out is the caller's. */
+int lab__report_make(struct lab *lab, struct buf *out, struct err *err);
 int lab__report(struct lab *lab, const char *path, struct err *err);
 
 /* ---- folder.c ---- */

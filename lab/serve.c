@@ -10,6 +10,7 @@
 enum { STREAM_QUEUED_MAX = 4 << 20 };
 
 static const char JSON[] = "application/json", TEXT[] = "text/plain; charset=utf-8";
+static const char HTML[] = "text/html; charset=utf-8";
 
 static void reply_json(struct http_request *request, int status, struct json_object *object)
 {
@@ -163,6 +164,20 @@ static void do_command(struct lab *lab, struct http_request *request)
 
 /* ---- requests ---- */
 
+static void reply_report(struct lab *lab, struct http_request *request)
+{
+    struct err err = ERR_INIT;
+    struct buf text;
+
+    if (lab__report_make(lab, &text, &err) != 0) {
+        reply_error(request, 500, err.text);
+        return;
+    }
+    http_add_header(request, "Content-Disposition", "attachment; filename=\"kvd-lab.html\"");
+    http_reply(request, 200, HTML, buf_slice(&text));
+    buf_release(&text);
+}
+
 static void on_http(void *ctx, struct http_request *request)
 {
     struct lab *lab = ctx;
@@ -172,7 +187,9 @@ static void on_http(void *ctx, struct http_request *request)
     if (!is_welcome(lab, request))
         reply_error(request, 403, "this lab answers pages of its own only");
     else if (get && strcmp(path, "/") == 0)
-        http_reply(request, 200, "text/html; charset=utf-8", lab__page());
+        http_reply(request, 200, HTML, lab__page());
+    else if (get && strcmp(path, "/report") == 0)
+        reply_report(lab, request);
     else if (get && strcmp(path, "/state") == 0)
         reply_json(request, 200, lab__state_json(lab, true));
     else if (get && strcmp(path, "/events") == 0)
@@ -183,7 +200,7 @@ static void on_http(void *ctx, struct http_request *request)
         reply_error(request, 405, "POST a command, such as kill leader");
     else
         http_reply(request, 404, TEXT,
-                   slice_str("there are / and /state and /events and POST /do\n"));
+                   slice_str("there are /, /state, /events, /report and POST /do\n"));
 }
 
 static void on_http_cancel(void *ctx, struct http_request *request)
