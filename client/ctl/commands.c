@@ -143,9 +143,9 @@ static const struct ctl_command *named(const char *first, size_t first_len, cons
 /* The group of that name, as a string of its own: groups are few and known. */
 static const char *group_named(const char *first, size_t len)
 {
-    static const char *const groups[] = {"alarm",     "auth",     "check", "completion",
-                                         "downgrade", "endpoint", "lab",   "lease", "member",
-                                         "role",      "snapshot", "user",  "wal"};
+    static const char *const groups[] = {"alarm",    "auth", "check", "completion", "downgrade",
+                                         "endpoint", "lab",  "lease", "member",     "role",
+                                         "snapshot", "user", "wal"};
     size_t i;
 
     for (i = 0; i < ARRAY_LEN(groups); i++) {
