@@ -272,15 +272,18 @@ static void check_seen(const struct lab_check *check, const struct answer *a,
                    (unsigned long long)a->serial, (long long)a->mod, history);
 }
 
-void lab_check_run(struct lab_check *check, struct lab_findings *out)
+void lab_check_run(struct lab_check *check, int64_t until, struct lab_findings *out)
 {
     *out = (struct lab_findings){.lost = 0};
     if (check->change_len != 0)
         qsort(check->changes, check->change_len, sizeof *check->changes, by_key_and_revision);
     for (size_t i = 0; i < check->answer_len; i++) {
         const struct answer *a = &check->answers[i];
-        const struct change *change = change_at(check, a->key, a->revision);
+        const struct change *change;
 
+        if (a->revision > until)
+            continue;
+        change = change_at(check, a->key, a->revision);
         if (a->kind == ANSWER_WRITE)
             check_write(a, change, out);
         else

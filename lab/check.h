@@ -56,7 +56,8 @@ struct lab_findings {
     char example[400];                 /* the smallest history that shows the first of these; "" */
 };
 
-/* Holds all answers against all changes. */
-void lab_check_run(struct lab_check *check, struct lab_findings *out);
+/* Holds the answers against the changes, both up to that revision: of it and all before it the
+ * changes are complete. Later answers have their turn in the next check. */
+void lab_check_run(struct lab_check *check, int64_t until, struct lab_findings *out);
 
 #endif

@@ -127,10 +127,10 @@ struct lab_holder {
 /* The command that is being carried out. */
 struct lab_runner {
     struct lab_command current;
-    bool busy, failed; /* failed: a script stops there */
-    bool called_off;
+    bool busy;
+    bool failed;        /* a script stops there */
+    bool has_concluded; /* its last verdict was asked for */
     int64_t began_ms, deadline_ms;
-    int64_t mark_ms; /* something the command has to remember */
     uint64_t mark[LAB_MEMBERS_MAX + 1];
     size_t at; /* of the script */
     struct lab_command queue[QUEUE_MAX];
@@ -167,10 +167,6 @@ struct lab_job {
     struct lab_process process; /* kvctl */
     uint32_t hash, hashed_by;   /* of the first member that was asked */
     bool load_was_on;
-};
-
-struct lab_stream {
-    struct http_request *request; /* NULL: free */
 };
 
 struct lab {
@@ -216,8 +212,8 @@ struct lab {
 
     struct net_server *server; /* NULL: no page */
     uv_prepare_t flush;
-    struct lab_stream streams[STREAMS_MAX];
-    unsigned panel_lines; /* of the terminal; 0: none */
+    struct http_request *streams[STREAMS_MAX]; /* pages that look on; NULL: free */
+    unsigned panel_lines;                      /* of the terminal; 0: none */
     int64_t panel_ms;
 };
 

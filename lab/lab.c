@@ -421,7 +421,7 @@ static int begin(struct lab *lab, struct err *err)
     lab_load_init(&lab->load, &load);
     watch_signals(lab);
     rc = start_members(lab, err);
-    if (rc == 0 && !lab->options.quiet)
+    if (rc == 0 && !lab->options.no_page)
         rc = lab__serve(lab, err);
     if (rc == 0 && lab->options.script == NULL)
         rc = lab__console_read(lab, err);

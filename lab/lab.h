@@ -21,7 +21,7 @@ struct lab_options {
     const char *html; /* NULL: no report is written */
     bool keep;        /* data and logs stay */
     bool stay;        /* a script: go on with the page when it has ended */
-    bool quiet;       /* no page, no port */
+    bool no_page;     /* and no port */
     uint16_t port;    /* of the page; 0: any */
     uint64_t seed;    /* of the clients' keys; 0: drawn */
     uint64_t pace_ms; /* of each client; 0: 20 */

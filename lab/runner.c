@@ -436,8 +436,8 @@ static bool after_script(struct lab *lab, struct lab_command *out)
 {
     struct lab_runner *runner = &lab->runner;
 
-    if (!runner->called_off) {
-        runner->called_off = true;
+    if (!runner->has_concluded) {
+        runner->has_concluded = true;
         if (lab->verdict_count == 0 || lab->experiment.fault_ms >= 0)
             return lab_command_parse(slice_str("verdict"), out, NULL) == 0;
     }

@@ -64,7 +64,7 @@ static void send_event(struct http_request *request, const char *name, struct js
 static void send_to_all(struct lab *lab, const char *name, struct json_object *object)
 {
     for (size_t i = 0; i < STREAMS_MAX; i++) {
-        struct http_request *request = lab->streams[i].request;
+        struct http_request *request = lab->streams[i];
 
         if (request == NULL)
             continue;
@@ -78,7 +78,7 @@ static void send_to_all(struct lab *lab, const char *name, struct json_object *o
 static bool anybody_looks(const struct lab *lab)
 {
     for (size_t i = 0; i < STREAMS_MAX; i++) {
-        if (lab->streams[i].request != NULL)
+        if (lab->streams[i] != NULL)
             return true;
     }
     return false;
@@ -89,9 +89,9 @@ static void open_stream(struct lab *lab, struct http_request *request)
     struct json_object *state;
 
     for (size_t i = 0; i < STREAMS_MAX; i++) {
-        if (lab->streams[i].request != NULL)
+        if (lab->streams[i] != NULL)
             continue;
-        lab->streams[i].request = request;
+        lab->streams[i] = request;
         http_add_header(request, "Cache-Control", "no-store");
         http_reply_begin(request, 200, "text/event-stream");
         state = lab__state_json(lab, true);
@@ -208,8 +208,8 @@ static void on_http_cancel(void *ctx, struct http_request *request)
     struct lab *lab = ctx;
 
     for (size_t i = 0; i < STREAMS_MAX; i++) {
-        if (lab->streams[i].request == request)
-            lab->streams[i].request = NULL;
+        if (lab->streams[i] == request)
+            lab->streams[i] = NULL;
     }
 }
 

@@ -39,7 +39,7 @@ static int take_options(struct ctl *ctl, const struct lab_flags *flags, struct l
         .html = flags->html[0] != '\0' ? flags->html : NULL,
         .keep = flags->keep,
         .stay = flags->stay,
-        .quiet = flags->no_page,
+        .no_page = flags->no_page,
         .port = (uint16_t)flags->port,
         .seed = (uint64_t)flags->seed,
         .pace_ms = (uint64_t)ms_of(flags->pace_ns),

@@ -8,7 +8,7 @@
 
 #include "lab/check.h"
 
-enum { KEY = 9, OTHER = 17 };
+enum { KEY = 9, OTHER = 17, END = 100 };
 
 static int setup(void **state)
 {
@@ -35,7 +35,7 @@ static struct lab_findings run(struct lab_check *check)
 {
     struct lab_findings findings;
 
-    lab_check_run(check, &findings);
+    lab_check_run(check, END, &findings);
     return findings;
 }
 
@@ -133,6 +133,24 @@ static void what_a_restore_gives_up_is_not_lost(void **state)
     assert_int_equal(findings.writes, 3);
 }
 
+/* What is acknowledged while the history is read is not lost: it has its turn later. */
+static void answers_behind_the_end_of_the_history_wait(void **state)
+{
+    struct lab_check *check = *state;
+    struct lab_findings findings;
+
+    write_three(check);
+    assert_true(lab_check_acknowledged(check, 1, KEY, 4, 14, 400));
+    assert_true(lab_check_read(check, 1, KEY, 4, 14, 14, 14, 410));
+    lab_check_run(check, 13, &findings);
+    assert_int_equal(findings.lost + findings.wrong_reads, 0);
+    assert_int_equal(findings.writes, 3);
+    assert_int_equal(findings.reads, 0);
+    lab_check_run(check, 14, &findings);
+    assert_int_equal(findings.lost, 1);
+    assert_int_equal(findings.wrong_reads, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +162,7 @@ int main(void)
         TEST(a_read_of_what_never_was_is_found),
         TEST(the_age_of_a_stale_read_is_since_the_first_write_it_misses),
         TEST(what_a_restore_gives_up_is_not_lost),
+        TEST(answers_behind_the_end_of_the_history_wait),
 #undef TEST
     };
 
