@@ -131,9 +131,17 @@ static int parse_write(struct lab_words *words, struct lab_command *out, struct 
 
 static int parse_load(struct lab_words *words, struct lab_command *out, struct err *err)
 {
+    struct slice word;
+
     out->on = words__take_if(words, "on");
     if (!out->on && !words__take_if(words, "off"))
         return err_set(err, KV_EINVAL, "load on or load off");
+    word = words__peek(words);
+    if (!out->on || word.len == 0)
+        return 0;
+    if (!words__number(words__take(words), LAB_VALUE_SIZE_MAX, &out->value))
+        return err_set(err, KV_EINVAL, "\"%.*s\" is no size of values: 0 to %d bytes",
+                       WORDS_SHOW(word), LAB_VALUE_SIZE_MAX);
     return 0;
 }
 
@@ -173,7 +181,7 @@ static const struct verb_info verbs[] = {
     {"sleep", LAB_SLEEP, parse_holder, "sleep A", "that client is paused: its lease is not renewed"},
     {"wake", LAB_WAKE, parse_holder, "wake A", "and goes on, believing that it still holds the lock"},
     {"write", LAB_WRITE, parse_write, "write A [unguarded]", "it writes, guarded by its fencing token, or not"},
-    {"load", LAB_LOAD, parse_load, "load on|off", "the clients"},
+    {"load", LAB_LOAD, parse_load, "load on [BYTES]|off", "the clients; BYTES: how long their values are"},
     {"wait", LAB_WAIT, words__parse_wait, "wait 2s | leader | writes | up N | down N | caught-up N | holder A [30s]", "until it is so"},
     {"expect", LAB_EXPECT, words__parse_expect, "expect lost = 0 | failover <= 2s | writes go on | ...", "an assertion; a script with one that fails ends with 1"},
     {"say", LAB_SAY, parse_say, "say TEXT", "a line for who looks on"},
@@ -196,7 +204,7 @@ void lab_command_help(FILE *out)
         fprintf(out, "  %-30s %s%s\n", lab_figures[i].name, lab_figures[i].text,
                 lab_figures[i].unit == LAB_TIME ? " (a time)" : "");
     fputs("Also: writes|reads|serializable reads go on [at N] [within 5s], ... stop [at N] [for "
-          "1s], leader N, no leader, same data, down N, holder A.\n",
+          "1s], leader N, no leader, same data, down N, holder A, log N has TEXT.\n",
           out);
 }
 

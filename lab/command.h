@@ -13,7 +13,13 @@
 #include "base/err.h"
 #include "base/slice.h"
 
-enum { LAB_MEMBERS_MAX = 9, LAB_GROUPS_MAX = 4, LAB_TEXT_MAX = 160, LAB_FLAGS_MAX = 8 };
+enum {
+    LAB_MEMBERS_MAX = 9,
+    LAB_GROUPS_MAX = 4,
+    LAB_TEXT_MAX = 160,
+    LAB_FLAGS_MAX = 8,
+    LAB_VALUE_SIZE_MAX = 65536,
+};
 
 enum lab_verb {
     LAB_NOTHING, /* an empty line, or only a comment */
@@ -87,6 +93,7 @@ enum lab_expect_kind {
     LAB_EXPECT_SAME_DATA,
     LAB_EXPECT_HOLDER,
     LAB_EXPECT_DOWN,
+    LAB_EXPECT_LOG,
 };
 
 /* What can be counted or measured in an experiment: name, unit, what it says. */

@@ -98,20 +98,15 @@ static int parse_value(struct lab_words *words, struct lab_command *out, struct 
 {
     struct slice word = words__take(words);
     const struct lab_figure_info *info = &lab_figures[out->figure];
-    char copy[24], *end;
 
     if (info->unit == LAB_TIME)
         return lab_duration_parse(word, &out->value)
                    ? 0
                    : err_set(err, KV_EINVAL, "%s is a time: \"%.*s\" is none (200ms, 2s)",
                              info->name, WORDS_SHOW(word));
-    if (word.len == 0 || word.len >= sizeof copy)
-        return err_set(err, KV_EINVAL, "%s is a number, and that is missing", info->name);
-    memcpy(copy, word.data, word.len);
-    copy[word.len] = '\0';
-    out->value = strtoll(copy, &end, 10);
-    if (*end != '\0' || !isdigit((unsigned char)copy[0]))
-        return err_set(err, KV_EINVAL, "%s is a number: \"%s\" is none", info->name, copy);
+    if (!words__number(word, INT64_MAX, &out->value))
+        return err_set(err, KV_EINVAL, "%s is a number: \"%.*s\" is none", info->name,
+                       WORDS_SHOW(word));
     return 0;
 }
 
@@ -143,7 +138,7 @@ static int parse_figure(struct lab_words *words, struct lab_command *out, struct
         return err_set(err, KV_EINVAL,
                        "\"%s\" is nothing that can be expected%s%s%s; there are lost, wrong-reads, "
                        "stale-reads, failover, write-gap, ... (help), writes go on, writes stop, "
-                       "reads go on, leader N, same data, down N",
+                       "reads go on, leader N, same data, down N, log N has TEXT",
                        name, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                        near != NULL ? "\"?" : "");
     }
@@ -156,6 +151,23 @@ static int parse_figure(struct lab_words *words, struct lab_command *out, struct
     }
     return err_set(err, KV_EINVAL, "%s is compared with =, !=, <, <=, > or >=: expect %s = 0", name,
                    name);
+}
+
+/* "log N has TEXT": the text is all that follows. */
+static int parse_log(struct lab_words *words, struct lab_command *out, struct err *err)
+{
+    const char *has;
+    int rc = words__take_set(words, out, err);
+
+    if (rc != 0)
+        return rc;
+    has = strstr(out->text, " has ");
+    if (!words__take_if(words, "has") || has == NULL || words__peek(words).len == 0)
+        return err_set(err, KV_EINVAL, "expect log N has TEXT");
+    words->next = words->len;
+    out->expect = LAB_EXPECT_LOG;
+    out->rest_at = (size_t)(has - out->text) + strlen(" has ");
+    return 0;
 }
 
 int words__parse_expect(struct lab_words *words, struct lab_command *out, struct err *err)
@@ -182,6 +194,8 @@ int words__parse_expect(struct lab_words *words, struct lab_command *out, struct
         out->expect = LAB_EXPECT_SAME_DATA;
         return words__take_patience(words, out, err);
     }
+    if (words__is(word, "log"))
+        return parse_log(words, out, err);
     if (words__is(word, "down")) {
         int rc = words__take_set(words, out, err);
 

@@ -66,6 +66,19 @@ int words__split(struct slice line, struct lab_words *out, struct err *err)
     return 0;
 }
 
+bool words__number(struct slice word, int64_t max, int64_t *out)
+{
+    int64_t value = 0;
+
+    for (size_t i = 0; i < word.len; i++) {
+        if (!isdigit(word.data[i]) || i == 15)
+            return false;
+        value = value * 10 + (word.data[i] - '0');
+    }
+    *out = value;
+    return word.len != 0 && value <= max;
+}
+
 /* ---- durations ---- */
 
 bool lab_duration_parse(struct slice text, int64_t *out_ms)

@@ -21,6 +21,8 @@ bool words__is(struct slice word, const char *text);
 struct slice words__peek(const struct lab_words *words);
 struct slice words__take(struct lab_words *words);
 bool words__take_if(struct lab_words *words, const char *text);
+/* A whole number from 0 to max; false: it is none. */
+bool words__number(struct slice word, int64_t max, int64_t *out);
 /* KV_EINVAL if there is one more. */
 int words__no_more(const struct lab_words *words, struct err *err);
 

@@ -421,6 +421,7 @@ static int carry_out(struct lab *lab, const struct lab_command *command, struct 
     case LAB_WAKE:
         return do_lock_client(lab, command, err);
     case LAB_LOAD:
+        lab->load.value_size = (size_t)command->value;
         lab_load_set(&lab->load, command->on);
         return 0;
     case LAB_STATUS:

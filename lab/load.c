@@ -36,7 +36,7 @@ static bool read_number(struct slice text, uint64_t *out)
 bool lab_load_decode(struct slice key, struct slice value, uint32_t *out_key, uint64_t *out_serial)
 {
     size_t prefix = strlen(LAB_PREFIX);
-    const uint8_t *slash;
+    const uint8_t *slash, *blank;
     uint64_t member, slot;
 
     if (key.len <= prefix || memcmp(key.data, LAB_PREFIX, prefix) != 0)
@@ -48,6 +48,9 @@ bool lab_load_decode(struct slice key, struct slice value, uint32_t *out_key, ui
         member > LAB_MEMBERS_MAX || slot >= SLOTS)
         return false;
     *out_key = (uint32_t)(member * SLOTS + slot);
+    blank = value.len != 0 ? memchr(value.data, ' ', value.len) : NULL;
+    if (blank != NULL)
+        value.len = (size_t)(blank - value.data);
     return read_number(value, out_serial);
 }
 
@@ -129,7 +132,7 @@ static int start_write(struct lab_worker *worker)
 {
     Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
     struct lab_load *load = worker->clients->load;
-    char key[KEY_SIZE], value[24];
+    char key[KEY_SIZE], value[24 + LAB_VALUE_SIZE_MAX];
 
     worker->key =
         worker->clients->member * SLOTS + (uint32_t)prng_between(&load->prng, 0, SLOTS - 1);
@@ -137,6 +140,10 @@ static int start_write(struct lab_worker *worker)
     put.key = (ProtobufCBinaryData){.data = (uint8_t *)key, .len = key_text(worker->key, key)};
     put.value.len =
         (size_t)snprintf(value, sizeof value, "%llu", (unsigned long long)worker->serial);
+    if (put.value.len < load->value_size) {
+        memset(value + put.value.len, ' ', load->value_size - put.value.len);
+        put.value.len = load->value_size;
+    }
     put.value.data = (uint8_t *)value;
     return kv_call_start(worker->clients->client, &worker->call, &kv_method_put, &put.base, NULL,
                          on_done, NULL);

@@ -2,8 +2,8 @@
  * serializably, each with one request at a time, at an even pace. A client knows its own member
  * only, so that what each member still serves can be told apart.
  *
- * Keys are PREFIX<member>/<slot>, values <serial>; no two writes have the same serial. Loop thread
- * only. */
+ * Keys are PREFIX<member>/<slot>, values <serial>, and blanks behind it if they shall be long; no
+ * two writes have the same serial. Loop thread only. */
 #ifndef KVD_LAB_LOAD_H
 #define KVD_LAB_LOAD_H
 
@@ -71,7 +71,8 @@ struct lab_load {
     struct prng prng;
     struct lab_clients clients[LAB_MEMBERS_MAX + 1];
     uint64_t serial;
-    bool on, full; /* full: the history takes no more */
+    size_t value_size; /* values are at least so long */
+    bool on, full;     /* full: the history takes no more */
 };
 
 void lab_load_init(struct lab_load *load, const struct lab_load_options *options);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -117,4 +118,19 @@ void lab_process_log_tail(const char *log_path, char *out, size_t size)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             *at = '?';
     }
+}
+
+bool lab_process_log_has(const char *log_path, const char *text)
+{
+    FILE *log = fopen(log_path, "re");
+    char *line = NULL;
+    size_t cap = 0;
+    bool found = false;
+
+    while (log != NULL && !found && getline(&line, &cap, log) >= 0)
+        found = strstr(line, text) != NULL;
+    free(line);
+    if (log != NULL)
+        (void)fclose(log); /* only read */
+    return found;
 }

@@ -29,5 +29,7 @@ void lab_process_kill(struct lab_process *process);
 const char *lab_process_outcome(const struct lab_process *process, char *out, size_t size);
 /* The last line of a file, at most the last size - 1 bytes of it, without control characters. */
 void lab_process_log_tail(const char *log_path, char *out, size_t size);
+/* Whether the file has the text somewhere. */
+bool lab_process_log_has(const char *log_path, const char *text);
 
 #endif

@@ -100,6 +100,13 @@ static bool is_down(struct lab *lab, unsigned n)
     return lab->members[n].process.pid == 0;
 }
 
+static bool has_logged(struct lab *lab, unsigned n)
+{
+    const struct lab_command *command = &lab->runner.current;
+
+    return lab_process_log_has(lab->members[n].log_path, command->text + command->rest_at);
+}
+
 /* Has applied what the leader had committed when this was first asked. */
 static bool is_caught_up(struct lab *lab, unsigned n)
 {
@@ -266,6 +273,8 @@ static enum outcome look_expect(struct lab *lab, char *why, size_t size)
         return look_holder(lab, why, size);
     case LAB_EXPECT_DOWN:
         return all_of(lab, is_down, why, size);
+    case LAB_EXPECT_LOG:
+        return all_of(lab, has_logged, why, size);
     }
     return FAILS;
 }

@@ -126,7 +126,22 @@ static void expectations_look_at_what_goes_on(void **state)
     assert_int_equal(parse("expect leader in others").expect, LAB_EXPECT_LEADER);
     assert_int_equal(parse("expect same data").expect, LAB_EXPECT_SAME_DATA);
     assert_int_equal(parse("expect holder = B").holder, 'B');
+    command = parse("expect log 2 has went over to");
+    assert_int_equal(command.expect, LAB_EXPECT_LOG);
+    assert_string_equal(command.text + command.rest_at, "went over to");
+    refuses("expect log 2 has", "log N has TEXT");
     refuses("expect writes go", "\"go on\" or \"stop\"");
+}
+
+static void the_load_has_a_size(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("load on 4096").value, 4096);
+    assert_true(parse("load on").on);
+    assert_false(parse("load off").on);
+    refuses("load on 65537", "is no size");
+    refuses("load on much", "is no size");
+    refuses("load maybe", "load on or load off");
 }
 
 static void typos_are_told_with_what_is_near(void **state)
@@ -204,6 +219,7 @@ int main(void)
         cmocka_unit_test(durations_have_units),
         cmocka_unit_test(expectations_compare_figures),
         cmocka_unit_test(expectations_look_at_what_goes_on),
+        cmocka_unit_test(the_load_has_a_size),
         cmocka_unit_test(typos_are_told_with_what_is_near),
         cmocka_unit_test(a_script_is_understood_before_it_runs),
         cmocka_unit_test(a_script_cannot_name_members_that_are_never_there),
