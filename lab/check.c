@@ -9,6 +9,9 @@
 
 enum { ANSWERS_MAX = 4000000 };
 
+#define KEY LAB_PREFIX "%u/%u"
+#define KEY_OF(answer) (answer)->key / LAB_SLOTS, (answer)->key % LAB_SLOTS
+
 enum answer_kind { ANSWER_WRITE, ANSWER_READ, ANSWER_LOCAL_READ };
 
 struct answer {
@@ -225,9 +228,9 @@ static void check_write(const struct answer *a, const struct change *change,
         return;
     describe_history(change, history, sizeof history);
     (void)snprintf(out->example, sizeof out->example,
-                   "write %llu of key %u was acknowledged by m%u at %lld ms with revision %lld; "
+                   "write %llu of " KEY " was acknowledged by m%u at %lld ms with revision %lld; "
                    "the cluster's history %s",
-                   (unsigned long long)a->serial, a->key, a->member, (long long)a->at_ms,
+                   (unsigned long long)a->serial, KEY_OF(a), a->member, (long long)a->at_ms,
                    (long long)a->revision, history);
 }
 
@@ -237,10 +240,10 @@ static void explain_stale(const struct lab_check *check, const struct answer *a,
     const struct step *missed = step_above(check, a->revision);
 
     (void)snprintf(out->example, sizeof out->example,
-                   "revision %lld was acknowledged at %lld ms; a linearizable read of key %u that "
+                   "revision %lld was acknowledged at %lld ms; a linearizable read of " KEY " that "
                    "began after it was answered by m%u at %lld ms with revision %lld",
                    (long long)(missed != NULL ? missed->floor : 0),
-                   (long long)(missed != NULL ? missed->at_ms : 0), a->key, a->member,
+                   (long long)(missed != NULL ? missed->at_ms : 0), KEY_OF(a), a->member,
                    (long long)a->at_ms, (long long)a->revision);
 }
 
@@ -266,9 +269,9 @@ static void check_seen(const struct lab_check *check, const struct answer *a,
     }
     describe_history(change, history, sizeof history);
     (void)snprintf(out->example, sizeof out->example,
-                   "a read of key %u by m%u at %lld ms and revision %lld gave write %llu of "
+                   "a read of " KEY " by m%u at %lld ms and revision %lld gave write %llu of "
                    "revision %lld; the cluster's history %s",
-                   a->key, a->member, (long long)a->at_ms, (long long)a->revision,
+                   KEY_OF(a), a->member, (long long)a->at_ms, (long long)a->revision,
                    (unsigned long long)a->serial, (long long)a->mod, history);
 }
 

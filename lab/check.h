@@ -14,6 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define LAB_PREFIX "kvlab/"
+
+enum { LAB_SLOTS = 8 }; /* key member * LAB_SLOTS + slot is called PREFIX<member>/<slot> */
+
 struct lab_check;
 
 struct lab_check *lab_check_new(void);

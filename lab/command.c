@@ -109,6 +109,21 @@ static int parse_slow_disk(struct lab_words *words, struct lab_command *out, str
     return rc != 0 ? rc : words__take_duration(words, &out->ms, err);
 }
 
+static int parse_forget(struct lab_words *words, struct lab_command *out, struct err *err)
+{
+    struct slice word;
+    int rc = words__take_set(words, out, err);
+
+    out->value = LAB_FORGET_DEFAULT;
+    word = words__peek(words);
+    if (rc != 0 || word.len == 0)
+        return rc;
+    if (!words__number(words__take(words), LAB_FORGET_MAX, &out->value) || out->value == 0)
+        return err_set(err, KV_EINVAL, "\"%.*s\" is no number of records: 1 to %d",
+                       WORDS_SHOW(word), LAB_FORGET_MAX);
+    return 0;
+}
+
 static int parse_add(struct lab_words *words, struct lab_command *out, struct err *err)
 {
     (void)err;
@@ -172,6 +187,7 @@ static const struct verb_info verbs[] = {
     {"disk-full", LAB_DISK_FULL, parse_members, "disk-full N", "every write to its disk fails: no space left"},
     {"disk-ok", LAB_DISK_OK, parse_members, "disk-ok N", "the disk is fast and has room again"},
     {"torn", LAB_TORN, parse_members, "torn N", "while it is down: half a record behind the end of its log, as when the power went"},
+    {"forget", LAB_FORGET, parse_forget, "forget N [RECORDS]", "while it is down: its disk has lied, the last 20 records (or so many) were never written"},
     {"add", LAB_ADD, parse_add, "add [learner]", "one more member (or learner), started empty"},
     {"promote", LAB_PROMOTE, parse_members, "promote N", "a learner becomes a voter"},
     {"remove", LAB_REMOVE, parse_members, "remove N", "takes it out of the cluster"},

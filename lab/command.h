@@ -19,6 +19,8 @@ enum {
     LAB_TEXT_MAX = 160,
     LAB_FLAGS_MAX = 8,
     LAB_VALUE_SIZE_MAX = 65536,
+    LAB_FORGET_DEFAULT = 20,
+    LAB_FORGET_MAX = 1000,
 };
 
 enum lab_verb {
@@ -37,6 +39,7 @@ enum lab_verb {
     LAB_DISK_FULL,
     LAB_DISK_OK,
     LAB_TORN,
+    LAB_FORGET,
     LAB_ADD,
     LAB_PROMOTE,
     LAB_REMOVE,

@@ -184,10 +184,17 @@ void lab__console_verdict(struct lab *lab, const struct lab_verdict *v)
     FILE *out = lab->options.out;
     char a[32], b[32];
 
-    lab__say(lab, v->good ? LAB_RIGHT : LAB_WRONG, 0, 0, "verdict on \"%s\": %s", v->fault,
-             !v->checked ? "not checked"
-             : v->good   ? "nothing acknowledged was lost, no linearizable read was wrong"
-                         : "SOMETHING IS WRONG");
+    if (!v->checked)
+        lab__say(lab, LAB_WRONG, 0, 0, "verdict on \"%s\": not checked", v->fault);
+    else if (v->good)
+        lab__say(lab, LAB_RIGHT, 0, 0,
+                 "verdict on \"%s\": nothing acknowledged was lost, no linearizable read was wrong",
+                 v->fault);
+    else
+        lab__say(lab, LAB_WRONG, 0, 0,
+                 "verdict on \"%s\": %lld acknowledged writes LOST, %lld wrong "
+                 "reads",
+                 v->fault, (long long)v->figures[LAB_LOST], (long long)v->figures[LAB_WRONG_READS]);
     if (v->figures[LAB_FAILOVER] >= 0)
         fprintf(out, "  new leader after %s; ",
                 lab_duration_format(v->figures[LAB_FAILOVER], a, sizeof a));

@@ -1,15 +1,7 @@
 /* What a command does at once: to links, processes and disks. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/disk.h"
-#include "base/mem.h"
 #include "lab/internal.h"
-#include "wal/wal.h"
 
 #define EACH_MEMBER(n) for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++)
 
@@ -267,74 +259,6 @@ static int do_disk(struct lab_member *member, const struct lab_command *command,
     }
 }
 
-/* Where the last record of the log lies. */
-struct last_record {
-    char file[64];
-    unsigned long long begin, end;
-};
-
-/* "FILE OFFSET entry ..." and the line behind it, which begins where the record ends. */
-static void on_dump_line(void *ctx, const char *line)
-{
-    struct last_record *last = ctx;
-    char file[64], what[16];
-    unsigned long long offset;
-
-    if (sscanf(line, "%63s %llu %15s", file, &offset, what) != 3)
-        return;
-    if (last->end == 0 && strcmp(last->file, file) == 0)
-        last->end = offset;
-    if (strcmp(what, "entry") != 0)
-        return;
-    (void)snprintf(last->file, sizeof last->file, "%s", file);
-    last->begin = offset;
-    last->end = 0;
-}
-
-/* Behind the last record comes the first half of another one: so it looks when the power went while
- * it was written, and so before anybody was told of it. */
-static int tear(const char *wal_dir, const struct last_record *last, struct err *err)
-{
-    size_t len = (size_t)(last->end - last->begin) / 2;
-    char *path = xasprintf("%s/%s", wal_dir, last->file);
-    uint8_t *half = xmalloc(len);
-    int fd = open(path, O_RDWR | O_CLOEXEC), rc = 0;
-
-    if (fd < 0 || pread(fd, half, len, (off_t)last->begin) != (ssize_t)len ||
-        pwrite(fd, half, len, (off_t)last->end) != (ssize_t)len)
-        rc = err_set_errno(err, errno, "tearing %s", path);
-    if (fd >= 0 && close(fd) != 0 && rc == 0)
-        rc = err_set_errno(err, errno, "tearing %s", path);
-    free(half);
-    free(path);
-    return rc;
-}
-
-static int do_torn(struct lab_member *member, struct err *err)
-{
-    struct last_record last = {.file = ""};
-    char *wal_dir;
-    int rc;
-
-    if (member->process.pid != 0)
-        return err_set(err, KV_EBUSY,
-                       "m%u runs: a log is torn while its member is down (kill %u, then torn %u)",
-                       member->n, member->n, member->n);
-    wal_dir = xasprintf("%s/wal", member->data_dir);
-    rc = wal_dump(disk_posix(), wal_dir, on_dump_line, &last, err);
-    if (rc == 0 && last.end <= last.begin)
-        rc = err_set(err, KV_ENOTFOUND, "there is no record in m%u's log that could be torn",
-                     member->n);
-    if (rc == 0)
-        rc = tear(wal_dir, &last, err);
-    if (rc == 0)
-        lab__say(member->lab, LAB_HAPPENS, member->n, 0,
-                 "half a record lies behind the end of m%u's log, at %llu in %s", member->n,
-                 last.end, last.file);
-    free(wal_dir);
-    return rc;
-}
-
 /* ---- commands ---- */
 
 static bool is_fault(enum lab_verb verb)
@@ -368,7 +292,9 @@ static int do_members(struct lab *lab, const struct lab_command *command, struct
         if (rc != 0 || (bits & 1u << n) == 0)
             continue;
         if (command->verb == LAB_TORN)
-            rc = do_torn(member, err);
+            rc = lab__tear_log(member, err);
+        else if (command->verb == LAB_FORGET)
+            rc = lab__shorten_log(member, (size_t)command->value, err);
         else if (command->verb == LAB_SLOW_DISK || command->verb == LAB_DISK_FULL ||
                  command->verb == LAB_DISK_OK)
             rc = do_disk(member, command, err);

@@ -102,6 +102,7 @@ struct lab_experiment {
     uint64_t rolled_back, fenced, slipped;
     struct lab_findings findings;
     bool checked; /* findings are of now */
+    bool judged;  /* a script has said what it expects of them: then its word counts */
 };
 
 struct lab_verdict {
@@ -251,6 +252,10 @@ int lab__do(struct lab *lab, const struct lab_command *command, struct err *err)
 int lab__resolve(struct lab *lab, const struct lab_command *command, size_t group, uint32_t *out,
                  struct err *err);
 void lab__heal_all(struct lab *lab);
+
+/* ---- damage.c: to the log of a member that is down ---- */
+int lab__tear_log(struct lab_member *member, struct err *err);
+int lab__shorten_log(struct lab_member *member, size_t records, struct err *err);
 
 /* ---- job.c: what takes several turns ---- */
 /* n: the member that it is about, or 0. Over when job.done; then lab__job_end(). */

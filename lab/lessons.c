@@ -16,6 +16,7 @@
     X("slow-disk", slow_disk)                                                                      \
     X("full-disk", full_disk)                                                                      \
     X("torn-log", torn_log)                                                                        \
+    X("lying-disk", lying_disk)                                                                    \
     X("one-way-cut", one_way_cut)                                                                  \
     X("snapshot-catch-up", snapshot_catch_up)                                                      \
     X("restore", restore)

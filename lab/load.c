@@ -6,7 +6,7 @@
 
 #include "base/util.h"
 
-enum { PACE_MS = 20, SLOTS = 8, TROUBLE_MS = 50, KEY_SIZE = 40 };
+enum { PACE_MS = 20, TROUBLE_MS = 50, KEY_SIZE = 40 };
 
 static void next(struct lab_worker *worker, uint64_t pause_ms);
 
@@ -19,7 +19,7 @@ static int64_t now_ms(const struct lab_load *load)
 
 static size_t key_text(uint32_t key, char *out)
 {
-    return (size_t)snprintf(out, KEY_SIZE, LAB_PREFIX "%u/%u", key / SLOTS, key % SLOTS);
+    return (size_t)snprintf(out, KEY_SIZE, LAB_PREFIX "%u/%u", key / LAB_SLOTS, key % LAB_SLOTS);
 }
 
 static bool read_number(struct slice text, uint64_t *out)
@@ -45,9 +45,9 @@ bool lab_load_decode(struct slice key, struct slice value, uint32_t *out_key, ui
     slash = memchr(key.data, '/', key.len);
     if (slash == NULL || !read_number(slice_of(key.data, (size_t)(slash - key.data)), &member) ||
         !read_number(slice_of(slash + 1, key.len - (size_t)(slash - key.data) - 1), &slot) ||
-        member > LAB_MEMBERS_MAX || slot >= SLOTS)
+        member > LAB_MEMBERS_MAX || slot >= LAB_SLOTS)
         return false;
-    *out_key = (uint32_t)(member * SLOTS + slot);
+    *out_key = (uint32_t)(member * LAB_SLOTS + slot);
     blank = value.len != 0 ? memchr(value.data, ' ', value.len) : NULL;
     if (blank != NULL)
         value.len = (size_t)(blank - value.data);
@@ -135,7 +135,7 @@ static int start_write(struct lab_worker *worker)
     char key[KEY_SIZE], value[24 + LAB_VALUE_SIZE_MAX];
 
     worker->key =
-        worker->clients->member * SLOTS + (uint32_t)prng_between(&load->prng, 0, SLOTS - 1);
+        worker->clients->member * LAB_SLOTS + (uint32_t)prng_between(&load->prng, 0, LAB_SLOTS - 1);
     worker->serial = ++load->serial;
     put.key = (ProtobufCBinaryData){.data = (uint8_t *)key, .len = key_text(worker->key, key)};
     put.value.len =
@@ -159,7 +159,7 @@ static int start_read(struct lab_worker *worker)
     for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++)
         members += load->clients[n].used;
     nth = (unsigned)prng_between(&load->prng, 1, members);
-    worker->key = nth * SLOTS + (uint32_t)prng_between(&load->prng, 0, SLOTS - 1);
+    worker->key = nth * LAB_SLOTS + (uint32_t)prng_between(&load->prng, 0, LAB_SLOTS - 1);
     range.key = (ProtobufCBinaryData){.data = (uint8_t *)key, .len = key_text(worker->key, key)};
     range.serializable = worker->topic == LAB_LOCAL_READS;
     return kv_call_start(worker->clients->client, &worker->call, &kv_method_range, &range.base,

@@ -2,8 +2,8 @@
  * serializably, each with one request at a time, at an even pace. A client knows its own member
  * only, so that what each member still serves can be told apart.
  *
- * Keys are PREFIX<member>/<slot>, values <serial>, and blanks behind it if they shall be long; no
- * two writes have the same serial. Loop thread only. */
+ * Keys are called as check.h says, values are <serial>, and blanks behind it if they shall be long;
+ * no two writes have the same serial. Loop thread only. */
 #ifndef KVD_LAB_LOAD_H
 #define KVD_LAB_LOAD_H
 
@@ -17,8 +17,6 @@
 #include "client/kv.h"
 #include "lab/check.h"
 #include "lab/command.h"
-
-#define LAB_PREFIX "kvlab/"
 
 enum { LAB_TOPICS = 3, LAB_CALL_TIMEOUT_MS = 1000 };
 

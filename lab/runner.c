@@ -234,13 +234,22 @@ static enum outcome look_holder(struct lab *lab, char *why, size_t size)
     return right ? HOLDS : NOT_YET;
 }
 
+static bool needs_check(const struct lab_command *command)
+{
+    return command->verb == LAB_VERDICT ||
+           (command->verb == LAB_EXPECT && command->expect == LAB_EXPECT_FIGURE &&
+            (command->figure == LAB_LOST || command->figure == LAB_WRONG_READS));
+}
+
 static enum outcome look_figure(struct lab *lab, char *why, size_t size)
 {
     const struct lab_command *command = &lab->runner.current;
     int64_t value = lab__figure(lab, command->figure);
     char text[32];
 
-    if ((command->figure == LAB_LOST || command->figure == LAB_WRONG_READS) && value < 0) {
+    if (needs_check(command))
+        lab->experiment.judged = true;
+    if (needs_check(command) && value < 0) {
         (void)snprintf(why, size, "the history could not be checked: %.150s", lab->job.err.text);
         return FAILS;
     }
@@ -280,13 +289,6 @@ static enum outcome look_expect(struct lab *lab, char *why, size_t size)
 }
 
 /* ---- jobs ---- */
-
-static bool needs_check(const struct lab_command *command)
-{
-    return command->verb == LAB_VERDICT ||
-           (command->verb == LAB_EXPECT && command->expect == LAB_EXPECT_FIGURE &&
-            (command->figure == LAB_LOST || command->figure == LAB_WRONG_READS));
-}
 
 static enum lab_job_kind job_of(const struct lab_command *command)
 {

@@ -105,6 +105,15 @@ def members_come_and_snapshots_are_restored(score, labs):
     score.check(done.returncode == 0, "a learner, a snapshot, a restore", done.stdout + done.stderr)
 
 
+def the_checker_bites(score, labs):
+    """Disks that have lied lose what was acknowledged: the lab says so although no expectation is written down."""
+    done = labs.script("up 3\nwait writes\nwait 500ms\nkill all\nforget all\nrestart all\nwait leader\nwait writes\n")
+    lost = re.search(r"acknowledged and lost: (\d+)", done.stdout)
+    score.check(done.returncode == 1 and lost and int(lost.group(1)) > 0, "lost writes are found", done.stdout + done.stderr)
+    score.check(re.search(r"smallest history that shows it: (write \d+ of kvlab/\d/\d was acknowledged|revision \d+ was|a "
+                          r"read of kvlab)", done.stdout), "and one of them is shown", done.stdout)
+
+
 # ---- what goes wrong ----
 
 def mistakes_are_told(score, labs):
@@ -254,6 +263,7 @@ def main():
     try:
         lessons_hold(score, labs)
         members_come_and_snapshots_are_restored(score, labs)
+        the_checker_bites(score, labs)
         mistakes_are_told(score, labs)
         members_that_do_not_start_are_told(score, labs)
         expectations_that_fail_are_told(score, labs)

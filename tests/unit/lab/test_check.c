@@ -66,8 +66,9 @@ static void an_acknowledged_write_that_is_missing_is_lost(void **state)
     assert_true(lab_check_acknowledged(check, 2, KEY, 4, 14, 400));
     findings = run(check);
     assert_int_equal(findings.lost, 1);
-    assert_non_null(strstr(findings.example, "write 4 of key 9 was acknowledged by m2 at 400 ms "
-                                             "with revision 14"));
+    assert_non_null(strstr(findings.example,
+                           "write 4 of kvlab/1/1 was acknowledged by m2 at 400 ms "
+                           "with revision 14"));
     assert_non_null(strstr(findings.example, "has write 3 there, of revision 13"));
 }
 

@@ -133,12 +133,15 @@ static void expectations_look_at_what_goes_on(void **state)
     refuses("expect writes go", "\"go on\" or \"stop\"");
 }
 
-static void the_load_has_a_size(void **state)
+static void sizes_and_counts_have_bounds(void **state)
 {
     (void)state;
     assert_int_equal(parse("load on 4096").value, 4096);
     assert_true(parse("load on").on);
     assert_false(parse("load off").on);
+    assert_int_equal(parse("forget 1").value, LAB_FORGET_DEFAULT);
+    assert_int_equal(parse("forget 1,2 7").value, 7);
+    refuses("forget 1 0", "is no number of records");
     refuses("load on 65537", "is no size");
     refuses("load on much", "is no size");
     refuses("load maybe", "load on or load off");
@@ -219,7 +222,7 @@ int main(void)
         cmocka_unit_test(durations_have_units),
         cmocka_unit_test(expectations_compare_figures),
         cmocka_unit_test(expectations_look_at_what_goes_on),
-        cmocka_unit_test(the_load_has_a_size),
+        cmocka_unit_test(sizes_and_counts_have_bounds),
         cmocka_unit_test(typos_are_told_with_what_is_near),
         cmocka_unit_test(a_script_is_understood_before_it_runs),
         cmocka_unit_test(a_script_cannot_name_members_that_are_never_there),
