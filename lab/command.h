@@ -105,7 +105,7 @@ enum lab_expect_kind {
     X(WRONG_READS, "wrong-reads", COUNT, "linearizable reads that were stale, or what never was")  \
     X(STALE_READS, "stale-reads", COUNT, "serializable reads behind what was acknowledged")        \
     X(STALE_AGE, "stale-age", TIME, "how far behind the oldest of them was")                       \
-    X(FAILOVER, "failover", TIME, "from the fault to a leader of a later term")                    \
+    X(FAILOVER, "failover", TIME, "from the first fault to a leader of a later term")              \
     X(WRITE_GAP, "write-gap", TIME, "longest time without an acknowledged write")                  \
     X(READ_GAP, "read-gap", TIME, "longest time without a linearizable read")                      \
     X(ELECTIONS, "elections", COUNT, "leaders that were elected")                                  \

@@ -318,6 +318,8 @@ static void on_tick(uv_timer_t *timer)
         lab_load_set(&lab->load, false);
     }
     lab__console_tick(lab);
+    if (ferror(lab->options.out))
+        lab__give_up(lab, KV_EIO, "the lab's output cannot be written any more");
     if (lab->stopping)
         uv_stop(&lab->loop);
 }
