@@ -29,6 +29,20 @@ static void print_cell(const struct lab *lab, FILE *out, unsigned to, unsigned f
     fprintf(out, " %4s", mark);
 }
 
+static const char *plain(const struct lab *lab)
+{
+    return lab->is_terminal ? "\033[0m" : "";
+}
+
+/* Members of one term have one color. */
+static const char *term_color(const struct lab *lab, uint64_t term)
+{
+    static const char *const colors[] = {"\033[34m", "\033[33m", "\033[32m", "\033[35m",
+                                         "\033[36m"};
+
+    return lab->is_terminal ? colors[term % ARRAY_LEN(colors)] : "";
+}
+
 static void print_member(const struct lab *lab, FILE *out, const char *end, unsigned n)
 {
     const struct lab_member *member = &lab->members[n];
@@ -40,9 +54,9 @@ static void print_member(const struct lab *lab, FILE *out, const char *end, unsi
 
     fprintf(out, "m%u  %-10s", n, lab__state_name(lab__state(member)));
     if (known)
-        fprintf(out, "%5llu %9llu %9llu %9llu", (unsigned long long)view->term,
-                (unsigned long long)view->last_index, (unsigned long long)view->commit_index,
-                (unsigned long long)view->applied_index);
+        fprintf(out, "%s%5llu%s %9llu %9llu %9llu", term_color(lab, view->term),
+                (unsigned long long)view->term, plain(lab), (unsigned long long)view->last_index,
+                (unsigned long long)view->commit_index, (unsigned long long)view->applied_index);
     else
         fprintf(out, "%5s %9s %9s %9s", "-", "-", "-", "-");
     fprintf(out, "  %8llu %6llu %7llu  %8llu %6llu  ", (unsigned long long)writes.ok,
@@ -151,7 +165,7 @@ static const char *color_of(const struct lab *lab, enum lab_event_kind kind)
 void lab__console_event(struct lab *lab, const struct lab_event *event)
 {
     fprintf(lab->options.out, "%s[%8.3f] %s%s\n", color_of(lab, event->kind),
-            (double)event->at_ms / 1000, event->text, lab->is_terminal ? "\033[0m" : "");
+            (double)event->at_ms / 1000, event->text, plain(lab));
     fflush(lab->options.out);
 }
 

@@ -16,18 +16,26 @@
 #define FOLDER_PREFIX "kvlab-"
 #define LOCK_NAME "lab.lock" /* also says that the folder is a lab's */
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
+static int remove_inside(const char *path, const struct stat *st, int flag, struct FTW *at)
 {
     (void)st;
     (void)flag;
-    (void)at;
-    return remove(path);
+    return at->level == 0 ? 0 : remove(path);
+}
+
+static int empty_tree(const char *path, struct err *err)
+{
+    if (nftw(path, remove_inside, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT)
+        return 0;
+    return err_set_errno(err, errno, "emptying %s", path);
 }
 
 int lab__remove_tree(const char *path, struct err *err)
 {
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT)
-        return 0;
+    int rc = empty_tree(path, err);
+
+    if (rc != 0 || rmdir(path) == 0 || errno == ENOENT)
+        return rc;
     return err_set_errno(err, errno, "removing %s", path);
 }
 
@@ -91,7 +99,8 @@ static bool is_empty(const char *path)
 /* A folder that somebody named: only an empty one, or one of an earlier lab, which is emptied. */
 static int take_named(struct lab *lab, const char *path, struct err *err)
 {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    lab->made_dir = mkdir(path, 0700) == 0;
+    if (!lab->made_dir && errno != EEXIST)
         return err_set_errno(err, errno, "making %s", path);
     if (!is_empty(path)) {
         if (!has_lock_file(path))
@@ -106,10 +115,8 @@ static int take_named(struct lab *lab, const char *path, struct err *err)
         lab__say(lab, LAB_SAYS, 0, 0, "%s is of an earlier lab: emptied", path);
         disk_unlock(lab->lock_fd);
         lab->lock_fd = -1;
-        if (lab__remove_tree(path, err) != 0)
+        if (empty_tree(path, err) != 0)
             return KV_EIO;
-        if (mkdir(path, 0700) != 0)
-            return err_set_errno(err, errno, "making %s", path);
     }
     lab->dir = realpath(path, NULL);
     return lab->dir != NULL ? 0 : err_set_errno(err, errno, "finding %s", path);
@@ -130,6 +137,7 @@ static int make_own(struct lab *lab, struct err *err)
         free(path);
         return rc;
     }
+    lab->made_dir = true;
     lab->dir = path;
     return 0;
 }
@@ -152,7 +160,8 @@ void lab__folder_close(struct lab *lab)
     if (lab->dir == NULL)
         return;
     if (!lab->options.keep) {
-        (void)lab__remove_tree(lab->dir, NULL); /* what cannot go the next lab tries again */
+        /* what cannot go the next lab tries again */
+        (void)(lab->made_dir ? lab__remove_tree(lab->dir, NULL) : empty_tree(lab->dir, NULL));
     } else if (lab->options.dir == NULL) {
         lock = xasprintf("%s/" LOCK_NAME, lab->dir);
         (void)unlink(lock); /* so that no later lab takes it for rubbish */

@@ -181,7 +181,8 @@ struct lab {
     uint64_t began_ms; /* uv_now() of 0 */
     char *dir, *kvd, *kvctl, *preload_path;
     int lock_fd;
-    bool ready; /* there was a leader once: commands are carried out */
+    bool ready;    /* there was a leader once: commands are carried out */
+    bool made_dir; /* the folder was not there before */
     bool stopping, is_terminal;
     struct err trouble; /* why the lab could not go on; code 0: it could */
     int exit_code;
