@@ -4,7 +4,7 @@
 
 #include "lab/command.h"
 
-enum { WORDS_MAX = 24 };
+enum { WORDS_MAX = LAB_TEXT_MAX / 2 };
 
 struct lab_words {
     struct slice at[WORDS_MAX];

@@ -154,7 +154,7 @@ void lab__console_close(struct lab *lab)
 static const char *color_of(const struct lab *lab, enum lab_event_kind kind)
 {
     static const char *const colors[] = {[LAB_SAYS] = "\033[1m",
-                                         [LAB_DONE_] = "\033[36m",
+                                         [LAB_TOLD] = "\033[36m",
                                          [LAB_HAPPENS] = "",
                                          [LAB_RIGHT] = "\033[32m",
                                          [LAB_WRONG] = "\033[31m"};
@@ -250,7 +250,7 @@ static void take_line(struct lab *lab, struct slice line)
     if (rc == 0)
         return;
     lab__say(lab, LAB_WRONG, 0, 0, "%.220s", err.text);
-    if (isatty(fileno(lab->options.in)) != 1)
+    if (!lab->input_is_terminal)
         lab->exit_code = 1; /* nobody sees it who could type it again */
 }
 
@@ -280,14 +280,12 @@ static void run_words(struct lab *lab, const char *words)
  * the page. */
 static void take_end(struct lab *lab)
 {
-    bool typed = isatty(fileno(lab->options.in)) == 1;
-
     if (lab->input_bytes.len != 0)
         take_line(lab, buf_slice(&lab->input_bytes));
     buf_reset(&lab->input_bytes);
-    if (!lab->input_used && !typed)
+    if (!lab->input_used && !lab->input_is_terminal)
         return;
-    if (!typed)
+    if (!lab->input_is_terminal)
         run_words(lab, "verdict");
     run_words(lab, "quit");
 }
@@ -328,6 +326,7 @@ int lab__console_read(struct lab *lab, struct err *err)
 
     if (flags < 0)
         return err_set_errno(err, errno, "the lab's input");
+    lab->input_is_terminal = isatty(fd) == 1;
     if (uv_poll_init(&lab->loop, &lab->input, fd) == 0) {
         lab->input_open = true;
         /* libuv has made it non-blocking, and with it, on a terminal, our output and the shell */

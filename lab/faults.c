@@ -3,16 +3,14 @@
 
 #include "lab/internal.h"
 
-#define EACH_MEMBER(n) for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++)
-
 /* ---- who is meant ---- */
 
 static uint32_t all_members(const struct lab *lab)
 {
     uint32_t bits = 0;
 
-    EACH_MEMBER(n)
-    bits |= lab->members[n].used ? 1u << n : 0;
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++)
+        bits |= lab->members[n].used ? 1u << n : 0;
     return bits;
 }
 
@@ -35,8 +33,7 @@ static int add_word(struct lab *lab, int who, uint32_t *bits, struct err *err)
         *bits |= 1u << lab->old_leader;
     if (who & LAB_WHO_ALL)
         *bits |= all_members(lab);
-    EACH_MEMBER(n)
-    {
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
         const struct lab_member *member = &lab->members[n];
 
         if (who & LAB_WHO_DEAD && member->used && member->process.pid == 0)
@@ -44,8 +41,7 @@ static int add_word(struct lab *lab, int who, uint32_t *bits, struct err *err)
     }
     if ((who & LAB_WHO_FOLLOWER) == 0)
         return 0;
-    EACH_MEMBER(n)
-    {
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
         if (n != leader && lab__runs(&lab->members[n]) && !lab->members[n].learner &&
             (*bits & 1u << n) == 0) {
             *bits |= 1u << n;
@@ -90,8 +86,7 @@ static const char *names_of(uint32_t bits, char *out, size_t size)
     size_t at = 0;
 
     out[0] = '\0';
-    EACH_MEMBER(n)
-    {
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
         if (bits & 1u << n && at + 5 < size)
             at += (size_t)snprintf(out + at, size - at, "%sm%u", at != 0 ? ", " : "", n);
     }
@@ -102,10 +97,8 @@ static const char *names_of(uint32_t bits, char *out, size_t size)
 
 static void cut_between(struct lab *lab, uint32_t from, uint32_t to)
 {
-    EACH_MEMBER(a)
-    {
-        EACH_MEMBER(b)
-        {
+    for (unsigned a = 1; a <= LAB_MEMBERS_MAX; a++) {
+        for (unsigned b = 1; b <= LAB_MEMBERS_MAX; b++) {
             if (a != b && from & 1u << a && to & 1u << b)
                 lab_relays_cut(lab->relays, a, b, true);
         }
@@ -114,10 +107,8 @@ static void cut_between(struct lab *lab, uint32_t from, uint32_t to)
 
 static void delay_between(struct lab *lab, uint32_t from, uint32_t to, int64_t ms)
 {
-    EACH_MEMBER(a)
-    {
-        EACH_MEMBER(b)
-        {
+    for (unsigned a = 1; a <= LAB_MEMBERS_MAX; a++) {
+        for (unsigned b = 1; b <= LAB_MEMBERS_MAX; b++) {
             if (a != b && from & 1u << a && to & 1u << b)
                 lab_relays_delay(lab->relays, a, b, (uint64_t)ms);
         }
@@ -127,10 +118,8 @@ static void delay_between(struct lab *lab, uint32_t from, uint32_t to, int64_t m
 static void heal_between(struct lab *lab, uint32_t from, uint32_t to)
 {
     delay_between(lab, from, to, 0);
-    EACH_MEMBER(a)
-    {
-        EACH_MEMBER(b)
-        {
+    for (unsigned a = 1; a <= LAB_MEMBERS_MAX; a++) {
+        for (unsigned b = 1; b <= LAB_MEMBERS_MAX; b++) {
             if (a != b && from & 1u << a && to & 1u << b)
                 lab_relays_cut(lab->relays, a, b, false);
         }
@@ -285,8 +274,7 @@ static int do_members(struct lab *lab, const struct lab_command *command, struct
 
     if (rc == 0 && bits == 0)
         return err_set(err, KV_ENOTFOUND, "no member is dead");
-    EACH_MEMBER(n)
-    {
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
         struct lab_member *member = &lab->members[n];
 
         if (rc != 0 || (bits & 1u << n) == 0)
@@ -328,9 +316,9 @@ static void announce(struct lab *lab, const struct lab_command *command)
         lab__resolve(lab, command, 0, &bits, NULL) == 0)
         (void)names_of(bits, names, sizeof names);
     if (names[0] != '\0')
-        lab__say(lab, LAB_DONE_, 0, 0, "> %s (%s)", command->text, names);
+        lab__say(lab, LAB_TOLD, 0, 0, "> %s (%s)", command->text, names);
     else
-        lab__say(lab, LAB_DONE_, 0, 0, "> %s", command->text);
+        lab__say(lab, LAB_TOLD, 0, 0, "> %s", command->text);
 }
 
 static int carry_out(struct lab *lab, const struct lab_command *command, struct err *err)

@@ -48,7 +48,7 @@ struct lab_member {
 
 enum lab_event_kind {
     LAB_SAYS,    /* the lab, or a script */
-    LAB_DONE_,   /* a command was carried out */
+    LAB_TOLD,    /* a command was carried out */
     LAB_HAPPENS, /* something came of it */
     LAB_RIGHT,   /* an expectation held */
     LAB_WRONG,   /* an expectation failed, or the lab could not do it */
@@ -59,7 +59,7 @@ struct lab_event {
     enum lab_event_kind kind;
     unsigned member; /* 0: none in particular */
     uint64_t term;   /* 0: no matter */
-    char text[240];
+    char text[300];
 };
 
 struct lab_sample_member {
@@ -176,7 +176,7 @@ struct lab {
     uv_timer_t timer;
     uv_signal_t signals[4];
     uv_poll_t input;
-    bool input_open, input_used;
+    bool input_open, input_used, input_is_terminal;
     struct buf input_bytes;
     uint64_t began_ms; /* uv_now() of 0 */
     char *dir, *kvd, *kvctl, *preload_path;

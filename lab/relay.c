@@ -13,6 +13,7 @@
 enum {
     HELD_MAX = 4 << 20,    /* bytes of one direction that wait; then the sender is not read */
     PENDING_MAX = 1 << 20, /* bytes the receiver's kernel has not taken yet */
+    CONNS_MAX = 1024,      /* members dial again and again while a cut lasts, and give up */
 };
 
 /* Bytes that wait until they are due; none at all: the end of the stream. */
@@ -65,6 +66,7 @@ struct lab_relays {
     struct door doors[LAB_MEMBERS_MAX + 1];
     struct link_state links[LAB_MEMBERS_MAX + 1][LAB_MEMBERS_MAX + 1];
     struct list conns;
+    size_t conn_count;
     unsigned open; /* doors and connections that are not closed yet */
     bool closing;
     void (*closed)(void *ctx);
@@ -124,6 +126,7 @@ static void conn_part_closed(struct conn *conn)
     drop_chunks(&conn->in);
     drop_chunks(&conn->out);
     list_remove(&conn->link);
+    relays->conn_count--;
     free(conn);
     finish(relays);
 }
@@ -387,8 +390,13 @@ static void on_accept(void *ctx, struct net_sock *sock)
     static const struct net_sock_events events = {
         .on_read = on_front_read, .on_end = on_front_end, .on_drain = on_front_drain};
     struct door *door = ctx;
-    struct conn *conn = xcalloc(1, sizeof *conn);
+    struct conn *conn;
 
+    if (door->relays->conn_count == CONNS_MAX) {
+        net_sock_close(sock, NULL, NULL);
+        return;
+    }
+    conn = xcalloc(1, sizeof *conn);
     conn->relays = door->relays;
     conn->door = door;
     pipe_init(&conn->in, conn);
@@ -396,6 +404,7 @@ static void on_accept(void *ctx, struct net_sock *sock)
     conn->in.source = sock;
     conn->in.to = conn->out.from = door->n;
     list_push_back(&door->relays->conns, &conn->link);
+    door->relays->conn_count++;
     door->relays->open++;
     net_sock_start(sock, &events, conn);
 }

@@ -44,10 +44,10 @@ static void abandon(struct lab *lab, const struct lab_command *command, const ch
     lab__say(lab, LAB_WRONG, 0, 0, "%s%s: %s", place(lab, command, where, sizeof where),
              command->text, why);
     lab->runner.busy = false;
-    if (!has_script(lab))
-        return;
-    lab->exit_code = 1;
     lab->runner.failed = true;
+    /* who types sees it, and can go on */
+    if (has_script(lab) || (lab->input_used && !lab->input_is_terminal))
+        lab->exit_code = 1;
 }
 
 /* An expectation; a script goes on, and ends with 1. */
@@ -377,7 +377,7 @@ static void begin(struct lab *lab, const struct lab_command *command)
     memset(runner->mark, 0, sizeof runner->mark);
     runner->busy = lab_command_waits(command);
     if (runner->busy && command->verb != LAB_EXPECT && command->verb != LAB_VERDICT)
-        lab__say(lab, LAB_DONE_, 0, 0, "> %s", command->text);
+        lab__say(lab, LAB_TOLD, 0, 0, "> %s", command->text);
     if (kind != LAB_NO_JOB)
         rc = begin_job(lab, kind, &err);
     else if (command->verb == LAB_WRITE)

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "lab/internal.h"
 
-enum { STREAM_QUEUED_MAX = 4 << 20 };
+enum { STREAM_QUEUED_MAX = 32 << 20 };
 
 static const char JSON[] = "application/json", TEXT[] = "text/plain; charset=utf-8";
 static const char HTML[] = "text/html; charset=utf-8";

@@ -35,7 +35,7 @@ static void push_number(json *to, int64_t value)
 }
 
 static const char *const event_kinds[] = {[LAB_SAYS] = "says",
-                                          [LAB_DONE_] = "done",
+                                          [LAB_TOLD] = "told",
                                           [LAB_HAPPENS] = "happens",
                                           [LAB_RIGHT] = "right",
                                           [LAB_WRONG] = "wrong"};
