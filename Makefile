@@ -20,12 +20,13 @@ CFLAGS   += -std=c11 -g $(OPT) -fno-omit-frame-pointer $(WARN) $(SAN)
 LDFLAGS  += $(SAN)
 LDLIBS    = $(PKG_LIBS) -lraft -lcrypt -lpthread -lm
 
-FOLDERS := base wal snapshot mvcc proto net raft server offline client lab bench
+FOLDERS := base wal snapshot mvcc proto net raft server offline client lab bench kube
 PROTOS  := $(wildcard proto/*.proto)
 PROTO_C := $(PROTOS:proto/%.proto=$(BUILD)/proto/%.pb-c.c)
 PROTO_H := $(PROTO_C:.c=.h)
 
-src = $(filter-out server/main.c bench/main.c,$(wildcard $(1)/*.c))
+src = $(filter-out server/main.c bench/main.c kube/main.c,$(wildcard $(1)/*.c) $(PARTS_$(1)))
+PARTS_kube = $(wildcard kube/*/*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(call src,$(1)))
 lib = $(foreach f,$(1),$(BUILD)/lib/lib$(f).a)
 LIBS := $(call lib,$(FOLDERS))
@@ -44,8 +45,9 @@ NEEDS_client   := net proto base
 NEEDS_lab      := client raft net proto wal base
 NEEDS_ctl      := lab client offline raft net proto wal snapshot mvcc base
 NEEDS_bench    := net proto base
+NEEDS_kube     := client net proto base
 
-PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench
+PROGRAMS := $(BUILD)/kvd $(BUILD)/kvctl $(BUILD)/kvbench $(BUILD)/kvapi
 UNIT_SRC := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/golden/test_*.c))
 UNIT     := $(UNIT_SRC:tests/%.c=$(BUILD)/tests/%)
 SIM_SRC  := $(wildcard tests/sim/*.c)
@@ -105,6 +107,8 @@ $(BUILD)/kvd: $(BUILD)/obj/server/main.o $(call lib,server $(NEEDS_server))
 $(BUILD)/kvctl: $(BUILD)/obj/client/ctl/main.o $(call lib,ctl $(NEEDS_ctl) $(NEEDS_offline))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvbench: $(BUILD)/obj/bench/main.o $(call lib,bench $(NEEDS_bench))
+	$(call say,LINK)$(link) $(LDLIBS)
+$(BUILD)/kvapi: $(BUILD)/obj/kube/main.o $(call lib,kube $(NEEDS_kube))
 	$(call say,LINK)$(link) $(LDLIBS)
 TESTED_WITH_client := ctl $(NEEDS_ctl) $(NEEDS_offline)
 TESTED_WITH_lab    := snapshot mvcc

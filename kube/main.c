@@ -1,0 +1,5 @@
+/* kvapi: see kube/rest/. */
+int main(void)
+{
+    return 0;
+}
