@@ -52,7 +52,7 @@ enum kube_name_rule {
 struct kube_subresource {
     const char *name;
     const char *group, *version, *kind;
-    unsigned verbs; /* enum kube_verb */
+    unsigned verbs; /* enum kube_verb; 0: upstream has it, we do not answer it yet */
 };
 
 struct kube_resource {
@@ -65,7 +65,7 @@ struct kube_resource {
     const char *categories;  /* the same */
     const char *prefix;      /* below the store's prefix, without slashes at its ends */
     const char *package;     /* of its struct: "core/v1" */
-    unsigned verbs;          /* enum kube_verb */
+    unsigned verbs;          /* enum kube_verb; 0: as for a subresource */
     unsigned flags;          /* enum kube_resource_flags */
     enum kube_name_rule name_rule;
     const struct kube_subresource *subresources;
@@ -77,7 +77,8 @@ struct kube_resource {
     const struct kube_struct *type;        /* NULL only if KUBE_OPAQUE */
 };
 
-/* In the order in which discovery lists groups; all of a group version together. */
+/* In the order in which discovery lists groups, the preferred version of a group first; all of a
+ * group version together, by name. */
 const struct kube_resource *kube_resource_at(size_t index);
 size_t kube_resource_count(void);
 /* NULL: there is none. */
@@ -85,11 +86,12 @@ const struct kube_resource *kube_resource_find(struct slice group, struct slice 
                                                struct slice plural);
 const struct kube_resource *kube_resource_of_kind(struct slice group, struct slice version,
                                                   struct slice kind);
-/* True if any resource has this group and version; version empty: the group. */
+/* True if a resource that is answered has this group and version; version empty: the group. */
 bool kube_group_version_known(struct slice group, struct slice version);
 const struct kube_subresource *kube_subresource_find(const struct kube_resource *resource,
                                                      struct slice name);
-/* "apps/v1", or "v1" for core: into out, which has room for 128 bytes. */
+#define KUBE_API_VERSION_SIZE 128
+/* "apps/v1", or "v1" for core: into out, which has room for KUBE_API_VERSION_SIZE bytes. */
 const char *kube_api_version(const struct kube_resource *resource, char *out);
 
 #endif
