@@ -23,9 +23,10 @@ struct kube_requirement {
     struct kube_requirement *next;
     struct slice key; /* label, or path of a field */
     enum kube_operator op;
-    struct slice *values;
+    struct slice *values; /* sorted, each once */
     size_t value_count;
-    int64_t number; /* KUBE_GREATER, KUBE_LESS */
+    int64_t number;       /* KUBE_GREATER, KUBE_LESS */
+    struct slice missing; /* of fields: what an object without it compares as ("", "false", "0") */
 };
 
 /* All must hold. No requirements: matches everything. Lives in the arena it was parsed into. */
@@ -35,14 +36,14 @@ struct kube_selector {
 };
 
 /* Where a selector reads an object: the value of a label or of a selectable field. data NULL: there
- * is none (a missing field compares as ""). */
+ * is none. */
 struct kube_selected {
     struct slice (*label)(const void *object, struct slice key);
     struct slice (*field)(const void *object, struct slice path);
 };
 
-/* Adds the parameter's requirements. 0, or 400 with upstream's text ("unable to parse requirement:
- * found '' expected: '('"). */
+/* Adds the parameter's requirements, which borrow from text. 0, or 400 with upstream's text
+ * ("unable to parse requirement: found '' expected: '('"). */
 int kube_label_selector_parse(struct arena *arena, struct slice text, struct kube_selector *out,
                               struct kube_status *status);
 /* Paths must be metadata.name, metadata.namespace or among the resource's selectable ones: else 400

@@ -1,0 +1,654 @@
+#include "kube/check/selector.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "kube/check/rules.h"
+
+/* ---- label selectors: tokens ---- */
+
+enum token {
+    TOKEN_END, /* also at a NUL, as upstream */
+    TOKEN_WORD,
+    TOKEN_IN,
+    TOKEN_NOT_IN,
+    TOKEN_EQUALS, /* = and == */
+    TOKEN_NOT_EQUALS,
+    TOKEN_GREATER,
+    TOKEN_LESS,
+    TOKEN_NOT,
+    TOKEN_COMMA,
+    TOKEN_OPEN,
+    TOKEN_CLOSE
+};
+
+/* `in` and `notin` are operators only where one is due; elsewhere they are words. */
+enum context { OPERATOR_DUE, WORD_DUE };
+
+struct parser {
+    struct arena *arena;
+    struct kube_status *status;
+    struct slice text;
+    size_t at;
+    enum token token; /* the one that comes next */
+    struct slice literal;
+};
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_special(uint8_t c)
+{
+    return c != '\0' && strchr("=!(),<>", c) != NULL;
+}
+
+/* The longest operator here; each begins with one that has a single character. */
+static void next_special(struct parser *p)
+{
+    static const struct {
+        const char *text;
+        enum token token;
+    } specials[] = {
+        {"!=", TOKEN_NOT_EQUALS}, {"==", TOKEN_EQUALS}, {"=", TOKEN_EQUALS},
+        {"!", TOKEN_NOT},         {"(", TOKEN_OPEN},    {")", TOKEN_CLOSE},
+        {",", TOKEN_COMMA},       {"<", TOKEN_LESS},    {">", TOKEN_GREATER},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(specials); i++) {
+        size_t len = strlen(specials[i].text);
+
+        if (p->text.len - p->at < len || memcmp(p->text.data + p->at, specials[i].text, len) != 0)
+            continue;
+        p->literal = slice_of(p->text.data + p->at, len);
+        p->token = specials[i].token;
+        p->at += len;
+        return;
+    }
+}
+
+static void next_word(struct parser *p)
+{
+    size_t began = p->at;
+
+    while (p->at < p->text.len && p->text.data[p->at] != '\0' && !is_special(p->text.data[p->at]) &&
+           !is_space(p->text.data[p->at]))
+        p->at++;
+    p->literal = slice_of(p->text.data + began, p->at - began);
+    p->token = TOKEN_WORD;
+    if (slice_eq(p->literal, slice_str("in")))
+        p->token = TOKEN_IN;
+    else if (slice_eq(p->literal, slice_str("notin")))
+        p->token = TOKEN_NOT_IN;
+}
+
+static void advance(struct parser *p)
+{
+    while (p->at < p->text.len && is_space(p->text.data[p->at]))
+        p->at++;
+    if (p->at >= p->text.len || p->text.data[p->at] == '\0') {
+        p->token = TOKEN_END;
+        p->literal = slice_str("");
+    } else if (is_special(p->text.data[p->at])) {
+        next_special(p);
+    } else {
+        next_word(p);
+    }
+}
+
+static enum token look(const struct parser *p, enum context context)
+{
+    if (context == WORD_DUE && (p->token == TOKEN_IN || p->token == TOKEN_NOT_IN))
+        return TOKEN_WORD;
+    return p->token;
+}
+
+/* "found '<what comes next>'<expected>" behind prefix. */
+static int unexpected(struct parser *p, const char *prefix, struct slice found,
+                      const char *expected)
+{
+    return kube_status_bad_request(p->status, p->arena, "%sfound '%.*s'%s", prefix,
+                                   (int)MIN(found.len, (size_t)4096), (const char *)found.data,
+                                   expected);
+}
+
+#define IN_REQUIREMENT "unable to parse requirement: "
+
+/* ---- label selectors: what keys and values may be ---- */
+
+/* Upstream makes one error of all that is wrong with a key: the value once, the rest joined. */
+static void join_causes(struct buf *buf, const struct kube_issues *issues)
+{
+    for (const struct kube_cause *cause = issues->first; cause != NULL; cause = cause->next) {
+        const char *detail = cause->message;
+
+        if (cause != issues->first) {
+            const char *end = strstr(detail, "\": ");
+
+            (void)buf_append(buf, "; ", 2);
+            detail = end == NULL ? detail : end + 3;
+        }
+        (void)buf_append(buf, detail, strlen(detail));
+    }
+}
+
+#define COMPLAINTS_MAX (64 * 1024)
+
+static int check_key(struct parser *p, struct slice key)
+{
+    struct kube_issues issues = {0};
+    struct buf buf;
+
+    kube_qualified_name_check(p->arena, key, "", &issues);
+    if (issues.first == NULL)
+        return 0;
+    buf_init(&buf, COMPLAINTS_MAX);
+    join_causes(&buf, &issues);
+    (void)kube_status_bad_request(p->status, p->arena, IN_REQUIREMENT "<nil>: %.*s", (int)buf.len,
+                                  (const char *)buf.data);
+    buf_release(&buf);
+    return p->status->code;
+}
+
+static bool parse_int64(struct slice text, int64_t *out)
+{
+    char digits[32];
+    char *end;
+
+    if (text.len == 0 || text.len >= sizeof(digits) || is_space(text.data[0]))
+        return false;
+    memcpy(digits, text.data, text.len);
+    digits[text.len] = '\0';
+    errno = 0;
+    *out = strtoll(digits, &end, 10);
+    return errno == 0 && end == digits + text.len;
+}
+
+/* Begins another complaint about values[i]. */
+static void begin_complaint(struct buf *buf, unsigned *count, size_t i)
+{
+    (void)buf_printf(buf, "%svalues[%zu]", *count == 0 ? "" : ", ", i);
+    (*count)++;
+}
+
+static int check_values(struct parser *p, struct kube_requirement *requirement)
+{
+    bool numeric = requirement->op == KUBE_GREATER || requirement->op == KUBE_LESS;
+    unsigned count = 0;
+    struct buf buf;
+
+    buf_init(&buf, COMPLAINTS_MAX);
+    if (numeric && !parse_int64(requirement->values[0], &requirement->number)) {
+        begin_complaint(&buf, &count, 0);
+        (void)buf_printf(
+            &buf,
+            ": Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, the value must be an integer",
+            (int)requirement->values[0].len, (const char *)requirement->values[0].data);
+    }
+    for (size_t i = 0; i < requirement->value_count; i++) {
+        struct kube_issues issues = {0};
+
+        kube_label_value_check(p->arena, requirement->values[i], "", &issues);
+        if (issues.first == NULL)
+            continue;
+        begin_complaint(&buf, &count, i);
+        (void)buf_printf(&buf, "[%.*s]: ", (int)requirement->key.len,
+                         (const char *)requirement->key.data);
+        join_causes(&buf, &issues);
+    }
+    if (count > 0)
+        (void)kube_status_bad_request(p->status, p->arena, IN_REQUIREMENT "%s%.*s%s",
+                                      count > 1 ? "[" : "", (int)buf.len, (const char *)buf.data,
+                                      count > 1 ? "]" : "");
+    buf_release(&buf);
+    return p->status->code;
+}
+
+/* ---- label selectors: grammar ---- */
+
+static int compare_slices(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct slice *)a, *(const struct slice *)b);
+}
+
+/* Sorts, and drops what is there twice: a set, in which kube_selector_matches() searches. */
+static void make_set(struct kube_requirement *requirement)
+{
+    size_t kept = 0;
+
+    if (requirement->value_count == 0)
+        return;
+    qsort(requirement->values, requirement->value_count, sizeof(requirement->values[0]),
+          compare_slices);
+    for (size_t i = 1; i < requirement->value_count; i++) {
+        if (!slice_eq(requirement->values[i], requirement->values[kept]))
+            requirement->values[++kept] = requirement->values[i];
+    }
+    requirement->value_count = kept + 1;
+}
+
+static void add_value(struct kube_requirement *requirement, struct slice value)
+{
+    requirement->values[requirement->value_count++] = value;
+}
+
+/* (a,b): a comma with nothing at one of its sides stands for an empty value there. */
+static int parse_list(struct parser *p, struct kube_requirement *requirement)
+{
+    struct slice first = p->literal;
+    bool word_before = false;
+
+    if (look(p, WORD_DUE) == TOKEN_CLOSE)
+        add_value(requirement, slice_str(""));
+    else if (look(p, WORD_DUE) != TOKEN_WORD && p->token != TOKEN_COMMA)
+        return unexpected(p, IN_REQUIREMENT, first, ", expected: ',', ')' or identifier");
+    while (look(p, WORD_DUE) != TOKEN_CLOSE) {
+        enum token token = look(p, WORD_DUE);
+
+        if (token == TOKEN_WORD && word_before)
+            return unexpected(p, IN_REQUIREMENT, p->literal, ", expected: ',' or ')'");
+        if (token != TOKEN_WORD && token != TOKEN_COMMA)
+            return unexpected(p, IN_REQUIREMENT, p->literal,
+                              word_before ? ", expected: ',' or ')'"
+                                          : ", expected: ',', or identifier");
+        if (token == TOKEN_WORD)
+            add_value(requirement, p->literal);
+        else if (requirement->value_count == 0)
+            add_value(requirement, slice_str(""));
+        word_before = token == TOKEN_WORD;
+        advance(p);
+        if (token == TOKEN_COMMA && (p->token == TOKEN_COMMA || p->token == TOKEN_CLOSE))
+            add_value(requirement, slice_str(""));
+    }
+    advance(p);
+    return 0;
+}
+
+static int parse_values(struct parser *p, struct kube_requirement *requirement)
+{
+    size_t values_max = 3;
+
+    if (p->token != TOKEN_OPEN)
+        return unexpected(p, IN_REQUIREMENT, p->literal, " expected: '('");
+    for (size_t i = p->at; i < p->text.len && p->text.data[i] != ')'; i++)
+        values_max += p->text.data[i] == ',';
+    requirement->values = arena_alloc(p->arena, values_max * sizeof(requirement->values[0]));
+    advance(p);
+    return parse_list(p, requirement);
+}
+
+static int parse_exact(struct parser *p, struct kube_requirement *requirement)
+{
+    requirement->values = arena_alloc(p->arena, sizeof(requirement->values[0]));
+    if (p->token == TOKEN_END || p->token == TOKEN_COMMA) {
+        add_value(requirement, slice_str(""));
+        return 0;
+    }
+    if (look(p, WORD_DUE) != TOKEN_WORD)
+        return unexpected(p, IN_REQUIREMENT, p->literal, ", expected: identifier");
+    add_value(requirement, p->literal);
+    advance(p);
+    return 0;
+}
+
+static int parse_operator(struct parser *p, struct kube_requirement *requirement)
+{
+    bool exact = true;
+    int rc;
+
+    switch (look(p, OPERATOR_DUE)) {
+    case TOKEN_IN:
+        requirement->op = KUBE_IN;
+        exact = false;
+        break;
+    case TOKEN_NOT_IN:
+        requirement->op = KUBE_NOT_IN;
+        exact = false;
+        break;
+    case TOKEN_EQUALS:
+        requirement->op = KUBE_IN;
+        break;
+    case TOKEN_NOT_EQUALS:
+        requirement->op = KUBE_NOT_IN;
+        break;
+    case TOKEN_GREATER:
+        requirement->op = KUBE_GREATER;
+        break;
+    case TOKEN_LESS:
+        requirement->op = KUBE_LESS;
+        break;
+    default:
+        return unexpected(p, IN_REQUIREMENT, p->literal,
+                          ", expected: in, notin, =, ==, !=, gt, lt");
+    }
+    advance(p);
+    rc = exact ? parse_exact(p, requirement) : parse_values(p, requirement);
+    make_set(requirement);
+    return rc;
+}
+
+static int parse_requirement(struct parser *p, struct kube_requirement *requirement)
+{
+    bool negated = p->token == TOKEN_NOT;
+    int rc;
+
+    if (negated)
+        advance(p);
+    if (look(p, WORD_DUE) != TOKEN_WORD)
+        return unexpected(p, IN_REQUIREMENT, p->literal, ", expected: identifier");
+    requirement->key = p->literal;
+    advance(p);
+    rc = check_key(p, requirement->key);
+    if (rc != 0)
+        return rc;
+    if (negated || p->token == TOKEN_END || p->token == TOKEN_COMMA) {
+        requirement->op = negated ? KUBE_NOT_EXISTS : KUBE_EXISTS;
+        return 0;
+    }
+    rc = parse_operator(p, requirement);
+    return rc != 0 ? rc : check_values(p, requirement);
+}
+
+int kube_label_selector_parse(struct arena *arena, struct slice text, struct kube_selector *out,
+                              struct kube_status *status)
+{
+    struct parser p = {.arena = arena, .status = status, .text = text};
+    struct kube_requirement **end = &out->labels;
+
+    *status = (struct kube_status){0};
+    while (*end != NULL)
+        end = &(*end)->next;
+    advance(&p);
+    while (p.token != TOKEN_END) {
+        struct kube_requirement *requirement = arena_calloc(arena, sizeof(*requirement));
+        int rc;
+
+        if (look(&p, WORD_DUE) != TOKEN_WORD && p.token != TOKEN_NOT)
+            return unexpected(&p, "", p.literal, ", expected: !, identifier, or 'end of string'");
+        rc = parse_requirement(&p, requirement);
+        if (rc != 0)
+            return rc;
+        *end = requirement;
+        end = &requirement->next;
+        if (p.token == TOKEN_END)
+            break;
+        if (p.token != TOKEN_COMMA)
+            return unexpected(&p, "", p.literal, ", expected: ',' or 'end of string'");
+        advance(&p);
+        if (look(&p, WORD_DUE) != TOKEN_WORD && p.token != TOKEN_NOT)
+            return unexpected(&p, "", p.literal, ", expected: identifier after ','");
+    }
+    return 0;
+}
+
+/* ---- field selectors ---- */
+
+/* What a missing field compares as: Go's zero value. */
+static const char *zero_of(const struct kube_struct *type, struct slice path)
+{
+    while (type != NULL && path.len > 0) {
+        const uint8_t *dot = memchr(path.data, '.', path.len);
+        size_t len = dot == NULL ? path.len : (size_t)(dot - path.data);
+        const struct kube_field *field = kube_field_find(type, slice_of(path.data, len));
+
+        if (field == NULL || field->shape != KUBE_ONE)
+            return "";
+        if (dot == NULL && field->kind == KUBE_BOOL)
+            return "false";
+        if (dot == NULL && (field->kind == KUBE_INT32 || field->kind == KUBE_INT64))
+            return "0";
+        if (dot == NULL || field->kind != KUBE_STRUCT)
+            return "";
+        type = kube_struct(field->type);
+        path = slice_of(dot + 1, path.len - len - 1);
+    }
+    return "";
+}
+
+static bool among(const char *words, struct slice word)
+{
+    while (*words != '\0') {
+        size_t len = strcspn(words, " ");
+
+        if (len > 0 && slice_eq(slice_of(words, len), word))
+            return true;
+        words += len + (words[len] == ' ');
+    }
+    return false;
+}
+
+static bool is_selectable(const struct kube_resource *resource, struct slice path)
+{
+    return among("metadata.name metadata.namespace", path) ||
+           (resource->selectable != NULL && among(resource->selectable, path));
+}
+
+struct field_parser {
+    struct arena *arena;
+    struct kube_status *status;
+    const struct kube_resource *resource;
+    struct slice text;
+};
+
+/* The text behind backslashes: \\, \, and \= stand for the second character. */
+static int unescape(struct field_parser *p, struct slice text, struct slice *out)
+{
+    uint8_t *plain = arena_alloc(p->arena, text.len + 1);
+    size_t len = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        size_t end = i + 2;
+
+        if (c == ',' || c == '=')
+            return kube_status_bad_request(
+                p->status, p->arena, "invalid field selector: unescaped character in value: %d", c);
+        if (c == '\\') {
+            if (i + 1 < text.len && memchr("\\,=", text.data[i + 1], 3) != NULL) {
+                plain[len++] = text.data[++i];
+                continue;
+            }
+            while (end < text.len && (text.data[end] & 0xc0) == 0x80) /* the whole character */
+                end++;
+            return kube_status_bad_request(
+                p->status, p->arena, "invalid field selector: invalid escape sequence: %.*s",
+                (int)(MIN(end, text.len) - i), (const char *)text.data + i);
+        }
+        plain[len++] = c;
+    }
+    *out = slice_of(plain, len);
+    return 0;
+}
+
+/* Splits term at the first operator. */
+static bool split_term(struct slice term, struct slice *path, enum kube_operator *op,
+                       struct slice *value)
+{
+    for (size_t i = 0; i < term.len; i++) {
+        size_t end = i + 1;
+        bool more = end < term.len && term.data[end] == '=';
+
+        if (term.data[i] != '=' && !(term.data[i] == '!' && more))
+            continue;
+        end += more;
+        *path = slice_of(term.data, i);
+        *op = term.data[i] == '!' ? KUBE_NOT_IN : KUBE_IN;
+        *value = slice_of(term.data + end, term.len - end);
+        return true;
+    }
+    return false;
+}
+
+static int parse_term(struct field_parser *p, struct slice term, struct kube_requirement *out)
+{
+    struct slice raw;
+    int rc;
+
+    if (!split_term(term, &out->key, &out->op, &raw))
+        return kube_status_bad_request(
+            p->status, p->arena, "invalid selector: '%.*s'; can't understand '%.*s'",
+            (int)p->text.len, (const char *)p->text.data, (int)term.len, (const char *)term.data);
+    out->values = arena_alloc(p->arena, sizeof(out->values[0]));
+    out->value_count = 1;
+    rc = unescape(p, raw, &out->values[0]);
+    if (rc != 0)
+        return rc;
+    if (!is_selectable(p->resource, out->key))
+        return kube_status_bad_request(p->status, p->arena,
+                                       "\"%.*s\" is not a known field selector: only "
+                                       "\"metadata.name\", \"metadata.namespace\"",
+                                       (int)out->key.len, (const char *)out->key.data);
+    out->missing = slice_str(zero_of(p->resource->type, out->key));
+    return 0;
+}
+
+/* Terms between commas that no backslash precedes. */
+static size_t split_terms(struct slice text, struct slice *terms)
+{
+    size_t count = 0, began = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\\') {
+            i++;
+        } else if (text.data[i] == ',') {
+            terms[count++] = slice_of(text.data + began, i - began);
+            began = i + 1;
+        }
+    }
+    terms[count++] = slice_of(text.data + began, text.len - began);
+    return count;
+}
+
+int kube_field_selector_parse(struct arena *arena, const struct kube_resource *resource,
+                              struct slice text, struct kube_selector *out,
+                              struct kube_status *status)
+{
+    struct field_parser p = {.arena = arena, .status = status, .resource = resource, .text = text};
+    struct kube_requirement **end = &out->fields;
+    struct slice *terms;
+    size_t count = 1;
+
+    *status = (struct kube_status){0};
+    while (*end != NULL)
+        end = &(*end)->next;
+    for (size_t i = 0; i < text.len; i++)
+        count += text.data[i] == ',';
+    terms = arena_alloc(arena, count * sizeof(terms[0]));
+    count = split_terms(text, terms);
+    qsort(terms, count, sizeof(terms[0]), compare_slices); /* which one is complained of first */
+    for (size_t i = 0; i < count; i++) {
+        int rc;
+
+        if (terms[i].len == 0)
+            continue;
+        *end = arena_calloc(arena, sizeof(**end));
+        rc = parse_term(&p, terms[i], *end);
+        if (rc != 0)
+            return rc;
+        end = &(*end)->next;
+    }
+    return 0;
+}
+
+/* ---- matching ---- */
+
+static bool has_value(const struct kube_requirement *requirement, struct slice value)
+{
+    if (requirement->value_count == 1)
+        return slice_eq(requirement->values[0], value);
+    return bsearch(&value, requirement->values, requirement->value_count,
+                   sizeof(requirement->values[0]), compare_slices) != NULL;
+}
+
+static bool label_matches(const struct kube_requirement *requirement, struct slice value)
+{
+    bool exists = value.data != NULL;
+    int64_t number;
+
+    switch (requirement->op) {
+    case KUBE_EXISTS:
+        return exists;
+    case KUBE_NOT_EXISTS:
+        return !exists;
+    case KUBE_IN:
+        return exists && has_value(requirement, value);
+    case KUBE_NOT_IN:
+        return !exists || !has_value(requirement, value);
+    case KUBE_GREATER:
+        return exists && parse_int64(value, &number) && number > requirement->number;
+    case KUBE_LESS:
+        return exists && parse_int64(value, &number) && number < requirement->number;
+    }
+    return false;
+}
+
+static bool field_matches(const struct kube_requirement *requirement, struct slice value)
+{
+    if (value.data == NULL)
+        value = requirement->missing;
+    return slice_eq(value, requirement->values[0]) == (requirement->op == KUBE_IN);
+}
+
+bool kube_selector_matches(const struct kube_selector *selector, const struct kube_selected *how,
+                           const void *object)
+{
+    for (const struct kube_requirement *r = selector->fields; r != NULL; r = r->next) {
+        if (!field_matches(r, how->field(object, r->key)))
+            return false;
+    }
+    for (const struct kube_requirement *r = selector->labels; r != NULL; r = r->next) {
+        if (!label_matches(r, how->label(object, r->key)))
+            return false;
+    }
+    return true;
+}
+
+bool kube_selector_empty(const struct kube_selector *selector)
+{
+    return selector->labels == NULL && selector->fields == NULL;
+}
+
+struct slice kube_selector_pins(const struct kube_selector *selector, const char *path)
+{
+    for (const struct kube_requirement *r = selector->fields; r != NULL; r = r->next) {
+        if (r->op == KUBE_IN && slice_eq(r->key, slice_str(path)))
+            return r->values[0];
+    }
+    return slice_of(NULL, 0);
+}
+
+/* ---- how a tree is read ---- */
+
+static struct slice text_of(const struct json *value)
+{
+    if (json_is(value, JSON_BOOL))
+        return slice_str(value->boolean ? "true" : "false");
+    return json_text(value);
+}
+
+static struct slice label_of_json(const void *object, struct slice key)
+{
+    return text_of(json_get_slice(json_at(object, "metadata.labels"), key));
+}
+
+static struct slice field_of_json(const void *object, struct slice path)
+{
+    const struct json *value = object;
+
+    while (value != NULL && path.len > 0) {
+        const uint8_t *dot = memchr(path.data, '.', path.len);
+        size_t len = dot == NULL ? path.len : (size_t)(dot - path.data);
+
+        value = json_get_slice(value, slice_of(path.data, len));
+        len += dot != NULL;
+        path = slice_of(path.data + len, path.len - len);
+    }
+    if (json_is(value, JSON_OBJECT)) /* `source` of events stands for its component */
+        value = json_get(value, "component");
+    return text_of(value);
+}
+
+const struct kube_selected kube_selected_json = {.label = label_of_json, .field = field_of_json};
