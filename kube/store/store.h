@@ -24,17 +24,21 @@ struct kube_store;
 
 struct kube_store_options {
     uv_loop_t *loop;
-    struct kv_client *client; /* stays the caller's; open longer than the store */
-    const char *prefix;       /* "/registry" */
-    uint64_t timeout_ms;      /* of a request; 0: 60000 */
-    size_t history_max;       /* events kept per resource for watches from the past; 0: 1024 at
-                               * least, more while they are young */
-    uint64_t event_ttl_s;     /* life of events; 0: 3600 */
+    struct kv_client *client;  /* stays the caller's; open longer than the store */
+    const char *prefix;        /* "/registry" */
+    uint64_t timeout_ms;       /* of a request; 0: 60000 */
+    size_t history_max;        /* events kept per resource for watches from the past; 0: 1024 at
+                                * least, more while they are young */
+    uint64_t event_ttl_s;      /* life of events; 0: 3600 */
+    uint64_t compact_every_ms; /* history older than this is compacted, by one of the API servers
+                                * that share the store; 0: never */
 };
 
 int kube_store_new(const struct kube_store_options *options, struct kube_store **out,
                    struct err *err);
-/* Operations under way end without a callback; watches end without one. */
+/* Operations under way end without a callback; watches end without one. Its own handles close as
+ * the loop runs on. Before the client is closed, never from inside one of the callbacks here.
+ * Accepts NULL. */
 void kube_store_free(struct kube_store *store);
 
 /* ---- an object's bytes, shared by cache, answers and watchers ---- */
@@ -73,18 +77,22 @@ struct kube_op {
     int64_t revision;           /* of the store when it answered */
 
     /* private */
-    struct kube_store *store;
+    struct kube_store *store; /* NULL: over */
     const struct kube_resource *resource;
     struct arena *arena;
     kube_op_cb cb;
-    struct list link;
+    struct list link; /* in one of the store's lists */
     struct kv_call call;
-    uint64_t deadline_ms;
-    int64_t wanted;
-    int state;
+    int kind; /* what it does, and how far it is */
+    unsigned tries, repeats;
+    bool uncertain; /* a try has ended without an answer */
     struct slice ns, name, key, bytes;
+    int64_t expected;    /* revision that must still be there */
+    int64_t ns_revision; /* of the namespace, if it is known to take new objects */
+    int64_t wanted;      /* revision that must be reached first */
     int64_t lease;
-    void *more;
+    uint64_t deadline_ms;
+    struct kube_cache *cache;
 };
 
 enum kube_freshness {
@@ -106,7 +114,7 @@ void kube_create(struct kube_store *store, struct kube_op *op, struct arena *are
                  const struct kube_resource *resource, struct slice ns, struct slice name,
                  struct slice bytes, kube_op_cb cb);
 /* Replaces the object if its revision still is expected. Otherwise status 409 Conflict, and
- * op->object what is there now. */
+ * op->object what is there now; 404 if it is gone. */
 void kube_update(struct kube_store *store, struct kube_op *op, struct arena *arena,
                  const struct kube_resource *resource, struct slice ns, struct slice name,
                  int64_t expected, struct slice bytes, kube_op_cb cb);
@@ -146,17 +154,21 @@ struct kube_list {
     int64_t remaining;          /* behind this chunk; -1: not known (selectors) */
 
     /* private */
-    struct kube_store *store;
+    struct kube_store *store; /* NULL: over */
     const struct kube_resource *resource;
     struct kube_list_options options;
     struct arena *arena;
     void (*cb)(struct kube_list *list);
-    struct list link;
+    struct list link; /* in one of the store's lists */
     struct kv_call call;
-    uint64_t deadline_ms;
-    int64_t wanted;
     int state;
-    void *more;
+    size_t capacity;
+    struct slice prefix, key, end; /* of what is asked for; what comes next */
+    int64_t pinned;                /* revision of the pages to come; 0: the newest */
+    uint64_t passed;               /* keys that were looked at */
+    int64_t wanted;                /* revision that must be reached first */
+    uint64_t deadline_ms;
+    struct kube_cache *cache;
 };
 typedef void (*kube_list_cb)(struct kube_list *list);
 
@@ -209,16 +221,18 @@ struct kube_watch {
     const struct kube_encoding *encoding;
 
     /* private */
-    struct kube_store *store;
+    struct kube_store *store; /* NULL: over */
     struct kube_cache *cache;
-    struct list link;
-    struct slice ns;
+    struct kube__group *group; /* of watches that the same events concern */
+    struct list link;          /* in one of the group's or the cache's lists */
+    struct list bookmark_link;
+    uint64_t bookmark_ms;
+    struct slice ns; /* and pin: memory of the watch */
+    struct slice pin;
     struct kube_selector selector;
-    int64_t revision;
-    int flags;
-    int state;
-    uint64_t deadline_ms;
-    void *more;
+    int64_t revision; /* of the last event that it was looked at for */
+    int flags, state;
+    struct kube__initial *initial; /* state that is still to be sent; NULL: none */
 };
 
 void kube_watch_start(struct kube_store *store, struct kube_watch *watch,
@@ -228,6 +242,9 @@ void kube_watch_start(struct kube_store *store, struct kube_watch *watch,
                       const struct kube_watch_callbacks *callbacks);
 /* No callback fires after this. Harmless when it is over. */
 void kube_watch_stop(struct kube_watch *watch);
+/* Calls on_bookmark at once, from inside, if it can be said how far the watch is and it has not
+ * been said already: before the end of a watch whose time is up. */
+void kube_watch_bookmark(struct kube_watch *watch);
 /* The client has taken what was queued: go on if the watch waited. */
 void kube_watch_resume(struct kube_watch *watch);
 

@@ -1,0 +1,427 @@
+/* One object: read, created, replaced, removed, each by one call to kvd.
+ *
+ * Compares are on the key's mod_revision, which never repeats: an update or a deletion whose fate
+ * is not known can be sent again, and if the first one was carried out the second one finds that
+ * out.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kube/store/internal.h"
+
+enum op_kind { OP_GET, OP_CREATE, OP_UPDATE, OP_DELETE, OP_HEALTH };
+
+enum { REPEATS_MAX = 3 }; /* of a write whose fate is not known */
+
+/* ---- beginning and ending ---- */
+
+static void begin(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                  const struct kube_resource *resource, kube_op_cb cb, enum op_kind kind)
+{
+    *op = (struct kube_op){
+        .store = store,
+        .resource = resource,
+        .arena = arena,
+        .cb = cb,
+        .kind = (int)kind,
+        .ns_revision = -1,
+        .deadline_ms = uv_now(store->loop) + store->timeout_ms,
+    };
+    list_push_back(&store->ops, &op->link);
+}
+
+void kube__op_finish(struct kube_op *op)
+{
+    list_remove(&op->link);
+    op->store = NULL;
+    op->cb(op); /* last: op may be gone after it */
+}
+
+void kube_op_cancel(struct kube_op *op)
+{
+    if (op->store == NULL)
+        return;
+    kv_call_cancel(&op->call);
+    kv_result_release(&op->call.result);
+    list_remove(&op->link);
+    kube_object_unref(op->object);
+    op->object = NULL;
+    op->store = NULL;
+}
+
+static uint64_t time_left_ms(const struct kube_op *op)
+{
+    uint64_t now = uv_now(op->store->loop);
+
+    return op->deadline_ms > now ? op->deadline_ms - now : 1;
+}
+
+/* Callbacks never fire from inside the call that began the operation. */
+static void start_call(struct kube_op *op, const struct kv_method *method,
+                       const ProtobufCMessage *request, kv_call_cb cb)
+{
+    struct kv_call_options options = {.timeout_ms = time_left_ms(op)};
+    struct err err = ERR_INIT;
+
+    if (kv_call_start(op->store->client, &op->call, method, request, &options, cb, &err) == 0)
+        return;
+    (void)kube__status_of(&op->status, op->arena, &err);
+    kube__op_later(op);
+}
+
+/* The answer, or NULL and op has its status. */
+static void *answer_of(struct kube_op *op)
+{
+    struct kv_result *result = &op->call.result;
+
+    if (result->err.code != 0)
+        (void)kube__status_of(&op->status, op->arena, &result->err);
+    return result->message;
+}
+
+static void end_call(struct kube_op *op)
+{
+    kv_result_release(&op->call.result);
+    kube__op_finish(op);
+}
+
+/* ---- reading ---- */
+
+static void take_object(struct kube_op *op, const Mvccpb__KeyValue *kv)
+{
+    (void)kube__object_of(op->store, op->resource, kv, op->arena, &op->status, &op->object);
+}
+
+static void on_get(struct kv_call *call)
+{
+    struct kube_op *op = CONTAINER_OF(call, struct kube_op, call);
+    const Etcdserverpb__RangeResponse *response = answer_of(op);
+
+    if (response != NULL) {
+        op->revision = kube__seen(op->store, response->header);
+        if (response->n_kvs != 0)
+            take_object(op, response->kvs[0]);
+        else if (op->kind == OP_GET)
+            (void)kube_status_not_found(&op->status, op->arena, op->resource, op->name);
+        if (op->wanted > op->revision) {
+            kube_object_unref(op->object);
+            op->object = NULL;
+            (void)kube__status_too_large(&op->status, op->arena, op->wanted, op->revision);
+        }
+    }
+    end_call(op);
+}
+
+static void range_key(struct kube_op *op)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+    request.key = kube__bin(op->key);
+    request.limit = 1;
+    start_call(op, &kv_method_range, &request.base, on_get);
+}
+
+static void address(struct kube_op *op, struct slice ns, struct slice name)
+{
+    op->ns = arena_copy(op->arena, ns);
+    op->name = arena_copy(op->arena, name);
+    op->key =
+        kube__key(op->arena, op->store, op->resource, kube__tail(op->arena, op->ns, op->name));
+}
+
+void kube_get(struct kube_store *store, struct kube_op *op, struct arena *arena,
+              const struct kube_resource *resource, struct slice ns, struct slice name,
+              enum kube_freshness freshness, int64_t revision, kube_op_cb cb)
+{
+    begin(store, op, arena, resource->stored_as, cb, OP_GET);
+    address(op, ns, name);
+    op->wanted = freshness == KUBE_NOT_OLDER ? revision : 0;
+    range_key(op);
+}
+
+void kube_store_health(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                       kube_op_cb cb)
+{
+    static const char suffix[] = "/health";
+    size_t len = strlen(store->prefix);
+    uint8_t *key = arena_alloc(arena, len + sizeof(suffix));
+
+    begin(store, op, arena, NULL, cb, OP_HEALTH);
+    memcpy(key, store->prefix, len);
+    memcpy(key + len, suffix, sizeof(suffix));
+    op->key = slice_of(key, len + sizeof(suffix) - 1);
+    range_key(op);
+}
+
+/* ---- writing: the transaction ---- */
+
+/* Room for what a transaction of ours can hold. */
+struct txn {
+    Etcdserverpb__TxnRequest request;
+    Etcdserverpb__Compare compares[2], *compare_list[2];
+    Etcdserverpb__RequestOp ops[3], *success[1], *failure[2];
+    Etcdserverpb__PutRequest put;
+    Etcdserverpb__DeleteRangeRequest delete;
+    Etcdserverpb__RangeRequest ranges[2];
+};
+
+static void add_compare(struct txn *txn, struct slice key, int64_t revision)
+{
+    Etcdserverpb__Compare *compare = &txn->compares[txn->request.n_compare];
+
+    etcdserverpb__compare__init(compare);
+    compare->result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL;
+    compare->target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+    compare->key = kube__bin(key);
+    compare->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare->mod_revision = revision;
+    txn->compare_list[txn->request.n_compare++] = compare;
+}
+
+static void add_range(struct txn *txn, struct slice key)
+{
+    size_t n = txn->request.n_failure++;
+    Etcdserverpb__RequestOp *op = &txn->ops[1 + n];
+
+    etcdserverpb__request_op__init(op);
+    etcdserverpb__range_request__init(&txn->ranges[n]);
+    txn->ranges[n].key = kube__bin(key);
+    op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    op->request_range = &txn->ranges[n];
+    txn->failure[n] = op;
+}
+
+static void set_write(struct txn *txn, const struct kube_op *op)
+{
+    Etcdserverpb__RequestOp *write = &txn->ops[0];
+
+    etcdserverpb__request_op__init(write);
+    if (op->kind == OP_DELETE) {
+        etcdserverpb__delete_range_request__init(&txn->delete);
+        txn->delete.key = kube__bin(op->key);
+        txn->delete.prev_kv = true;
+        write->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+        write->request_delete_range = &txn->delete;
+    } else {
+        etcdserverpb__put_request__init(&txn->put);
+        txn->put.key = kube__bin(op->key);
+        txn->put.value = kube__bin(op->bytes);
+        txn->put.lease = op->lease;
+        write->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        write->request_put = &txn->put;
+    }
+    txn->success[0] = write;
+}
+
+static bool needs_namespace(const struct kube_op *op)
+{
+    return op->kind == OP_CREATE && op->ns.len > 0;
+}
+
+static struct slice namespace_key(struct kube_op *op)
+{
+    return kube__key(op->arena, op->store, kube__namespaces(), op->ns);
+}
+
+static void on_txn(struct kv_call *call);
+
+static void send_txn(struct kube_op *op)
+{
+    struct txn txn;
+
+    etcdserverpb__txn_request__init(&txn.request);
+    txn.request.compare = txn.compare_list;
+    txn.request.success = txn.success;
+    txn.request.failure = txn.failure;
+    add_compare(&txn, op->key, op->expected);
+    set_write(&txn, op);
+    txn.request.n_success = 1;
+    add_range(&txn, op->key);
+    if (needs_namespace(op)) {
+        struct slice key = namespace_key(op);
+
+        add_compare(&txn, key, op->ns_revision);
+        add_range(&txn, key);
+    }
+    op->tries++;
+    start_call(op, &kv_method_txn, &txn.request.base, on_txn);
+}
+
+/* ---- writing: the answer ---- */
+
+/* What the failure branch has read; NULL: no such key. */
+static const Mvccpb__KeyValue *read_by(const Etcdserverpb__TxnResponse *response, size_t index)
+{
+    const Etcdserverpb__ResponseOp *op =
+        index < response->n_responses ? response->responses[index] : NULL;
+
+    if (op == NULL || op->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE ||
+        op->response_range->n_kvs == 0)
+        return NULL;
+    return op->response_range->kvs[0];
+}
+
+static const Mvccpb__KeyValue *deleted_by(const Etcdserverpb__TxnResponse *response)
+{
+    const Etcdserverpb__ResponseOp *op = response->n_responses != 0 ? response->responses[0] : NULL;
+
+    if (op == NULL ||
+        op->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE ||
+        op->response_delete_range->n_prev_kvs == 0)
+        return NULL;
+    return op->response_delete_range->prev_kvs[0];
+}
+
+static void on_written(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
+{
+    const Mvccpb__KeyValue *deleted = deleted_by(response);
+    Mvccpb__KeyValue kv = MVCCPB__KEY_VALUE__INIT;
+
+    kv.key = kube__bin(op->key);
+    kv.value = deleted != NULL ? deleted->value : kube__bin(op->bytes);
+    kv.mod_revision = op->revision;
+    if (op->kind != OP_DELETE || deleted != NULL)
+        take_object(op, &kv);
+    else
+        (void)kube_status_internal(&op->status, op->arena,
+                                   "the store deleted something and did not say what");
+}
+
+/* The namespace as the failed transaction has seen it; true: it was looked at when it was in order,
+ * and the transaction may be tried again. */
+static bool namespace_allows(struct kube_op *op, const Mvccpb__KeyValue *kv)
+{
+    const struct kube_resource *namespaces = kube__namespaces();
+    struct kube_object *ns = NULL;
+    bool terminating;
+
+    if (kv == NULL) {
+        (void)kube_status_not_found(&op->status, op->arena, namespaces, op->ns);
+        return false;
+    }
+    if (kube__object_of(op->store, namespaces, kv, op->arena, &op->status, &ns) != 0)
+        return false;
+    terminating = kube__is_terminating(ns);
+    kube_object_unref(ns);
+    if (terminating)
+        (void)kube__status_terminating(&op->status, op->arena, op->resource, op->ns, op->name);
+    op->ns_revision = kv->mod_revision;
+    return !terminating;
+}
+
+static bool is_ours(const struct kube_op *op, const Mvccpb__KeyValue *kv)
+{
+    return slice_eq(kube__slice(kv->value), op->bytes) && kv->mod_revision > op->expected;
+}
+
+static void on_refused(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
+{
+    const Mvccpb__KeyValue *kv = read_by(response, 0);
+
+    if (kv != NULL)
+        take_object(op, kv);
+    if (op->status.code != 0)
+        return;
+    if (op->kind == OP_CREATE)
+        (void)kube_status_exists(&op->status, op->arena, op->resource, op->name);
+    else if (kv == NULL)
+        (void)kube_status_not_found(&op->status, op->arena, op->resource, op->name);
+    else
+        (void)kube_status_conflict(&op->status, op->arena, op->resource, op->name, NULL);
+}
+
+/* A try before this one has ended without an answer: this one tells how. True: it was carried out,
+ * and op is what came of it. */
+static bool was_carried_out(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
+{
+    const Mvccpb__KeyValue *kv = read_by(response, 0);
+
+    if (!op->uncertain || op->kind == OP_DELETE || kv == NULL || !is_ours(op, kv))
+        return false;
+    op->revision = kv->mod_revision;
+    take_object(op, kv);
+    return true;
+}
+
+/* True: it was sent again. */
+static bool judge(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
+{
+    if (response->succeeded) {
+        on_written(op, response);
+        return false;
+    }
+    if (was_carried_out(op, response))
+        return false;
+    if (needs_namespace(op) && !namespace_allows(op, read_by(response, 1)))
+        return false;
+    if (op->kind == OP_CREATE && read_by(response, 0) == NULL) {
+        if (op->tries < KUBE__CREATE_TRIES)
+            return true;
+        (void)kube_status_conflict(&op->status, op->arena, op->resource, op->name,
+                                   "its namespace keeps changing; please try again");
+        return false;
+    }
+    on_refused(op, response);
+    return false;
+}
+
+static bool may_repeat(const struct kube_op *op)
+{
+    return op->call.result.err.code == KV_EUNKNOWN && op->kind != OP_CREATE &&
+           op->repeats < REPEATS_MAX && uv_now(op->store->loop) < op->deadline_ms;
+}
+
+static void on_txn(struct kv_call *call)
+{
+    struct kube_op *op = CONTAINER_OF(call, struct kube_op, call);
+    const Etcdserverpb__TxnResponse *response = (const void *)call->result.message;
+    bool again;
+
+    if (response != NULL) {
+        op->revision = kube__seen(op->store, response->header);
+        again = judge(op, response);
+    } else {
+        again = may_repeat(op);
+        op->uncertain = op->uncertain || again;
+        op->repeats += again;
+        if (!again)
+            (void)answer_of(op);
+    }
+    if (!again) {
+        end_call(op);
+        return;
+    }
+    kv_result_release(&call->result);
+    send_txn(op);
+}
+
+void kube_create(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                 const struct kube_resource *resource, struct slice ns, struct slice name,
+                 struct slice bytes, kube_op_cb cb)
+{
+    begin(store, op, arena, resource->stored_as, cb, OP_CREATE);
+    address(op, ns, name);
+    op->bytes = bytes;
+    send_txn(op);
+}
+
+void kube_update(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                 const struct kube_resource *resource, struct slice ns, struct slice name,
+                 int64_t expected, struct slice bytes, kube_op_cb cb)
+{
+    begin(store, op, arena, resource->stored_as, cb, OP_UPDATE);
+    address(op, ns, name);
+    op->expected = expected;
+    op->bytes = bytes;
+    send_txn(op);
+}
+
+void kube_delete(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                 const struct kube_resource *resource, struct slice ns, struct slice name,
+                 int64_t expected, kube_op_cb cb)
+{
+    begin(store, op, arena, resource->stored_as, cb, OP_DELETE);
+    address(op, ns, name);
+    op->expected = expected;
+    send_txn(op);
+}
