@@ -87,6 +87,11 @@ struct json *json_at(const struct json *value, const char *path);
 struct slice json_text(const struct json *value);
 struct slice json_text_at(const struct json *value, const char *path);
 bool json_is(const struct json *value, enum json_type type);
+/* Of a member. */
+static inline struct slice json_key(const struct json *member)
+{
+    return slice_of(member->key, member->key_len);
+}
 /* A string with exactly this text. */
 bool json_equals(const struct json *value, const char *text);
 /* An integer within int64; false if value is no such number. */
@@ -98,6 +103,23 @@ bool json_same(const struct json *a, const struct json *b);
     for (struct json *item = (parent) == NULL ? NULL : (parent)->first; item != NULL;              \
          item = item->next)
 
+/* Finds the members of one object by their keys in constant time, for those who look for many: an
+ * object can have a hundred thousand. Memory comes from arena, none for objects that are small.
+ * Members may be added (say so), not removed. */
+struct json_index {
+    struct arena *arena;
+    const struct json *object;
+    struct json **slots;
+    size_t size; /* a power of two; 0: the object is searched as it is */
+    uint64_t salt;
+};
+
+/* object: an object, or NULL that has no members. */
+void json_index_init(struct json_index *index, struct arena *arena, const struct json *object);
+struct json *json_index_get(const struct json_index *index, struct slice key);
+/* member was put at the end of the object. */
+void json_index_added(struct json_index *index, struct json *member);
+
 /* ---- making and changing one; all memory comes from arena, keys and texts are borrowed ---- */
 
 struct json *json_new(struct arena *arena, enum json_type type);
@@ -107,6 +129,8 @@ struct json *json_new_int(struct arena *arena, int64_t value);
 struct json *json_new_bool(struct arena *arena, bool value);
 /* Everything below value, keys and texts included. */
 struct json *json_copy(struct arena *arena, const struct json *value);
+/* As json_copy(), keys and texts borrowed: for trees that live as long as value. */
+struct json *json_clone(struct arena *arena, const struct json *value);
 
 /* Sets a member, in place of one with this key or at the end. child must be in no other tree.
  * Returns child. */

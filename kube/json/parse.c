@@ -373,62 +373,12 @@ static void note_duplicate(struct parser *p)
     *end = duplicate;
 }
 
-/* Objects with more members than this get a set of the keys' hashes, or looking for duplicates
- * would take quadratic time. */
-#define LINEAR_MEMBERS_MAX 16
-
-struct keyset {
-    const struct json **slots;
-    size_t size; /* a power of two; 0: none yet */
-};
-
-static uint32_t hash_key(struct slice key)
-{
-    uint32_t hash = 2166136261u;
-
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ key.data[i]) * 16777619u;
-    return hash;
-}
-
-static void keyset_put(struct keyset *set, const struct json *member)
-{
-    size_t at = hash_key(slice_of(member->key, member->key_len)) & (set->size - 1);
-
-    while (set->slots[at] != NULL)
-        at = (at + 1) & (set->size - 1);
-    set->slots[at] = member;
-}
-
-static void keyset_grow(struct parser *p, struct keyset *set, const struct json *object)
-{
-    set->size = set->size == 0 ? 64 : set->size * 4;
-    set->slots = arena_calloc(p->arena, set->size * sizeof(set->slots[0]));
-    json_each(member, object) keyset_put(set, member);
-}
-
-static struct json *keyset_find(const struct keyset *set, struct slice key)
-{
-    size_t at = hash_key(key) & (set->size - 1);
-
-    for (; set->slots[at] != NULL; at = (at + 1) & (set->size - 1)) {
-        const struct json *member = set->slots[at];
-
-        if (slice_eq(slice_of(member->key, member->key_len), key))
-            return (struct json *)member;
-    }
-    return NULL;
-}
-
 /* The member with key; a new one if there is none. */
-static struct json *member_for(struct parser *p, struct json *object, struct keyset *set,
+static struct json *member_for(struct parser *p, struct json *object, struct json_index *index,
                                struct slice key)
 {
-    struct json *member;
+    struct json *member = json_index_get(index, key);
 
-    if (object->count >= LINEAR_MEMBERS_MAX && object->count * 2 >= set->size)
-        keyset_grow(p, set, object);
-    member = set->size > 0 ? keyset_find(set, key) : json_get_slice(object, key);
     if (member != NULL) {
         if (p->duplicates != NULL)
             note_duplicate(p);
@@ -436,8 +386,7 @@ static struct json *member_for(struct parser *p, struct json *object, struct key
     }
     member = json_new(p->arena, JSON_NULL);
     json_add(object, key, member);
-    if (set->size > 0)
-        keyset_put(set, member);
+    json_index_added(index, member);
     return member;
 }
 
@@ -447,8 +396,9 @@ static int read_value(struct parser *p, struct json *value);
 
 static int read_members(struct parser *p, struct json *object, struct level *level)
 {
-    struct keyset set = {NULL, 0};
+    struct json_index index;
 
+    json_index_init(&index, p->arena, object);
     for (;;) {
         struct json read = {0};
         struct json *member;
@@ -464,7 +414,7 @@ static int read_members(struct parser *p, struct json *object, struct level *lev
         if (p->at >= p->len || p->text[p->at] != ':')
             return fail_at(p, "after object key");
         p->at++;
-        member = member_for(p, object, &set, level->key);
+        member = member_for(p, object, &index, level->key);
         rc = read_value(p, &read);
         if (rc != 0)
             return rc;

@@ -80,7 +80,7 @@ static bool same_members(const struct json *a, const struct json *b)
 {
     json_each(member, a)
     {
-        const struct json *other = json_get_slice(b, slice_of(member->key, member->key_len));
+        const struct json *other = json_get_slice(b, json_key(member));
 
         if (other == NULL || !json_same(member, other))
             return false;
@@ -166,29 +166,40 @@ static const char *copy_text(struct arena *arena, const char *text, size_t len)
     return len == 0 ? "" : (const char *)arena_copy(arena, slice_of(text, len)).data;
 }
 
+/* value as it is, without a place and without children. */
+static struct json *clone_node(struct arena *arena, const struct json *value)
+{
+    struct json *clone = arena_alloc(arena, sizeof(*clone));
+
+    *clone = *value;
+    clone->next = NULL;
+    if (value->type == JSON_ARRAY || value->type == JSON_OBJECT) {
+        clone->first = clone->last = NULL;
+        clone->count = 0;
+    }
+    return clone;
+}
+
+struct json *json_clone(struct arena *arena, const struct json *value)
+{
+    struct json *clone = clone_node(arena, value);
+
+    if (value->type == JSON_ARRAY || value->type == JSON_OBJECT) {
+        json_each(child, value) json_append(clone, json_clone(arena, child));
+    }
+    return clone;
+}
+
 struct json *json_copy(struct arena *arena, const struct json *value)
 {
-    struct json *copy = json_new(arena, value->type);
+    struct json *copy = clone_node(arena, value);
 
-    if (value->key != NULL) {
+    if (value->key != NULL)
         copy->key = copy_text(arena, value->key, value->key_len);
-        copy->key_len = value->key_len;
-    }
-    switch (value->type) {
-    case JSON_NULL:
-        break;
-    case JSON_BOOL:
-        copy->boolean = value->boolean;
-        break;
-    case JSON_NUMBER:
-    case JSON_STRING:
+    if (value->type == JSON_STRING || value->type == JSON_NUMBER)
         copy->text = copy_text(arena, value->text, value->len);
-        copy->len = value->len;
-        break;
-    case JSON_ARRAY:
-    case JSON_OBJECT:
+    if (value->type == JSON_ARRAY || value->type == JSON_OBJECT) {
         json_each(child, value) json_append(copy, json_copy(arena, child));
-        break;
     }
     return copy;
 }
