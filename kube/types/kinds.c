@@ -3,6 +3,7 @@
 
 #include "base/util.h"
 #include "kube/types/kinds.h"
+#include "kube/types/tables.h"
 
 /* Upstream has these verbs, no code of ours answers them yet: not declared. */
 #define LATER(verbs) 0
@@ -91,6 +92,8 @@ WITH_STATUS(flowschemas, "FlowSchema");
 WITH_STATUS(prioritylevelconfigurations, "PriorityLevelConfiguration");
 WITH_STATUS(resourceclaims, "ResourceClaim");
 
+#define TYPE(id) &kube__structs[KUBE_STRUCT_##id]
+#define OPAQUE_TYPE NULL
 #define SUBS(id) of_##id, ARRAY_LEN(of_##id)
 #define NO_SUBS NULL, 0
 
@@ -99,296 +102,296 @@ WITH_STATUS(resourceclaims, "ResourceClaim");
  *
  * id, then: group, version, kind
  *   plural, singular, short names, categories, prefix in the store
- *   package of the struct, verbs, flags, rule for names, subresources
+ *   its struct, verbs, flags, rule for names, subresources
  *   fields for selectors, id of the resource that is stored */
 /* clang-format off */
 #define RESOURCES(X) \
     X(BINDINGS, "", "v1", "Binding", \
       "bindings", "binding", "", "", "", \
-      "core/v1", LATER(KUBE_CREATE), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_Binding), LATER(KUBE_CREATE), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", BINDINGS) \
     X(COMPONENTSTATUSES, "", "v1", "ComponentStatus", \
       "componentstatuses", "componentstatus", "cs", "", "", \
-      "core/v1", KUBE_GET | KUBE_LIST_VERB, NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_ComponentStatus), KUBE_GET | KUBE_LIST_VERB, NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", COMPONENTSTATUSES) \
     X(CONFIGMAPS, "", "v1", "ConfigMap", \
       "configmaps", "configmap", "cm", "", "configmaps", \
-      "core/v1", KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_ConfigMap), KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
       "", CONFIGMAPS) \
     X(ENDPOINTS, "", "v1", "Endpoints", \
       "endpoints", "endpoints", "ep", "", "services/endpoints", \
-      "core/v1", KUBE_ALL_VERBS, N | UPSERT, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_Endpoints), KUBE_ALL_VERBS, N | UPSERT, SUBDOMAIN, NO_SUBS, \
       "", ENDPOINTS) \
     X(EVENTS, "", "v1", "Event", \
       "events", "event", "ev", "", "events", \
-      "core/v1", KUBE_ALL_VERBS, N | UPSERT | KUBE_TTL_HOUR, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_Event), KUBE_ALL_VERBS, N | UPSERT | KUBE_TTL_HOUR, SUBDOMAIN, NO_SUBS, \
       "involvedObject.kind involvedObject.namespace involvedObject.name " \
       "involvedObject.uid involvedObject.apiVersion " \
       "involvedObject.resourceVersion involvedObject.fieldPath reason " \
       "reportingComponent source type", EVENTS) \
     X(LIMITRANGES, "", "v1", "LimitRange", \
       "limitranges", "limitrange", "limits", "", "limitranges", \
-      "core/v1", KUBE_ALL_VERBS, N | UPSERT, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_LimitRange), KUBE_ALL_VERBS, N | UPSERT, SUBDOMAIN, NO_SUBS, \
       "", LIMITRANGES) \
     X(NAMESPACES, "", "v1", "Namespace", \
       "namespaces", "namespace", "ns", "", "namespaces", \
-      "core/v1", NO_COLLECTION, STATUS | ANSWERS, KUBE_NAME_LABEL, SUBS(namespaces), \
+      TYPE(core_v1_Namespace), NO_COLLECTION, STATUS | ANSWERS, KUBE_NAME_LABEL, SUBS(namespaces), \
       "status.phase", NAMESPACES) \
     X(NODES, "", "v1", "Node", \
       "nodes", "node", "no", "", "minions", \
-      "core/v1", KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(nodes), \
+      TYPE(core_v1_Node), KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(nodes), \
       "spec.unschedulable", NODES) \
     X(PERSISTENTVOLUMECLAIMS, "", "v1", "PersistentVolumeClaim", \
       "persistentvolumeclaims", "persistentvolumeclaim", "pvc", "", "persistentvolumeclaims", \
-      "core/v1", KUBE_ALL_VERBS, N | STATUS | ANSWERS, SUBDOMAIN, SUBS(persistentvolumeclaims), \
+      TYPE(core_v1_PersistentVolumeClaim), KUBE_ALL_VERBS, N | STATUS | ANSWERS, SUBDOMAIN, SUBS(persistentvolumeclaims), \
       "", PERSISTENTVOLUMECLAIMS) \
     X(PERSISTENTVOLUMES, "", "v1", "PersistentVolume", \
       "persistentvolumes", "persistentvolume", "pv", "", "persistentvolumes", \
-      "core/v1", KUBE_ALL_VERBS, STATUS | ANSWERS, SUBDOMAIN, SUBS(persistentvolumes), \
+      TYPE(core_v1_PersistentVolume), KUBE_ALL_VERBS, STATUS | ANSWERS, SUBDOMAIN, SUBS(persistentvolumes), \
       "", PERSISTENTVOLUMES) \
     X(PODS, "", "v1", "Pod", \
       "pods", "pod", "po", "all", "pods", \
-      "core/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION | ANSWERS | KUBE_GRACEFUL, SUBDOMAIN, SUBS(pods), \
+      TYPE(core_v1_Pod), KUBE_ALL_VERBS, N | STATUS | GENERATION | ANSWERS | KUBE_GRACEFUL, SUBDOMAIN, SUBS(pods), \
       "spec.nodeName spec.restartPolicy spec.schedulerName " \
       "spec.serviceAccountName spec.hostNetwork status.phase status.podIP " \
       "status.nominatedNodeName", PODS) \
     X(PODTEMPLATES, "", "v1", "PodTemplate", \
       "podtemplates", "podtemplate", "", "", "podtemplates", \
-      "core/v1", KUBE_ALL_VERBS, N | GENERATION | ANSWERS, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_PodTemplate), KUBE_ALL_VERBS, N | GENERATION | ANSWERS, SUBDOMAIN, NO_SUBS, \
       "", PODTEMPLATES) \
     X(REPLICATIONCONTROLLERS, "", "v1", "ReplicationController", \
       "replicationcontrollers", "replicationcontroller", "rc", "all", "controllers", \
-      "core/v1", KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION | ORPHANS, SUBDOMAIN, SUBS(replicationcontrollers), \
+      TYPE(core_v1_ReplicationController), KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION | ORPHANS, SUBDOMAIN, SUBS(replicationcontrollers), \
       "status.replicas", REPLICATIONCONTROLLERS) \
     X(RESOURCEQUOTAS, "", "v1", "ResourceQuota", \
       "resourcequotas", "resourcequota", "quota", "", "resourcequotas", \
-      "core/v1", KUBE_ALL_VERBS, N | STATUS | ANSWERS, SUBDOMAIN, SUBS(resourcequotas), \
+      TYPE(core_v1_ResourceQuota), KUBE_ALL_VERBS, N | STATUS | ANSWERS, SUBDOMAIN, SUBS(resourcequotas), \
       "", RESOURCEQUOTAS) \
     X(SECRETS, "", "v1", "Secret", \
       "secrets", "secret", "", "", "secrets", \
-      "core/v1", KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
+      TYPE(core_v1_Secret), KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
       "type", SECRETS) \
     X(SERVICEACCOUNTS, "", "v1", "ServiceAccount", \
       "serviceaccounts", "serviceaccount", "sa", "", "serviceaccounts", \
-      "core/v1", KUBE_ALL_VERBS, N | ANSWERS, SUBDOMAIN, SUBS(serviceaccounts), \
+      TYPE(core_v1_ServiceAccount), KUBE_ALL_VERBS, N | ANSWERS, SUBDOMAIN, SUBS(serviceaccounts), \
       "", SERVICEACCOUNTS) \
     X(SERVICES, "", "v1", "Service", \
       "services", "service", "svc", "all", "services/specs", \
-      "core/v1", KUBE_ALL_VERBS, N | STATUS | ANSWERS | UPSERT, KUBE_NAME_LABEL_1035, SUBS(services), \
+      TYPE(core_v1_Service), KUBE_ALL_VERBS, N | STATUS | ANSWERS | UPSERT, KUBE_NAME_LABEL_1035, SUBS(services), \
       "spec.clusterIP spec.type", SERVICES) \
     X(APISERVICES, "apiregistration.k8s.io", "v1", "APIService", \
       "apiservices", "apiservice", "", "api-extensions", "apiregistration.k8s.io/apiservices", \
-      "apiregistration/v1", KUBE_ALL_VERBS, STATUS | NEEDS_RV, SUBDOMAIN, SUBS(apiservices), \
+      TYPE(apiregistration_v1_APIService), KUBE_ALL_VERBS, STATUS | NEEDS_RV, SUBDOMAIN, SUBS(apiservices), \
       "", APISERVICES) \
     X(CONTROLLERREVISIONS, "apps", "v1", "ControllerRevision", \
       "controllerrevisions", "controllerrevision", "", "", "controllerrevisions", \
-      "apps/v1", KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
+      TYPE(apps_v1_ControllerRevision), KUBE_ALL_VERBS, N, SUBDOMAIN, NO_SUBS, \
       "", CONTROLLERREVISIONS) \
     X(DAEMONSETS, "apps", "v1", "DaemonSet", \
       "daemonsets", "daemonset", "ds", "all", "daemonsets", \
-      "apps/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(daemonsets), \
+      TYPE(apps_v1_DaemonSet), KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(daemonsets), \
       "", DAEMONSETS) \
     X(DEPLOYMENTS, "apps", "v1", "Deployment", \
       "deployments", "deployment", "deploy", "all", "deployments", \
-      "apps/v1", KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(deployments), \
+      TYPE(apps_v1_Deployment), KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(deployments), \
       "", DEPLOYMENTS) \
     X(REPLICASETS, "apps", "v1", "ReplicaSet", \
       "replicasets", "replicaset", "rs", "all", "replicasets", \
-      "apps/v1", KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(replicasets), \
+      TYPE(apps_v1_ReplicaSet), KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(replicasets), \
       "status.replicas", REPLICASETS) \
     X(STATEFULSETS, "apps", "v1", "StatefulSet", \
       "statefulsets", "statefulset", "sts", "all", "statefulsets", \
-      "apps/v1", KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(statefulsets), \
+      TYPE(apps_v1_StatefulSet), KUBE_ALL_VERBS, N | STATUS | SCALE | GENERATION, SUBDOMAIN, SUBS(statefulsets), \
       "", STATEFULSETS) \
     X(EVENTS_EVENTS, "events.k8s.io", "v1", "Event", \
       "events", "event", "ev", "", "events", \
-      "events/v1", KUBE_ALL_VERBS, N | UPSERT | KUBE_TTL_HOUR | KUBE_ALIAS, SUBDOMAIN, NO_SUBS, \
+      TYPE(events_v1_Event), KUBE_ALL_VERBS, N | UPSERT | KUBE_TTL_HOUR | KUBE_ALIAS, SUBDOMAIN, NO_SUBS, \
       "reason regarding.kind regarding.namespace regarding.name regarding.uid " \
       "regarding.apiVersion regarding.resourceVersion regarding.fieldPath " \
       "reportingController type", EVENTS) \
     X(SELFSUBJECTREVIEWS, "authentication.k8s.io", "v1", "SelfSubjectReview", \
       "selfsubjectreviews", "selfsubjectreview", "", "", "", \
-      "authentication/v1", LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authentication_v1_SelfSubjectReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SELFSUBJECTREVIEWS) \
     X(TOKENREVIEWS, "authentication.k8s.io", "v1", "TokenReview", \
       "tokenreviews", "tokenreview", "", "", "", \
-      "authentication/v1", LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authentication_v1_TokenReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", TOKENREVIEWS) \
     X(LOCALSUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "LocalSubjectAccessReview", \
       "localsubjectaccessreviews", "localsubjectaccessreview", "", "", "", \
-      "authorization/v1", LATER(KUBE_CREATE), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_LocalSubjectAccessReview), LATER(KUBE_CREATE), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", LOCALSUBJECTACCESSREVIEWS) \
     X(SELFSUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "SelfSubjectAccessReview", \
       "selfsubjectaccessreviews", "selfsubjectaccessreview", "", "", "", \
-      "authorization/v1", LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_SelfSubjectAccessReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SELFSUBJECTACCESSREVIEWS) \
     X(SELFSUBJECTRULESREVIEWS, "authorization.k8s.io", "v1", "SelfSubjectRulesReview", \
       "selfsubjectrulesreviews", "selfsubjectrulesreview", "", "", "", \
-      "authorization/v1", LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_SelfSubjectRulesReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SELFSUBJECTRULESREVIEWS) \
     X(SUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "SubjectAccessReview", \
       "subjectaccessreviews", "subjectaccessreview", "", "", "", \
-      "authorization/v1", LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_SubjectAccessReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SUBJECTACCESSREVIEWS) \
     X(AUTOSCALING_V2_HORIZONTALPODAUTOSCALERS, "autoscaling", "v2", "HorizontalPodAutoscaler", \
       "horizontalpodautoscalers", "horizontalpodautoscaler", "hpa", "all", "horizontalpodautoscalers", \
-      "autoscaling/v2", KUBE_ALL_VERBS, N | STATUS, SUBDOMAIN, SUBS(horizontalpodautoscalers), \
+      TYPE(autoscaling_v2_HorizontalPodAutoscaler), KUBE_ALL_VERBS, N | STATUS, SUBDOMAIN, SUBS(horizontalpodautoscalers), \
       "", AUTOSCALING_V2_HORIZONTALPODAUTOSCALERS) \
     X(AUTOSCALING_V1_HORIZONTALPODAUTOSCALERS, "autoscaling", "v1", "HorizontalPodAutoscaler", \
       "horizontalpodautoscalers", "horizontalpodautoscaler", "hpa", "all", "horizontalpodautoscalers", \
-      "autoscaling/v1", KUBE_ALL_VERBS, N | STATUS | KUBE_ALIAS, SUBDOMAIN, SUBS(horizontalpodautoscalers), \
+      TYPE(autoscaling_v1_HorizontalPodAutoscaler), KUBE_ALL_VERBS, N | STATUS | KUBE_ALIAS, SUBDOMAIN, SUBS(horizontalpodautoscalers), \
       "", AUTOSCALING_V2_HORIZONTALPODAUTOSCALERS) \
     X(CRONJOBS, "batch", "v1", "CronJob", \
       "cronjobs", "cronjob", "cj", "all", "cronjobs", \
-      "batch/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(cronjobs), \
+      TYPE(batch_v1_CronJob), KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(cronjobs), \
       "", CRONJOBS) \
     X(JOBS, "batch", "v1", "Job", \
       "jobs", "job", "", "all", "jobs", \
-      "batch/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION | ORPHANS, SUBDOMAIN, SUBS(jobs), \
+      TYPE(batch_v1_Job), KUBE_ALL_VERBS, N | STATUS | GENERATION | ORPHANS, SUBDOMAIN, SUBS(jobs), \
       "status.successful", JOBS) \
     X(CERTIFICATESIGNINGREQUESTS, "certificates.k8s.io", "v1", "CertificateSigningRequest", \
       "certificatesigningrequests", "certificatesigningrequest", "csr", "", "certificatesigningrequests", \
-      "certificates/v1", KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(certificatesigningrequests), \
+      TYPE(certificates_v1_CertificateSigningRequest), KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(certificatesigningrequests), \
       "spec.signerName", CERTIFICATESIGNINGREQUESTS) \
     X(INGRESSCLASSES, "networking.k8s.io", "v1", "IngressClass", \
       "ingressclasses", "ingressclass", "", "", "ingressclasses", \
-      "networking/v1", KUBE_ALL_VERBS, GENERATION, SUBDOMAIN, NO_SUBS, \
+      TYPE(networking_v1_IngressClass), KUBE_ALL_VERBS, GENERATION, SUBDOMAIN, NO_SUBS, \
       "", INGRESSCLASSES) \
     X(INGRESSES, "networking.k8s.io", "v1", "Ingress", \
       "ingresses", "ingress", "ing", "", "ingress", \
-      "networking/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(ingresses), \
+      TYPE(networking_v1_Ingress), KUBE_ALL_VERBS, N | STATUS | GENERATION, SUBDOMAIN, SUBS(ingresses), \
       "", INGRESSES) \
     X(IPADDRESSES, "networking.k8s.io", "v1", "IPAddress", \
       "ipaddresses", "ipaddress", "ip", "", "ipaddresses", \
-      "networking/v1beta1", KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
+      TYPE(networking_v1beta1_IPAddress), KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
       "", IPADDRESSES) \
     X(NETWORKPOLICIES, "networking.k8s.io", "v1", "NetworkPolicy", \
       "networkpolicies", "networkpolicy", "netpol", "", "networkpolicies", \
-      "networking/v1", KUBE_ALL_VERBS, N | GENERATION, SUBDOMAIN, NO_SUBS, \
+      TYPE(networking_v1_NetworkPolicy), KUBE_ALL_VERBS, N | GENERATION, SUBDOMAIN, NO_SUBS, \
       "", NETWORKPOLICIES) \
     X(SERVICECIDRS, "networking.k8s.io", "v1", "ServiceCIDR", \
       "servicecidrs", "servicecidr", "", "", "servicecidrs", \
-      "networking/v1beta1", KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(servicecidrs), \
+      TYPE(networking_v1beta1_ServiceCIDR), KUBE_ALL_VERBS, STATUS, SUBDOMAIN, SUBS(servicecidrs), \
       "", SERVICECIDRS) \
     X(PODDISRUPTIONBUDGETS, "policy", "v1", "PodDisruptionBudget", \
       "poddisruptionbudgets", "poddisruptionbudget", "pdb", "", "poddisruptionbudgets", \
-      "policy/v1", KUBE_ALL_VERBS, N | STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(poddisruptionbudgets), \
+      TYPE(policy_v1_PodDisruptionBudget), KUBE_ALL_VERBS, N | STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(poddisruptionbudgets), \
       "", PODDISRUPTIONBUDGETS) \
     X(CLUSTERROLEBINDINGS, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", \
       "clusterrolebindings", "clusterrolebinding", "", "", "clusterrolebindings", \
-      "rbac/v1", KUBE_ALL_VERBS, UPSERT, PATH, NO_SUBS, \
+      TYPE(rbac_v1_ClusterRoleBinding), KUBE_ALL_VERBS, UPSERT, PATH, NO_SUBS, \
       "", CLUSTERROLEBINDINGS) \
     X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "ClusterRole", \
       "clusterroles", "clusterrole", "", "", "clusterroles", \
-      "rbac/v1", KUBE_ALL_VERBS, UPSERT, PATH, NO_SUBS, \
+      TYPE(rbac_v1_ClusterRole), KUBE_ALL_VERBS, UPSERT, PATH, NO_SUBS, \
       "", CLUSTERROLES) \
     X(ROLEBINDINGS, "rbac.authorization.k8s.io", "v1", "RoleBinding", \
       "rolebindings", "rolebinding", "", "", "rolebindings", \
-      "rbac/v1", KUBE_ALL_VERBS, N | UPSERT, PATH, NO_SUBS, \
+      TYPE(rbac_v1_RoleBinding), KUBE_ALL_VERBS, N | UPSERT, PATH, NO_SUBS, \
       "", ROLEBINDINGS) \
     X(ROLES, "rbac.authorization.k8s.io", "v1", "Role", \
       "roles", "role", "", "", "roles", \
-      "rbac/v1", KUBE_ALL_VERBS, N | UPSERT, PATH, NO_SUBS, \
+      TYPE(rbac_v1_Role), KUBE_ALL_VERBS, N | UPSERT, PATH, NO_SUBS, \
       "", ROLES) \
     X(CSIDRIVERS, "storage.k8s.io", "v1", "CSIDriver", \
       "csidrivers", "csidriver", "", "", "csidrivers", \
-      "storage/v1", KUBE_ALL_VERBS, NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(storage_v1_CSIDriver), KUBE_ALL_VERBS, NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", CSIDRIVERS) \
     X(CSINODES, "storage.k8s.io", "v1", "CSINode", \
       "csinodes", "csinode", "", "", "csinodes", \
-      "storage/v1", KUBE_ALL_VERBS, NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(storage_v1_CSINode), KUBE_ALL_VERBS, NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", CSINODES) \
     X(CSISTORAGECAPACITIES, "storage.k8s.io", "v1", "CSIStorageCapacity", \
       "csistoragecapacities", "csistoragecapacity", "", "", "csistoragecapacities", \
-      "storage/v1", KUBE_ALL_VERBS, N | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(storage_v1_CSIStorageCapacity), KUBE_ALL_VERBS, N | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", CSISTORAGECAPACITIES) \
     X(STORAGECLASSES, "storage.k8s.io", "v1", "StorageClass", \
       "storageclasses", "storageclass", "sc", "", "storageclasses", \
-      "storage/v1", KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
+      TYPE(storage_v1_StorageClass), KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
       "", STORAGECLASSES) \
     X(VOLUMEATTACHMENTS, "storage.k8s.io", "v1", "VolumeAttachment", \
       "volumeattachments", "volumeattachment", "", "", "volumeattachments", \
-      "storage/v1", KUBE_ALL_VERBS, STATUS | NEEDS_RV, SUBDOMAIN, SUBS(volumeattachments), \
+      TYPE(storage_v1_VolumeAttachment), KUBE_ALL_VERBS, STATUS | NEEDS_RV, SUBDOMAIN, SUBS(volumeattachments), \
       "", VOLUMEATTACHMENTS) \
     X(VOLUMEATTRIBUTESCLASSES, "storage.k8s.io", "v1", "VolumeAttributesClass", \
       "volumeattributesclasses", "volumeattributesclass", "vac", "", "volumeattributesclasses", \
-      "storage/v1beta1", KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
+      TYPE(storage_v1beta1_VolumeAttributesClass), KUBE_ALL_VERBS, 0, SUBDOMAIN, NO_SUBS, \
       "", VOLUMEATTRIBUTESCLASSES) \
     X(MUTATINGADMISSIONPOLICIES, "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy", \
       "mutatingadmissionpolicies", "mutatingadmissionpolicy", "", "api-extensions", "mutatingadmissionpolicies", \
-      "admissionregistration/v1alpha1", KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(admissionregistration_v1alpha1_MutatingAdmissionPolicy), KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", MUTATINGADMISSIONPOLICIES) \
     X(MUTATINGADMISSIONPOLICYBINDINGS, "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding", \
       "mutatingadmissionpolicybindings", "mutatingadmissionpolicybinding", "", "api-extensions", "mutatingadmissionpolicybindings", \
-      "admissionregistration/v1alpha1", KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(admissionregistration_v1alpha1_MutatingAdmissionPolicyBinding), KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", MUTATINGADMISSIONPOLICYBINDINGS) \
     X(MUTATINGWEBHOOKCONFIGURATIONS, "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", \
       "mutatingwebhookconfigurations", "mutatingwebhookconfiguration", "", "api-extensions", "mutatingwebhookconfigurations", \
-      "admissionregistration/v1", KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(admissionregistration_v1_MutatingWebhookConfiguration), KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", MUTATINGWEBHOOKCONFIGURATIONS) \
     X(VALIDATINGADMISSIONPOLICIES, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", \
       "validatingadmissionpolicies", "validatingadmissionpolicy", "", "api-extensions", "validatingadmissionpolicies", \
-      "admissionregistration/v1", KUBE_ALL_VERBS, STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(validatingadmissionpolicies), \
+      TYPE(admissionregistration_v1_ValidatingAdmissionPolicy), KUBE_ALL_VERBS, STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(validatingadmissionpolicies), \
       "", VALIDATINGADMISSIONPOLICIES) \
     X(VALIDATINGADMISSIONPOLICYBINDINGS, "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", \
       "validatingadmissionpolicybindings", "validatingadmissionpolicybinding", "", "api-extensions", "validatingadmissionpolicybindings", \
-      "admissionregistration/v1", KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(admissionregistration_v1_ValidatingAdmissionPolicyBinding), KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", VALIDATINGADMISSIONPOLICYBINDINGS) \
     X(VALIDATINGWEBHOOKCONFIGURATIONS, "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", \
       "validatingwebhookconfigurations", "validatingwebhookconfiguration", "", "api-extensions", "validatingwebhookconfigurations", \
-      "admissionregistration/v1", KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(admissionregistration_v1_ValidatingWebhookConfiguration), KUBE_ALL_VERBS, GENERATION | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", VALIDATINGWEBHOOKCONFIGURATIONS) \
     X(CUSTOMRESOURCEDEFINITIONS, "apiextensions.k8s.io", "v1", "CustomResourceDefinition", \
       "customresourcedefinitions", "customresourcedefinition", "crd,crds", "api-extensions", "apiextensions.k8s.io/customresourcedefinitions", \
-      "apiextensions/v1", KUBE_ALL_VERBS, STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(customresourcedefinitions), \
+      TYPE(apiextensions_v1_CustomResourceDefinition), KUBE_ALL_VERBS, STATUS | GENERATION | NEEDS_RV, SUBDOMAIN, SUBS(customresourcedefinitions), \
       "", CUSTOMRESOURCEDEFINITIONS) \
     X(PRIORITYCLASSES, "scheduling.k8s.io", "v1", "PriorityClass", \
       "priorityclasses", "priorityclass", "pc", "", "priorityclasses", \
-      "scheduling/v1", KUBE_ALL_VERBS, GENERATION, SUBDOMAIN, NO_SUBS, \
+      TYPE(scheduling_v1_PriorityClass), KUBE_ALL_VERBS, GENERATION, SUBDOMAIN, NO_SUBS, \
       "", PRIORITYCLASSES) \
     X(LEASES, "coordination.k8s.io", "v1", "Lease", \
       "leases", "lease", "", "", "leases", \
-      "coordination/v1", KUBE_ALL_VERBS, N | UPSERT | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(coordination_v1_Lease), KUBE_ALL_VERBS, N | UPSERT | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", LEASES) \
     X(RUNTIMECLASSES, "node.k8s.io", "v1", "RuntimeClass", \
       "runtimeclasses", "runtimeclass", "", "", "runtimeclasses", \
-      "node/v1", KUBE_ALL_VERBS, UPSERT | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
+      TYPE(node_v1_RuntimeClass), KUBE_ALL_VERBS, UPSERT | NEEDS_RV, SUBDOMAIN, NO_SUBS, \
       "", RUNTIMECLASSES) \
     X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "EndpointSlice", \
       "endpointslices", "endpointslice", "", "", "endpointslices", \
-      "discovery/v1", KUBE_ALL_VERBS, N | GENERATION, SUBDOMAIN, NO_SUBS, \
+      TYPE(discovery_v1_EndpointSlice), KUBE_ALL_VERBS, N | GENERATION, SUBDOMAIN, NO_SUBS, \
       "", ENDPOINTSLICES) \
     X(FLOWSCHEMAS, "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", \
       "flowschemas", "flowschema", "", "", "flowschemas", \
-      "flowcontrol/v1", KUBE_ALL_VERBS, STATUS | GENERATION, SUBDOMAIN, SUBS(flowschemas), \
+      TYPE(flowcontrol_v1_FlowSchema), KUBE_ALL_VERBS, STATUS | GENERATION, SUBDOMAIN, SUBS(flowschemas), \
       "", FLOWSCHEMAS) \
     X(PRIORITYLEVELCONFIGURATIONS, "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration", \
       "prioritylevelconfigurations", "prioritylevelconfiguration", "", "", "prioritylevelconfigurations", \
-      "flowcontrol/v1", KUBE_ALL_VERBS, STATUS | GENERATION, SUBDOMAIN, SUBS(prioritylevelconfigurations), \
+      TYPE(flowcontrol_v1_PriorityLevelConfiguration), KUBE_ALL_VERBS, STATUS | GENERATION, SUBDOMAIN, SUBS(prioritylevelconfigurations), \
       "", PRIORITYLEVELCONFIGURATIONS) \
     X(DEVICECLASSES, "resource.k8s.io", "v1", "DeviceClass", \
       "deviceclasses", "deviceclass", "", "", "deviceclasses", \
-      "resource/v1", KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
+      OPAQUE_TYPE, KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
       "", DEVICECLASSES) \
     X(RESOURCECLAIMS, "resource.k8s.io", "v1", "ResourceClaim", \
       "resourceclaims", "resourceclaim", "", "", "resourceclaims", \
-      "resource/v1", KUBE_ALL_VERBS, N | STATUS | ANSWERS | OPAQUE, SUBDOMAIN, SUBS(resourceclaims), \
+      OPAQUE_TYPE, KUBE_ALL_VERBS, N | STATUS | ANSWERS | OPAQUE, SUBDOMAIN, SUBS(resourceclaims), \
       "", RESOURCECLAIMS) \
     X(RESOURCECLAIMTEMPLATES, "resource.k8s.io", "v1", "ResourceClaimTemplate", \
       "resourceclaimtemplates", "resourceclaimtemplate", "", "", "resourceclaimtemplates", \
-      "resource/v1", KUBE_ALL_VERBS, N | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
+      OPAQUE_TYPE, KUBE_ALL_VERBS, N | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
       "", RESOURCECLAIMTEMPLATES) \
     X(RESOURCESLICES, "resource.k8s.io", "v1", "ResourceSlice", \
       "resourceslices", "resourceslice", "", "", "resourceslices", \
-      "resource/v1", KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
+      OPAQUE_TYPE, KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
       "", RESOURCESLICES) \
     X(METRICS_NODES, "metrics.k8s.io", "v1beta1", "NodeMetrics", \
       "nodes", "", "", "", "", \
-      "metrics/v1beta1", LATER(KUBE_GET | KUBE_LIST_VERB), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(metrics_v1beta1_NodeMetrics), LATER(KUBE_GET | KUBE_LIST_VERB), NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", METRICS_NODES) \
     X(METRICS_PODS, "metrics.k8s.io", "v1beta1", "PodMetrics", \
       "pods", "", "", "", "", \
-      "metrics/v1beta1", LATER(KUBE_GET | KUBE_LIST_VERB), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(metrics_v1beta1_PodMetrics), LATER(KUBE_GET | KUBE_LIST_VERB), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", METRICS_PODS)
 /* clang-format on */
 
@@ -399,7 +402,7 @@ enum {
 };
 
 static const struct kube_resource resources[] = {
-#define X(id, group_, version_, kind_, plural_, singular_, short_, categories_, prefix_, package_, \
+#define X(id, group_, version_, kind_, plural_, singular_, short_, categories_, prefix_, type_,    \
           verbs_, flags_, rule_, subs_, selectable_, stored_)                                      \
     {                                                                                              \
         .group = group_,                                                                           \
@@ -410,7 +413,7 @@ static const struct kube_resource resources[] = {
         .short_names = short_,                                                                     \
         .categories = categories_,                                                                 \
         .prefix = prefix_,                                                                         \
-        .package = package_,                                                                       \
+        .type = type_,                                                                             \
         .verbs = verbs_,                                                                           \
         .flags = flags_,                                                                           \
         .name_rule = rule_,                                                                        \

@@ -64,7 +64,6 @@ struct kube_resource {
     const char *short_names; /* comma-separated, "" if none */
     const char *categories;  /* the same */
     const char *prefix;      /* below the store's prefix, without slashes at its ends */
-    const char *package;     /* of its struct: "core/v1" */
     unsigned verbs;          /* enum kube_verb; 0: as for a subresource */
     unsigned flags;          /* enum kube_resource_flags */
     enum kube_name_rule name_rule;

@@ -35,14 +35,20 @@ enum kube_field_flags {
     KUBE_MERGE = 1 << 2,       /* patchStrategy merge */
     KUBE_REPLACE = 1 << 3,     /* patchStrategy replace */
     KUBE_RETAIN_KEYS = 1 << 4, /* patchStrategy retainKeys */
-    KUBE_LIST_ITEMS = 1 << 5,  /* a named slice that protobuf wraps in a message of `items` (1) */
+    KUBE_LIST_ITEMS = 1 << 5,  /* a named slice that protobuf wraps in a message of `items` (1); the
+                                * values of a KUBE_MAP with it are such lists */
     KUBE_ENUM = 1 << 6         /* a string type with named values */
 };
 
-enum kube_list_type { KUBE_ATOMIC, KUBE_SET, KUBE_LIST_MAP };
+enum kube_list_type {
+    KUBE_ATOMIC, /* lists, and maps and structs that are marked so */
+    KUBE_SET,
+    KUBE_LIST_MAP, /* items are found by list_keys */
+    KUBE_GRANULAR  /* no list: its parts are owned one by one */
+};
 
-/* Inline structs are flattened into their parent by the generator; protobuf_path of such a field
- * says through which message numbers it is reached. */
+/* Inline structs are flattened into their parent by the generator; inlined_in of such a field says
+ * through which message numbers it is reached. */
 struct kube_field {
     const char *name; /* in JSON */
     uint8_t name_len;
@@ -51,8 +57,9 @@ struct kube_field {
     uint8_t flags;         /* enum kube_field_flags */
     uint8_t list_type;     /* enum kube_list_type, for server-side apply */
     uint16_t number;       /* protobuf; 0: none */
-    uint16_t inlined_in;   /* protobuf number of the embedded message it lies in; 0: not inlined, or
-                            * inlined without a message of its own */
+    uint16_t inlined_in;   /* protobuf number of the embedded message it lies in, of one within
+                            * another outer << 8 | inner; 0: not inlined, or inlined without a
+                            * message of its own */
     uint16_t type;         /* struct id if kind is KUBE_STRUCT */
     const char *merge_key; /* patchMergeKey; NULL: none */
     const char *list_keys; /* of KUBE_LIST_MAP, comma-separated; NULL: none */
@@ -64,6 +71,11 @@ struct kube_struct {
     const char *package; /* "apps/v1" */
     const struct kube_field *fields;
     uint16_t field_count;
+
+    /* private: how kube_field_find() finds one */
+    uint8_t slot_bits;
+    uint16_t first_slot;
+    uint32_t seed;
 };
 
 /* Struct by its id, as in kube_field.type. */
@@ -73,7 +85,7 @@ uint16_t kube_struct_count(void);
 const struct kube_struct *kube_struct_find(const char *package, const char *name);
 /* Field by JSON name, exact case; NULL. */
 const struct kube_field *kube_field_find(const struct kube_struct *type, struct slice name);
-/* Field by protobuf number (inlined_in 0 for those that are not inlined); NULL. */
+/* Field by protobuf number (inlined_in 0 for those that are not inlined); number is not 0; NULL. */
 const struct kube_field *kube_field_numbered(const struct kube_struct *type, uint16_t inlined_in,
                                              uint16_t number);
 
