@@ -70,6 +70,9 @@ struct json_error {
 int json_parse(struct arena *arena, struct slice text, const struct json_parse_options *options,
                struct json **out, struct json_error *error);
 
+/* text itself if it is valid UTF-8, else a copy in arena with U+FFFD for each byte that is not. */
+struct slice json_valid_text(struct arena *arena, struct slice text);
+
 /* Compact; order of members as in the tree. <, >, & and U+2028, U+2029 are escaped as Go does it
  * (\u003c), so that our bytes are what upstream writes. KV_ETOOBIG. */
 int json_write(struct buf *buf, const struct json *value);

@@ -528,3 +528,26 @@ int json_parse(struct arena *arena, struct slice text, const struct json_parse_o
     *out = value;
     return 0;
 }
+
+struct slice json_valid_text(struct arena *arena, struct slice text)
+{
+    size_t at = 0, len = 0;
+    uint8_t *out;
+
+    while (at < text.len && utf8_len(text.data + at, text.len - at) != 0)
+        at += utf8_len(text.data + at, text.len - at);
+    if (at == text.len)
+        return text;
+    out = arena_alloc(arena, text.len * 3); /* U+FFFD is three bytes */
+    for (at = 0; at < text.len;) {
+        size_t run = utf8_len(text.data + at, text.len - at);
+
+        if (run == 0)
+            len += put_utf8(out + len, 0xfffd);
+        else
+            memcpy(out + len, text.data + at, run);
+        len += run;
+        at += run == 0 ? 1 : run;
+    }
+    return slice_of(out, len);
+}

@@ -84,7 +84,8 @@ enum {
     KUBE_STRUCT_storage_v1_StorageClass = 454,
     KUBE_STRUCT_storage_v1_VolumeAttachment = 456,
     KUBE_STRUCT_storage_v1beta1_VolumeAttributesClass = 462,
-    KUBE_STRUCT_COUNT = 463
+    KUBE_STRUCT_COUNT = 463,
+    KUBE_FIELDS_MAX = 44 /* of one struct */
 };
 
 /* Sorted by package, then name; the index is the id. */
