@@ -75,6 +75,253 @@ struct slice kube__object_field(const struct kube_object *object, size_t index);
 int kube__field_index(const struct kube_resource *resource, struct slice path);
 size_t kube__field_count(const struct kube_resource *resource);
 
+/* ---- index.c: objects ordered by key ---- */
+
+enum { KUBE__CHUNK = 256 };
+
+struct kube__chunk {
+    size_t count; /* never 0 in an index */
+    struct kube_object *objects[KUBE__CHUNK];
+};
+
+/* A B-tree of two levels; zeroed: empty. Owns one reference to each object. */
+struct kube__index {
+    struct kube__chunk **chunks;
+    size_t chunk_count, chunk_capacity;
+    size_t count;
+    size_t bytes; /* of the objects' texts */
+};
+
+struct kube__position {
+    size_t chunk, at;
+};
+
+void kube__index_release(struct kube__index *index);
+struct kube_object *kube__index_find(const struct kube__index *index, struct slice key);
+/* Takes over the reference; returns the one that was there before, or NULL. */
+struct kube_object *kube__index_put(struct kube__index *index, struct kube_object *object);
+/* Returns the reference, or NULL. */
+struct kube_object *kube__index_remove(struct kube__index *index, struct slice key);
+/* The first whose key is not less. Valid until the index changes. */
+struct kube__position kube__index_seek(const struct kube__index *index, struct slice key);
+/* NULL at the end. */
+struct kube_object *kube__index_next(const struct kube__index *index, struct kube__position *at);
+/* How many lie before the position. */
+size_t kube__index_rank(const struct kube__index *index, struct kube__position at);
+
+/* ---- history.c: the last events of a resource ---- */
+
+struct kube__event {
+    int64_t revision;
+    uint64_t at_ms;
+    enum kube_event_type type;
+    struct kube_object *object; /* new state; DELETED: the last one, at the deletion's revision */
+    struct kube_object *prev;   /* what was there before; NULL: nothing */
+    struct kube_object *left;   /* prev at this revision, for watches that it does not match any
+                                 * more; made when it is needed */
+};
+
+/* A ring; events are numbered from 0 on. */
+struct kube__history {
+    struct kube__event *events;
+    size_t capacity; /* a power of two, or 0 */
+    uint64_t first, next;
+    int64_t from; /* all events behind this revision are here */
+    size_t bytes; /* of states that are nowhere else */
+};
+
+void kube__history_release(struct kube__history *history);
+struct kube__event *kube__history_at(const struct kube__history *history, uint64_t seq);
+/* Takes over event's references. */
+void kube__history_push(struct kube__history *history, const struct kube__event *event);
+/* Drops what is old, or more than fits: min events stay, if they are not too large. live_bytes: of
+ * the resource's present state. keep: this one and later ones stay in every case. */
+void kube__history_trim(struct kube__history *history, size_t min, size_t live_bytes,
+                        uint64_t now_ms, uint64_t keep);
+/* Number of the first event behind revision. */
+uint64_t kube__history_seek(const struct kube__history *history, int64_t revision);
+/* Forgets all; what comes is behind revision. */
+void kube__history_reset(struct kube__history *history, int64_t revision);
+/* prev at the event's revision, borrowed from the event. */
+struct kube_object *kube__event_left(struct kube__event *event);
+
+/* ---- cache.c: one resource's state, and the watch that feeds it ---- */
+
+enum kube__cache_state {
+    CACHE_EMPTY,
+    CACHE_FILLING, /* the first time */
+    CACHE_READY,   /* may be behind, if the store is out of reach or it is being filled anew */
+};
+
+/* Watches that the same events concern: found by what all their objects have in common. */
+enum kube__group_kind {
+    GROUP_ALL,
+    GROUP_NAMESPACE,
+    GROUP_KEY,   /* namespace/name */
+    GROUP_NAME,  /* in whatever namespace */
+    GROUP_FIELD, /* value of a selectable field */
+    GROUP_KINDS
+};
+
+struct kube__group {
+    struct kube__group *next; /* in its bucket */
+    uint64_t hash;
+    enum kube__group_kind kind;
+    size_t field;        /* number of GROUP_FIELD's */
+    size_t count;        /* of its watches, with those in cache->todo */
+    struct list watches; /* kube_watch.link */
+    size_t len;
+    uint8_t value[];
+};
+
+struct kube__groups {
+    struct kube__group **buckets;
+    size_t bucket_count, count;
+    size_t of_kind[GROUP_KINDS];
+};
+
+struct kube_cache {
+    struct kube_store *store;
+    const struct kube_resource *resource;
+    struct list link; /* store->caches */
+    struct slice prefix, end;
+    enum kube__cache_state state;
+    struct kube__index index;
+    struct kube__history history;
+    int64_t revision; /* all up to it is here */
+
+    /* the fill that runs */
+    bool filling;
+    struct kube__index filled;
+    int64_t fill_revision;
+    struct buf fill_key; /* where the next page begins */
+    struct kv_call call;
+
+    struct kv_watch watch;
+    bool watching;
+    bool stale;           /* what it lacks is compacted: it has to be filled anew */
+    uint64_t again_at_ms; /* no fill and no watch before */
+    unsigned failures;    /* in a row */
+
+    struct list waiters; /* for the first fill, or for a revision */
+
+    struct list watches;   /* all_link of all there are */
+    struct list catching;  /* that read history, or the first state, by themselves */
+    struct list parked;    /* whose client does not take what it was sent */
+    struct list bookmarks; /* those that want some, by when */
+    struct kube__groups groups;
+    uint64_t dispatched;           /* number of the first event that nobody has been told of */
+    struct list todo;              /* watches that are still to be told of the event before it */
+    struct kube__encoded *encoded; /* that event, as it was asked for */
+};
+
+/* The resource's cache, being filled if it is not there yet. */
+struct kube_cache *kube__cache(struct kube_store *store, const struct kube_resource *resource);
+/* If it has been started and is filled; else NULL. */
+struct kube_cache *kube__cache_ready(struct kube_store *store,
+                                     const struct kube_resource *resource);
+void kube__cache_free(struct kube_cache *cache);
+/* Time passes. */
+void kube__cache_tick(struct kube_cache *cache, uint64_t now_ms);
+
+/* ---- wait.c ---- */
+
+enum {
+    KUBE__LATE_MS = 3000,    /* wait for a revision that may never come; as upstream */
+    KUBE__TICK_MS = 1000,    /* bookmarks and what has to be tried again */
+    KUBE__FAST_TICK_MS = 50, /* while somebody waits for a revision */
+};
+
+/* Given to ready when the deadline has passed. */
+extern const struct kube_status kube__late;
+
+/* Calls ready when the cache has the revision (0: when it is filled), never from inside. */
+void kube__wait(struct kube_waiter *waiter, struct kube_cache *cache, int64_t wanted,
+                uint64_t deadline_ms);
+/* The same for the newest revision that there is now, by one question to the store that all ask
+ * together who come before it is sent. The deadline counts from its answer. */
+void kube__wait_newest(struct kube_waiter *waiter, struct kube_cache *cache);
+void kube__wait_cancel(struct kube_waiter *waiter);
+/* The cache has changed: calls those whose time has come. */
+void kube__waiters_wake(struct kube_cache *cache);
+void kube__waiters_fail(struct list *waiters, const struct kube_status *status);
+void kube__waiters_tick(struct kube_cache *cache, uint64_t now_ms);
+/* A word of the store on how far all watches are has come; revision: how far. */
+void kube__progressed(struct kube_store *store, int64_t revision);
+/* Sends what has been asked for since the last turn. */
+void kube__wait_turn(struct kube_store *store);
+void kube__wait_free(struct kube_store *store);
+/* Asks the store what it is, if that is not known. */
+void kube__find_out(struct kube_store *store);
+
+/* ---- scan.c: a cache's objects at a revision ---- */
+
+/* What a key had at the revision although it has something else now. */
+struct kube__past {
+    struct slice key;
+    uint64_t seq;
+    struct kube_object *object; /* NULL: nothing */
+};
+
+struct kube__scan {
+    const struct kube_cache *cache;
+    struct slice prefix; /* of the keys wanted */
+    struct kube__position at;
+    struct kube__past *past;
+    size_t past_count, past_at;
+};
+
+/* From start on, below prefix; both relative to the resource. False: the history does not reach so
+ * far. arena holds it. Borrowed until the loop turns. */
+bool kube__scan_begin(struct kube__scan *scan, const struct kube_cache *cache, struct arena *arena,
+                      struct slice prefix, struct slice start, int64_t revision);
+/* NULL at the end. */
+struct kube_object *kube__scan_next(struct kube__scan *scan);
+/* How many are still to come. */
+size_t kube__scan_rest(const struct kube__scan *scan);
+
+/* ---- watch.c ---- */
+
+/* Where the watch is served: its history or first state. */
+void kube__watch_catch(struct kube_watch *watch);
+void kube__watch_end(struct kube_watch *watch, const struct kube_status *status);
+/* All but those that still wait for the cache. */
+void kube__watches_end(struct kube_cache *cache, const struct kube_status *status);
+void kube__watches_tick(struct kube_cache *cache, uint64_t now_ms);
+bool kube__watch_matches(const struct kube_watch *watch, const struct kube_object *object);
+/* State that is still to be sent. */
+struct kube__initial {
+    struct kube_object **objects;
+    size_t count, at;
+    int64_t revision;
+};
+enum kube__watch_flags {
+    WATCH_INITIAL_EVENTS = 1 << 0,
+    WATCH_BOOKMARKS = 1 << 1,
+    WATCH_STATE_FIRST = 1 << 2,
+};
+void kube__initial_free(struct kube__initial *initial);
+
+/* ---- group.c ---- */
+
+/* The watch joins those that it has most in common with. */
+void kube__group_join(struct kube_watch *watch);
+void kube__group_leave(struct kube_watch *watch); /* in none: does nothing */
+/* Moves the watches that an event may concern to todo. */
+void kube__groups_collect(struct kube_cache *cache, const struct kube__event *event,
+                          struct list *todo);
+void kube__groups_release(struct kube__groups *groups);
+
+/* ---- dispatch.c ---- */
+
+/* Works for about a millisecond. True while there is more to do. */
+bool kube__dispatch(struct kube_cache *cache);
+/* The first event that is still in use. */
+uint64_t kube__dispatch_first(const struct kube_cache *cache);
+/* All live watches have been told of what is up to this revision. */
+int64_t kube__dispatch_revision(const struct kube_cache *cache);
+void kube__encoded_free(struct kube_cache *cache);
+
 /* ---- decode.c ---- */
 
 /* Canonical JSON of a stored value that is not: protobuf of a kube-apiserver, JSON of another form
@@ -84,22 +331,46 @@ int kube__decode(struct arena *arena, const struct kube_resource *resource, stru
 
 /* ---- store.c ---- */
 
+/* Whether the store's word on progress can be trusted: etcd before 3.4.31 and 3.5.13 may send it
+ * ahead of events (etcd 15220), or stuck behind a watch that lags. */
+enum kube__progress { PROGRESS_UNKNOWN, PROGRESS_TRUSTED, PROGRESS_UNTRUSTED };
+
 struct kube_store {
     uv_loop_t *loop;
     struct kv_client *client;
+    struct kv_watcher *watcher;
     char *prefix;
     uint64_t timeout_ms;
     size_t history_max;
     uint64_t event_ttl_s;
+    uint64_t salt; /* of hashes */
 
     int64_t seen;                   /* highest revision that any answer had */
-    struct list ops, lists;         /* waiting for kvd */
+    struct list ops, lists;         /* waiting for kvd or a cache */
     struct list due_ops, due_lists; /* to be called back on the next turn */
+    struct list caches;
+
+    /* freshness (wait.c) */
+    enum kube__progress progress;
+    bool finding_out, probing;
+    bool progress_wanted;   /* to be asked on the next turn */
+    uint64_t asked_ms;      /* a question about progress is on its way since then; 0: none */
+    int64_t reached;        /* the last answer to one */
+    struct list next_probe; /* waiters of the next one */
+    struct list this_probe; /* of the one under way */
+    struct kv_call status_call, probe_call;
+
     uv_idle_t idle;
+    uv_timer_t timer;
+    uint64_t tick_ms; /* the timer's period; 0: it does not run */
     unsigned handles; /* open ones; the memory goes with the last */
     struct arena scratch;
 };
 
+/* There is something to do on the next turn. */
+void kube__kick(struct kube_store *store);
+/* Time shall be looked at at least every so often. */
+void kube__tick_within(struct kube_store *store, uint64_t ms);
 /* Ends them on the loop's next turn. */
 void kube__op_later(struct kube_op *op);
 void kube__list_later(struct kube_list *list);
@@ -119,6 +390,8 @@ int64_t kube__seen(struct kube_store *store, const Etcdserverpb__ResponseHeader 
 int kube__status_of(struct kube_status *status, struct arena *arena, const struct err *err);
 int kube__status_too_large(struct kube_status *status, struct arena *arena, int64_t wanted,
                            int64_t current);
+void kube__status_copy(struct kube_status *out, struct arena *arena,
+                       const struct kube_status *status);
 /* 500 that names the key. */
 int kube__status_unreadable(struct kube_status *status, struct arena *arena,
                             const struct kube_store *store, const struct kube_resource *resource,
@@ -149,8 +422,6 @@ static inline struct slice kube__slice(ProtobufCBinaryData data)
 void kube__list_add(struct kube_list *list, struct kube_object *object);
 /* The list ends behind last (a key relative to the list's prefix), and there is more. */
 void kube__list_continue(struct kube_list *list, struct slice last);
-/* Pages straight from kvd. */
-void kube__list_direct(struct kube_list *list);
 
 /* ---- token.c ---- */
 

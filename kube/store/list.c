@@ -1,4 +1,4 @@
-/* Lists: what is asked for, and pages of it straight from kvd. */
+/* Lists: what is asked for, and who answers: the cache, or kvd page by page. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +40,7 @@ void kube_list_cancel(struct kube_list *list)
         return;
     kv_call_cancel(&list->call);
     kv_result_release(&list->call.result);
+    kube__wait_cancel(&list->waiter);
     list_remove(&list->link);
     kube_list_release(list);
     list->store = NULL;
@@ -241,9 +242,130 @@ static void on_page(struct kv_call *call)
         kube__list_finish(list);
 }
 
-void kube__list_direct(struct kube_list *list)
+/* ---- answers of the cache ---- */
+
+static bool takes(const struct kube_list *list, const struct kube_object *object)
 {
-    ask_page(list);
+    return kube_selector_matches(&list->options.selector, &kube_selected_object, object);
+}
+
+/* False: list has its status. */
+static bool add_cached(struct kube_list *list, struct kube_object *object)
+{
+    if (object->len == 0) {
+        (void)kube__status_unreadable(&list->status, list->arena, list->store, list->resource,
+                                      kube__object_key(object), "");
+        return false;
+    }
+    if (takes(list, object))
+        kube__list_add(list, kube_object_ref(object));
+    return true;
+}
+
+static void scan(struct kube_list *list, struct kube__scan *scan)
+{
+    struct kube_object *object, *last = NULL;
+
+    while (!is_full(list) && (object = kube__scan_next(scan)) != NULL) {
+        if (!add_cached(list, object))
+            return;
+        last = object;
+    }
+    if (is_full(list) && kube__scan_rest(scan) != 0) {
+        struct slice key = kube__object_key(last);
+
+        kube__list_continue(list,
+                            slice_of(key.data + scan->prefix.len, key.len - scan->prefix.len));
+        if (kube_selector_empty(&list->options.selector))
+            list->remaining = (int64_t)kube__scan_rest(scan);
+    }
+}
+
+/* False: the cache does not have that revision. */
+static bool answer_from(struct kube_list *list, const struct kube_cache *cache)
+{
+    size_t skip = cache->prefix.len;
+    struct slice prefix = slice_of(list->prefix.data + skip, list->prefix.len - skip);
+    struct slice key = slice_of(list->key.data + skip, list->key.len - skip);
+    int64_t revision = list->pinned != 0 ? list->pinned : cache->revision;
+    struct kube__scan at;
+    bool one = list->end.len == 0;
+
+    if (one) /* a key and nothing that begins with it */
+        prefix = key;
+    if (!kube__scan_begin(&at, cache, list->arena, prefix, key, revision))
+        return false;
+    list->revision = revision;
+    if (one) {
+        struct kube_object *object = kube__scan_next(&at);
+
+        if (object != NULL && slice_eq(kube__object_key(object), key))
+            (void)add_cached(list, object);
+    } else {
+        scan(list, &at);
+    }
+    return true;
+}
+
+static void on_ready(struct kube_waiter *waiter, const struct kube_status *status)
+{
+    struct kube_list *list = CONTAINER_OF(waiter, struct kube_list, waiter);
+    const struct kube_cache *cache = waiter->cache;
+    bool untrusted = list->store->progress != PROGRESS_TRUSTED;
+
+    if (status == &kube__late && list->options.freshness == KUBE_NOT_OLDER && !untrusted) {
+        (void)kube__status_too_large(&list->status, list->arena, list->options.revision,
+                                     cache->revision);
+    } else if (status == &kube__late) {
+        ask_page(list);
+        return;
+    } else if (status != NULL) {
+        kube__status_copy(&list->status, list->arena, status);
+    } else if (!answer_from(list, cache)) {
+        ask_page(list);
+        return;
+    }
+    kube__list_finish(list);
+}
+
+/* ---- who answers ---- */
+
+static void answer_pinned(struct kube_list *list)
+{
+    const struct kube_cache *cache = kube__cache_ready(list->store, list->resource);
+
+    if (cache != NULL && answer_from(list, cache))
+        kube__list_later(list);
+    else
+        ask_page(list);
+}
+
+/* One key is not worth a probe, and a chunk not worth the wait for the cache's first fill. */
+static bool better_asked(const struct kube_list *list)
+{
+    return list->store->progress != PROGRESS_TRUSTED || list->end.len == 0 ||
+           (list->options.limit != 0 && kube__cache_ready(list->store, list->resource) == NULL);
+}
+
+static void route(struct kube_list *list)
+{
+    uint64_t late_ms = uv_now(list->store->loop) + KUBE__LATE_MS;
+    struct kube_cache *cache;
+
+    if (list->pinned != 0) {
+        answer_pinned(list);
+        return;
+    }
+    list->waiter.ready = on_ready;
+    cache = kube__cache(list->store, list->resource);
+    if (list->options.freshness == KUBE_ANY)
+        kube__wait(&list->waiter, cache, 0, 0);
+    else if (list->options.freshness == KUBE_NOT_OLDER)
+        kube__wait(&list->waiter, cache, list->options.revision, late_ms);
+    else if (better_asked(list))
+        ask_page(list);
+    else
+        kube__wait_newest(&list->waiter, cache);
 }
 
 void kube_list(struct kube_store *store, struct kube_list *list, struct arena *arena,
@@ -263,5 +385,5 @@ void kube_list(struct kube_store *store, struct kube_list *list, struct arena *a
     if (prepare(list) != 0)
         kube__list_later(list);
     else
-        kube__list_direct(list);
+        route(list);
 }

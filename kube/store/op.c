@@ -43,6 +43,7 @@ void kube_op_cancel(struct kube_op *op)
         return;
     kv_call_cancel(&op->call);
     kv_result_release(&op->call.result);
+    kube__wait_cancel(&op->waiter);
     list_remove(&op->link);
     kube_object_unref(op->object);
     op->object = NULL;
@@ -129,14 +130,70 @@ static void address(struct kube_op *op, struct slice ns, struct slice name)
         kube__key(op->arena, op->store, op->resource, kube__tail(op->arena, op->ns, op->name));
 }
 
+/* ---- reading: the cache ---- */
+
+static struct kube_object *find_cached(struct kube_op *op, const struct kube_cache *cache)
+{
+    return kube__index_find(&cache->index, kube__tail(op->arena, op->ns, op->name));
+}
+
+static void answer_from(struct kube_op *op, const struct kube_cache *cache)
+{
+    struct kube_object *object = find_cached(op, cache);
+
+    op->revision = cache->revision;
+    if (object == NULL)
+        (void)kube_status_not_found(&op->status, op->arena, op->resource, op->name);
+    else if (object->len == 0)
+        (void)kube__status_unreadable(&op->status, op->arena, op->store, op->resource,
+                                      kube__object_key(object), "");
+    else
+        op->object = kube_object_ref(object);
+}
+
+static void on_ready(struct kube_waiter *waiter, const struct kube_status *status)
+{
+    struct kube_op *op = CONTAINER_OF(waiter, struct kube_op, waiter);
+
+    if (status == NULL) {
+        answer_from(op, waiter->cache);
+        kube__op_finish(op);
+    } else {
+        range_key(op); /* which finds out whether there is such a revision */
+    }
+}
+
 void kube_get(struct kube_store *store, struct kube_op *op, struct arena *arena,
               const struct kube_resource *resource, struct slice ns, struct slice name,
               enum kube_freshness freshness, int64_t revision, kube_op_cb cb)
 {
+    struct kube_cache *cache;
+
     begin(store, op, arena, resource->stored_as, cb, OP_GET);
     address(op, ns, name);
     op->wanted = freshness == KUBE_NOT_OLDER ? revision : 0;
-    range_key(op);
+    cache = freshness == KUBE_NEWEST ? NULL : kube__cache_ready(store, op->resource);
+    if (freshness == KUBE_NOT_OLDER && cache == NULL)
+        cache = kube__cache(store, op->resource);
+    if (cache == NULL) {
+        range_key(op);
+        return;
+    }
+    op->waiter.ready = on_ready;
+    kube__wait(&op->waiter, cache, op->wanted, uv_now(store->loop) + KUBE__LATE_MS);
+}
+
+struct kube_object *kube_cached(struct kube_store *store, const struct kube_resource *resource,
+                                struct slice ns, struct slice name)
+{
+    const struct kube_cache *cache = kube__cache_ready(store, resource->stored_as);
+    struct kube_object *object;
+
+    if (cache == NULL)
+        return NULL;
+    object = kube__index_find(&cache->index, kube__tail(&store->scratch, ns, name));
+    arena_reset(&store->scratch);
+    return object != NULL && object->len != 0 ? object : NULL;
 }
 
 void kube_store_health(struct kube_store *store, struct kube_op *op, struct arena *arena,
@@ -395,6 +452,17 @@ static void on_txn(struct kv_call *call)
     send_txn(op);
 }
 
+/* The revision at which the namespace is known to take new objects; -1, which none has, makes the
+ * transaction look at it. */
+static int64_t namespace_revision(struct kube_store *store, struct slice ns)
+{
+    const struct kube_resource *namespaces = kube__namespaces();
+    const struct kube_object *object = kube_cached(store, namespaces, slice_str(""), ns);
+
+    (void)kube__cache(store, namespaces);
+    return object == NULL || kube__is_terminating(object) ? -1 : object->revision;
+}
+
 void kube_create(struct kube_store *store, struct kube_op *op, struct arena *arena,
                  const struct kube_resource *resource, struct slice ns, struct slice name,
                  struct slice bytes, kube_op_cb cb)
@@ -402,6 +470,8 @@ void kube_create(struct kube_store *store, struct kube_op *op, struct arena *are
     begin(store, op, arena, resource->stored_as, cb, OP_CREATE);
     address(op, ns, name);
     op->bytes = bytes;
+    if (needs_namespace(op))
+        op->ns_revision = namespace_revision(store, op->ns);
     send_txn(op);
 }
 

@@ -7,14 +7,12 @@
 #include "base/mem.h"
 #include "kube/store/internal.h"
 
-/* ---- callbacks on the next turn ---- */
+/* ---- the next turn ---- */
 
-static void on_idle(uv_idle_t *idle)
+static void finish_due(struct kube_store *store)
 {
-    struct kube_store *store = CONTAINER_OF(idle, struct kube_store, idle);
     struct list ops, lists;
 
-    (void)uv_idle_stop(idle);
     list_init(&ops);
     list_init(&lists);
     list_splice(&ops, &store->due_ops);
@@ -26,18 +24,64 @@ static void on_idle(uv_idle_t *idle)
         kube__list_finish(LIST_FIRST(&lists, struct kube_list, link));
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+    struct kube_store *store = CONTAINER_OF(idle, struct kube_store, idle);
+    bool more = false;
+
+    (void)uv_idle_stop(idle);
+    finish_due(store);
+    kube__wait_turn(store);
+    LIST_EACH (node, &store->caches) {
+        struct kube_cache *cache = LIST_ENTRY(node, struct kube_cache, link);
+
+        kube__waiters_wake(cache);
+        more = kube__dispatch(cache) || more;
+    }
+    if (more)
+        kube__kick(store);
+}
+
+void kube__kick(struct kube_store *store)
+{
+    (void)uv_idle_start(&store->idle, on_idle); /* fails only without a callback */
+}
+
 void kube__op_later(struct kube_op *op)
 {
     list_remove(&op->link);
     list_push_back(&op->store->due_ops, &op->link);
-    (void)uv_idle_start(&op->store->idle, on_idle);
+    kube__kick(op->store);
 }
 
 void kube__list_later(struct kube_list *list)
 {
     list_remove(&list->link);
     list_push_back(&list->store->due_lists, &list->link);
-    (void)uv_idle_start(&list->store->idle, on_idle);
+    kube__kick(list->store);
+}
+
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct kube_store *store = CONTAINER_OF(timer, struct kube_store, timer);
+    uint64_t now_ms = uv_now(store->loop);
+
+    store->tick_ms = 0;
+    if (!list_empty(&store->caches))
+        kube__tick_within(store, KUBE__TICK_MS);
+    LIST_EACH (node, &store->caches) {
+        kube__cache_tick(LIST_ENTRY(node, struct kube_cache, link), now_ms);
+    }
+}
+
+void kube__tick_within(struct kube_store *store, uint64_t ms)
+{
+    if (store->tick_ms != 0 && store->tick_ms <= ms)
+        return;
+    store->tick_ms = ms;
+    (void)uv_timer_start(&store->timer, on_timer, ms, 0); /* fails only without a callback */
 }
 
 /* ---- life ---- */
@@ -70,9 +114,15 @@ int kube_store_new(const struct kube_store_options *options, struct kube_store *
     list_init(&store->lists);
     list_init(&store->due_ops);
     list_init(&store->due_lists);
+    list_init(&store->caches);
+    list_init(&store->next_probe);
+    list_init(&store->this_probe);
     arena_init(&store->scratch);
+    store->salt = uv_hrtime();
+    store->watcher = kv_watcher_new(store->client, KV_REQUIRE_LEADER);
     (void)uv_idle_init(store->loop, &store->idle);
-    store->handles = 1;
+    (void)uv_timer_init(store->loop, &store->timer);
+    store->handles = 2;
     *out = store;
     return 0;
 }
@@ -97,15 +147,30 @@ static void cancel_all(struct kube_store *store)
         kube_list_cancel(LIST_FIRST(&store->due_lists, struct kube_list, link));
 }
 
+static void free_caches(struct kube_store *store)
+{
+    while (!list_empty(&store->caches)) {
+        struct kube_cache *cache = LIST_FIRST(&store->caches, struct kube_cache, link);
+
+        while (!list_empty(&cache->watches))
+            kube_watch_stop(LIST_FIRST(&cache->watches, struct kube_watch, all_link));
+        kube__cache_free(cache);
+    }
+}
+
 void kube_store_free(struct kube_store *store)
 {
     if (store == NULL)
         return;
     cancel_all(store);
+    kube__wait_free(store);
+    free_caches(store);
+    kv_watcher_free(store->watcher);
     free(store->prefix);
     arena_release(&store->scratch);
-    store->idle.data = store;
+    store->idle.data = store->timer.data = store;
     uv_close((uv_handle_t *)&store->idle, on_closed);
+    uv_close((uv_handle_t *)&store->timer, on_closed);
 }
 
 /* ---- what failed, as the API says it ---- */
@@ -133,6 +198,12 @@ int kube__status_of(struct kube_status *status, struct arena *arena, const struc
     default:
         return kube_status_internal(status, arena, "%s", err->text);
     }
+}
+
+void kube__status_copy(struct kube_status *out, struct arena *arena,
+                       const struct kube_status *status)
+{
+    (void)kube_status_set(out, arena, status->code, status->reason, "%s", status->message);
 }
 
 int kube__status_too_large(struct kube_status *status, struct arena *arena, int64_t wanted,

@@ -63,6 +63,16 @@ extern const struct kube_selected kube_selected_object;
 
 /* ---- operations on one object ---- */
 
+/* Private: somebody who waits until a cache has a revision. */
+struct kube_waiter {
+    struct list link; /* in a list of the store or of the cache, or in none */
+    struct kube_cache *cache;
+    int64_t wanted;
+    uint64_t deadline_ms;
+    /* The cache is there; or status says why not, or why not in time. */
+    void (*ready)(struct kube_waiter *waiter, const struct kube_status *status);
+};
+
 struct kube_op;
 /* op->status.code 0: done. The arena given at the start holds what status points to. */
 typedef void (*kube_op_cb)(struct kube_op *op);
@@ -89,10 +99,10 @@ struct kube_op {
     struct slice ns, name, key, bytes;
     int64_t expected;    /* revision that must still be there */
     int64_t ns_revision; /* of the namespace, if it is known to take new objects */
-    int64_t wanted;      /* revision that must be reached first */
+    int64_t wanted;      /* the answer must be at least so new */
     int64_t lease;
     uint64_t deadline_ms;
-    struct kube_cache *cache;
+    struct kube_waiter waiter;
 };
 
 enum kube_freshness {
@@ -166,9 +176,8 @@ struct kube_list {
     struct slice prefix, key, end; /* of what is asked for; what comes next */
     int64_t pinned;                /* revision of the pages to come; 0: the newest */
     uint64_t passed;               /* keys that were looked at */
-    int64_t wanted;                /* revision that must be reached first */
     uint64_t deadline_ms;
-    struct kube_cache *cache;
+    struct kube_waiter waiter;
 };
 typedef void (*kube_list_cb)(struct kube_list *list);
 
@@ -222,16 +231,21 @@ struct kube_watch {
 
     /* private */
     struct kube_store *store; /* NULL: over */
+    const struct kube_resource *resource;
     struct kube_cache *cache;
-    struct kube__group *group; /* of watches that the same events concern */
-    struct list link;          /* in one of the group's or the cache's lists */
-    struct list bookmark_link;
+    struct kube_waiter waiter;
+    struct kube__group *group; /* of watches that the same events concern; NULL: it is in none */
+    struct list link;          /* in one of the group's or the cache's lists, or in none */
+    struct list all_link;      /* in the cache's list of all */
+    struct list bookmark_link; /* in the cache's list of those that want some, or in none */
     uint64_t bookmark_ms;
-    struct slice ns; /* and pin: memory of the watch */
-    struct slice pin;
+    struct slice ns; /* memory of the watch */
     struct kube_selector selector;
-    int64_t revision; /* of the last event that it was looked at for */
-    int flags, state;
+    int64_t revision;  /* events up to it do not concern it */
+    int64_t told;      /* revision of the last thing that it was told */
+    uint64_t next_seq; /* of the next event to look at, while it is in no group */
+    int flags;
+    bool is_parked;                /* until kube_watch_resume() */
     struct kube__initial *initial; /* state that is still to be sent; NULL: none */
 };
 
