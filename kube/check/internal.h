@@ -28,4 +28,109 @@ const char *check__base64(struct arena *arena, struct slice text, struct slice *
 /* The base64 of raw bytes. */
 struct slice check__base64_encode(struct arena *arena, struct slice raw);
 
+/* ---- rules: what is checked, and where ---- */
+
+/* A place in the object, for the fields of causes; lives on the stack. */
+struct check__place {
+    const struct check__place *parent;
+    const char *name; /* "spec.template"; NULL: an item, or a member by key */
+    size_t index;
+    struct slice key; /* data not NULL: [key], a map's value */
+};
+
+struct checker {
+    struct arena *arena;
+    const struct kube_resource *resource;
+    const struct json *old; /* NULL: a create */
+    const struct json *object;
+    struct kube_issues issues;
+};
+
+/* "spec.containers[0].name"; name and place may be NULL. */
+const char *check__path(struct checker *checker, const struct check__place *place,
+                        const char *name);
+/* Adds `Invalid value: <value as JSON>: <text>` for the member name of the place (NULL: for
+ * itself).
+ */
+void check__invalid(struct checker *checker, const struct check__place *place, const char *name,
+                    const struct json *value, const char *text);
+/* The same with the value already printed. */
+void check__invalid_text(struct checker *checker, const struct check__place *place,
+                         const char *name, const char *value, const char *text);
+/* `Required value`, with ": <text>" if it is not NULL or empty. */
+void check__required(struct checker *checker, const struct check__place *place, const char *name,
+                     const char *text);
+void check__forbidden(struct checker *checker, const struct check__place *place, const char *name,
+                      const char *text);
+void check__duplicate(struct checker *checker, const struct check__place *place, const char *name,
+                      const struct json *value);
+/* `Unsupported value: "x": supported values: "A", "B"`; values are separated by spaces. */
+void check__unsupported(struct checker *checker, const struct check__place *place, const char *name,
+                        const struct json *value, const char *values);
+
+#define CHECK_NAME_COMPLAINTS_MAX 5
+typedef unsigned check__name_check(struct slice text, const char **out);
+
+enum check__what {
+    CHECK_END,
+    CHECK_REQUIRED, /* there and not empty; text: what the complaint adds */
+    CHECK_ENUM,     /* text: the values, separated by spaces; an absent one passes */
+    CHECK_NOT_NEGATIVE,
+    CHECK_RANGE, /* low..high; text: the complaint */
+    CHECK_PORT,  /* 1..65535 */
+    CHECK_NAME,  /* name */
+    CHECK_LABELS,
+    CHECK_SELECTOR,
+    CHECK_IMMUTABLE, /* text: the complaint, NULL "field is immutable" */
+    CHECK_UNIQUE,    /* text: the member by which items of the list must differ */
+    CHECK_IN,        /* table, for the struct at path, if it is there */
+    CHECK_EACH,      /* table, for every item of the list or value of the map at path */
+    CHECK_CALL       /* call, with the value at path (which may be NULL) */
+};
+
+/* One thing that must hold below a value. Tables end with a row of zeros. */
+struct check__rule {
+    const char *path; /* members only, "spec.template"; NULL with CHECK_CALL: the value itself */
+    enum check__what what;
+    const char *text;
+    const struct check__rule *table;
+    check__name_check *name;
+    void (*call)(struct checker *checker, const struct check__place *place,
+                 const struct json *value);
+    int64_t low, high;
+};
+
+/* place NULL: value is the whole object, old (NULL: there is none) what was there before. */
+void check__run(struct checker *checker, const struct check__rule *table,
+                const struct check__place *place, const struct json *value, const struct json *old);
+
+/* Rules of a pod's spec, and of the template that workloads make pods of. */
+extern const struct check__rule check__pod_template[];
+extern const struct check__rule check__pod[];
+/* What may change in a pod. */
+void check__pod_update(struct checker *checker);
+/* The rules of a kind; NULL: only metadata is looked at. */
+const struct check__rule *check__rules_of(const struct kube_resource *resource);
+
+/* ---- names ---- */
+
+/* What is wrong with a name, into out; returns how many complaints. */
+unsigned check__subdomain(struct slice text, const char **out);
+unsigned check__label_1123(struct slice text, const char **out);
+unsigned check__label_1035(struct slice text, const char **out);
+unsigned check__path_segment(struct slice text, const char **out);
+unsigned check__label_value(struct slice text, const char **out);
+unsigned check__qualified_name(struct arena *arena, struct slice text, const char **out);
+
+/* metadata of the object: on create, or an update if checker->old is there. */
+void check__metadata(struct checker *checker);
+/* Keys and values of labels; place is that of the map. */
+void check__labels(struct checker *checker, const struct check__place *place,
+                   const struct json *labels);
+/* metav1.LabelSelector. */
+void check__label_selector(struct checker *checker, const struct check__place *place,
+                           const struct json *selector);
+/* True if the metav1.LabelSelector selects labels. */
+bool check__selects(const struct json *selector, const struct json *labels);
+
 #endif

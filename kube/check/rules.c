@@ -1,0 +1,302 @@
+/* The interpreter of rule tables, and the words of its complaints. */
+#include <string.h>
+
+#include "kube/check/internal.h"
+
+/* ---- complaints ---- */
+
+#define PATH_MAX_LEN 8192
+
+static void print_place(struct buf *buf, const struct check__place *place)
+{
+    if (place == NULL)
+        return;
+    print_place(buf, place->parent);
+    if (place->key.data != NULL)
+        (void)buf_printf(buf, "[%.*s]", TEXT(place->key));
+    else if (place->name == NULL)
+        (void)buf_printf(buf, "[%zu]", place->index);
+    else
+        (void)buf_printf(buf, "%s%s", buf->len > 0 ? "." : "", place->name);
+}
+
+const char *check__path(struct checker *checker, const struct check__place *place, const char *name)
+{
+    const char *text;
+    struct buf buf;
+
+    buf_init(&buf, PATH_MAX_LEN);
+    print_place(&buf, place);
+    if (name != NULL)
+        (void)buf_printf(&buf, "%s%s", buf.len > 0 ? "." : "", name);
+    text = check__print(checker->arena, "%.*s", TEXT(buf_slice(&buf)));
+    buf_release(&buf);
+    return text;
+}
+
+/* As field.Error prints it: strings as Go's %q, the rest as JSON. */
+static const char *shown(struct checker *checker, const struct json *value)
+{
+    if (json_is(value, JSON_STRING))
+        return check__quote(checker->arena, json_text(value));
+    return check__json(checker->arena, value);
+}
+
+void check__invalid_text(struct checker *checker, const struct check__place *place,
+                         const char *name, const char *value, const char *text)
+{
+    kube_issues_add(&checker->issues, checker->arena, "Invalid", check__path(checker, place, name),
+                    "Invalid value: %s: %s", value, text);
+}
+
+void check__invalid(struct checker *checker, const struct check__place *place, const char *name,
+                    const struct json *value, const char *text)
+{
+    check__invalid_text(checker, place, name, value == NULL ? "\"\"" : shown(checker, value), text);
+}
+
+void check__required(struct checker *checker, const struct check__place *place, const char *name,
+                     const char *text)
+{
+    bool more = text != NULL && text[0] != '\0';
+
+    kube_issues_add(&checker->issues, checker->arena, "Required", check__path(checker, place, name),
+                    "Required value%s%s", more ? ": " : "", more ? text : "");
+}
+
+void check__forbidden(struct checker *checker, const struct check__place *place, const char *name,
+                      const char *text)
+{
+    kube_issues_add(&checker->issues, checker->arena, "Forbidden",
+                    check__path(checker, place, name), "Forbidden: %s", text);
+}
+
+void check__duplicate(struct checker *checker, const struct check__place *place, const char *name,
+                      const struct json *value)
+{
+    kube_issues_add(&checker->issues, checker->arena, "Duplicate",
+                    check__path(checker, place, name), "Duplicate value: %s",
+                    shown(checker, value));
+}
+
+static bool next_word(const char **at, struct slice *word)
+{
+    size_t len;
+
+    while (**at == ' ')
+        (*at)++;
+    len = strcspn(*at, " ");
+    *word = slice_of(*at, len);
+    *at += len;
+    return len > 0;
+}
+
+void check__unsupported(struct checker *checker, const struct check__place *place, const char *name,
+                        const struct json *value, const char *values)
+{
+    const char *list = "";
+    struct slice word;
+
+    for (const char *at = values; next_word(&at, &word);)
+        list = check__print(checker->arena, "%s%s\"%.*s\"", list, list[0] == '\0' ? "" : ", ",
+                            TEXT(word));
+    kube_issues_add(&checker->issues, checker->arena, "NotSupported",
+                    check__path(checker, place, name),
+                    "Unsupported value: %s: supported values: %s",
+                    value == NULL ? "\"\"" : shown(checker, value), list);
+}
+
+/* ---- single checks ---- */
+
+static bool is_missing(const struct json *value)
+{
+    if (value == NULL || value->type == JSON_NULL)
+        return true;
+    if (value->type == JSON_STRING)
+        return value->len == 0;
+    return (value->type == JSON_ARRAY || value->type == JSON_OBJECT) && value->count == 0;
+}
+
+static bool is_listed(const char *values, struct slice text)
+{
+    struct slice word;
+
+    while (next_word(&values, &word)) {
+        if (slice_eq(word, text))
+            return true;
+    }
+    return false;
+}
+
+static void check_range(struct checker *checker, const struct check__place *place,
+                        const struct json *value, int64_t low, int64_t high, const char *text)
+{
+    int64_t number;
+
+    if (json_int(value, &number) && (number < low || number > high))
+        check__invalid(checker, place, NULL, value, text);
+}
+
+static void check_name(struct checker *checker, const struct check__rule *rule,
+                       const struct check__place *place, const struct json *value)
+{
+    const char *texts[CHECK_NAME_COMPLAINTS_MAX];
+    unsigned count;
+
+    if (is_missing(value))
+        return;
+    count = rule->name(json_text(value), texts);
+    for (unsigned i = 0; i < count; i++)
+        check__invalid(checker, place, NULL, value, texts[i]);
+}
+
+struct seen {
+    const struct json **slots;
+    size_t size;
+};
+
+static uint32_t hash_of(struct slice text)
+{
+    uint32_t hash = 2166136261u;
+
+    for (size_t i = 0; i < text.len; i++)
+        hash = (hash ^ text.data[i]) * 16777619u;
+    return hash;
+}
+
+static bool seen_before(struct seen *seen, const struct json *value)
+{
+    size_t at = hash_of(json_text(value)) & (seen->size - 1);
+
+    for (; seen->slots[at] != NULL; at = (at + 1) & (seen->size - 1)) {
+        if (slice_eq(json_text(seen->slots[at]), json_text(value)))
+            return true;
+    }
+    seen->slots[at] = value;
+    return false;
+}
+
+static void check_unique(struct checker *checker, const struct check__place *place,
+                         const struct json *list, const char *key)
+{
+    struct check__place item = {.parent = place};
+    struct seen seen = {NULL, 16};
+
+    if (!json_is(list, JSON_ARRAY) || list->count < 2)
+        return;
+    while (seen.size < 2 * list->count)
+        seen.size *= 2;
+    seen.slots = arena_calloc(checker->arena, seen.size * sizeof(seen.slots[0]));
+    json_each(child, list)
+    {
+        const struct json *value = json_get(child, key);
+
+        if (!is_missing(value) && seen_before(&seen, value))
+            check__duplicate(checker, &item, key, value);
+        item.index++;
+    }
+}
+
+/* ---- the interpreter ---- */
+
+static void run_each(struct checker *checker, const struct check__rule *table,
+                     const struct check__place *place, const struct json *values)
+{
+    struct check__place item = {.parent = place};
+
+    if (!json_is(values, JSON_ARRAY) && !json_is(values, JSON_OBJECT))
+        return;
+    json_each(child, values)
+    {
+        if (values->type == JSON_OBJECT)
+            item.key = slice_of(child->key == NULL ? "" : child->key, child->key_len);
+        check__run(checker, table, &item, child, NULL);
+        item.index++;
+    }
+}
+
+static void run_rule(struct checker *checker, const struct check__rule *rule,
+                     const struct check__place *place, const struct json *value,
+                     const struct json *old)
+{
+    switch (rule->what) {
+    case CHECK_REQUIRED:
+        if (is_missing(value))
+            check__required(checker, place, NULL, rule->text);
+        break;
+    case CHECK_ENUM:
+        if (!is_missing(value) && !is_listed(rule->text, json_text(value)))
+            check__unsupported(checker, place, NULL, value, rule->text);
+        break;
+    case CHECK_NOT_NEGATIVE:
+        check_range(checker, place, value, 0, INT64_MAX, "must be greater than or equal to 0");
+        break;
+    case CHECK_RANGE:
+        check_range(checker, place, value, rule->low, rule->high, rule->text);
+        break;
+    case CHECK_PORT:
+        check_range(checker, place, value, 1, 65535, "must be between 1 and 65535, inclusive");
+        break;
+    case CHECK_NAME:
+        check_name(checker, rule, place, value);
+        break;
+    case CHECK_LABELS:
+        check__labels(checker, place, value);
+        break;
+    case CHECK_SELECTOR:
+        check__label_selector(checker, place, value);
+        break;
+    case CHECK_IMMUTABLE:
+        if (checker->old != NULL && !(is_missing(value) && is_missing(old)) &&
+            (value == NULL || old == NULL || !json_same(value, old)))
+            check__invalid(checker, place, NULL, value,
+                           rule->text == NULL ? "field is immutable" : rule->text);
+        break;
+    case CHECK_UNIQUE:
+        check_unique(checker, place, value, rule->text);
+        break;
+    case CHECK_IN:
+        if (json_is(value, JSON_OBJECT))
+            check__run(checker, rule->table, place, value, old);
+        break;
+    case CHECK_EACH:
+        run_each(checker, rule->table, place, value);
+        break;
+    case CHECK_CALL:
+        rule->call(checker, place, value);
+        break;
+    case CHECK_END:
+        break;
+    }
+}
+
+void check__run(struct checker *checker, const struct check__rule *table,
+                const struct check__place *place, const struct json *value, const struct json *old)
+{
+    for (const struct check__rule *rule = table; rule->what != CHECK_END; rule++) {
+        struct check__place at = {.parent = place, .name = rule->path};
+
+        if (rule->path == NULL)
+            run_rule(checker, rule, place, value, old);
+        else
+            run_rule(checker, rule, &at, json_at(value, rule->path), json_at(old, rule->path));
+    }
+}
+
+int kube_validate(struct arena *arena, const struct kube_resource *resource, const struct json *old,
+                  const struct json *object, struct kube_status *status)
+{
+    struct checker checker = {.arena = arena, .resource = resource, .old = old, .object = object};
+    const struct check__rule *rules = check__rules_of(resource);
+
+    check__metadata(&checker);
+    /* An update is checked by the generic code and by the kind's, and both complain. */
+    if (old != NULL && checker.issues.count > 0)
+        check__metadata(&checker);
+    if (rules != NULL)
+        check__run(&checker, rules, NULL, object, old);
+    if (checker.issues.count == 0)
+        return 0;
+    return kube_status_invalid(status, arena, resource->group, resource->kind,
+                               json_text_at(object, "metadata.name"), &checker.issues);
+}
