@@ -470,8 +470,7 @@ const struct kube_resource *kube_resource_of_kind(struct slice group, struct sli
     return NULL;
 }
 
-/* Something of it is answered, so that discovery shows it. */
-static bool served(const struct kube_resource *resource)
+bool kube_resource_served(const struct kube_resource *resource)
 {
     unsigned verbs = resource->verbs;
 
@@ -486,10 +485,16 @@ bool kube_group_version_known(struct slice group, struct slice version)
         const struct kube_resource *resource = &resources[i];
 
         if (is(group, resource->group) && (version.len == 0 || is(version, resource->version)) &&
-            served(resource))
+            kube_resource_served(resource))
             return true;
     }
     return false;
+}
+
+bool kube_group_version_begins(const struct kube_resource *last, const struct kube_resource *next)
+{
+    return last == NULL || strcmp(last->group, next->group) != 0 ||
+           strcmp(last->version, next->version) != 0;
 }
 
 const struct kube_subresource *kube_subresource_find(const struct kube_resource *resource,

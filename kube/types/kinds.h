@@ -9,7 +9,13 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "base/version.h"
 #include "kube/types/types.h"
+
+/* The Kubernetes version that we answer as. */
+#define KUBE_MAJOR "1"
+#define KUBE_MINOR "32"
+#define KUBE_GIT_VERSION "v" KUBE_MAJOR "." KUBE_MINOR ".0+kv." KVD_VERSION
 
 enum kube_verb {
     KUBE_CREATE = 1 << 0,
@@ -87,6 +93,10 @@ const struct kube_resource *kube_resource_of_kind(struct slice group, struct sli
                                                   struct slice kind);
 /* True if a resource that is answered has this group and version; version empty: the group. */
 bool kube_group_version_known(struct slice group, struct slice version);
+/* Something of it is answered: discovery shows it. */
+bool kube_resource_served(const struct kube_resource *resource);
+/* True if next begins another group version than last; last may be NULL. */
+bool kube_group_version_begins(const struct kube_resource *last, const struct kube_resource *next);
 const struct kube_subresource *kube_subresource_find(const struct kube_resource *resource,
                                                      struct slice name);
 #define KUBE_API_VERSION_SIZE 128
