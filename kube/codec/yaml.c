@@ -11,9 +11,9 @@
 #define ALIASES_MAX 10000
 #define ALIASED_MAX (4u << 20)
 #define NODE_WEIGHT 16 /* of a value beside its text */
-/* libyaml's scanner looks at every open bracket for each token, 13 ns a look: half a second. A text
- * of 3 MiB in ordinary nesting needs a third of it. */
-#define SCAN_MAX 40000000u
+/* libyaml's scanner looks at every open bracket for each token, 13 ns a look: under a second. A text
+ * of 3 MiB in ordinary nesting needs a quarter of it. */
+#define SCAN_MAX 60000000u
 #define DUPLICATES_MAX 100
 #define DUPLICATE_PATH_MAX 4096
 
