@@ -485,7 +485,6 @@ static bool split_term(struct slice term, struct slice *path, enum kube_operator
 static int parse_term(struct field_parser *p, struct slice term, struct kube_requirement *out)
 {
     struct slice raw;
-    int rc;
 
     if (!split_term(term, &out->key, &out->op, &raw))
         return kube_status_bad_request(
@@ -493,9 +492,11 @@ static int parse_term(struct field_parser *p, struct slice term, struct kube_req
             (int)p->text.len, (const char *)p->text.data, (int)term.len, (const char *)term.data);
     out->values = arena_alloc(p->arena, sizeof(out->values[0]));
     out->value_count = 1;
-    rc = unescape(p, raw, &out->values[0]);
-    if (rc != 0)
-        return rc;
+    return unescape(p, raw, &out->values[0]);
+}
+
+static int check_path(struct field_parser *p, struct kube_requirement *out)
+{
     if (!is_selectable(p->resource, out->key))
         return kube_status_bad_request(p->status, p->arena,
                                        "\"%.*s\" is not a known field selector: only "
@@ -527,13 +528,14 @@ int kube_field_selector_parse(struct arena *arena, const struct kube_resource *r
                               struct kube_status *status)
 {
     struct field_parser p = {.arena = arena, .status = status, .resource = resource, .text = text};
-    struct kube_requirement **end = &out->fields;
+    struct kube_requirement **end = &out->fields, **first;
     struct slice *terms;
     size_t count = 1;
 
     *status = (struct kube_status){0};
     while (*end != NULL)
         end = &(*end)->next;
+    first = end;
     for (size_t i = 0; i < text.len; i++)
         count += text.data[i] == ',';
     terms = arena_alloc(arena, count * sizeof(terms[0]));
@@ -549,6 +551,13 @@ int kube_field_selector_parse(struct arena *arena, const struct kube_resource *r
         if (rc != 0)
             return rc;
         end = &(*end)->next;
+    }
+    /* Paths are looked at when all terms are read. */
+    for (struct kube_requirement *r = *first; r != NULL; r = r->next) {
+        int rc = check_path(&p, r);
+
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }

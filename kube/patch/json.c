@@ -260,16 +260,16 @@ static bool copy(struct patcher *p, struct slice from, struct slice path)
     return p->copied <= COPIED_MAX && add(p, path, json_clone(p->arena, found));
 }
 
-/* null is equal to a member that is missing. */
+/* What is missing, member or value, is equal to null. */
 static bool test(struct patcher *p, struct slice path, const struct json *value)
 {
     struct target target;
     struct json *found;
 
-    if (value == NULL || !find(p, path, &target) || !get(p, &target, &found))
+    if (!find(p, path, &target) || !get(p, &target, &found))
         return false;
-    if (found == NULL)
-        return value->type == JSON_NULL;
+    if (found == NULL || found->type == JSON_NULL)
+        return value == NULL || value->type == JSON_NULL;
     return json_same(found, value);
 }
 

@@ -33,8 +33,16 @@ static struct json *merged_objects(struct arena *arena, const struct json *old,
     return out;
 }
 
+/* Lists are taken as they are, but for members of their objects that are null: upstream's way. */
 static struct json *merged(struct arena *arena, const struct json *old, const struct json *patch)
 {
+    struct json *out;
+
+    if (patch->type == JSON_ARRAY) {
+        out = json_new(arena, JSON_ARRAY);
+        json_each(item, patch) json_append(out, merged(arena, NULL, item));
+        return out;
+    }
     if (patch->type != JSON_OBJECT)
         return json_clone(arena, patch);
     return merged_objects(arena, json_is(old, JSON_OBJECT) ? old : NULL, patch);

@@ -73,7 +73,7 @@ static void merge_patch_follows_the_rfc(void **state)
     merges("{\"a\":{\"b\":1}}", "{\"a\":\"text\"}", "{\"a\":\"text\"}");
     merges("{\"a\":null}", "{\"b\":1}", "{\"a\":null,\"b\":1}");
     merges("{\"a\":1}", "{\"a\":null,\"zz\":null}", "{}");
-    merges("{}", "{\"a\":[null,{\"b\":null}]}", "{\"a\":[null,{\"b\":null}]}");
+    merges("{}", "{\"a\":[null,{\"b\":null,\"c\":1}]}", "{\"a\":[null,{\"c\":1}]}");
 }
 
 static void a_merge_patch_is_an_object(void **state)
@@ -176,6 +176,7 @@ static void json_patch_tests(void **state)
          "{\"a\":{\"x\":1,\"y\":[null]}}");
     does("{\"a\":null}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":null}]", "{\"a\":null}");
     does("{}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":null}]", "{}");
+    does("{}", "[{\"op\":\"test\",\"path\":\"/a\"}]", "{}");
     fails("{}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":1}]");
     fails("{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":\"1\"}]");
     fails("{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\"}]");

@@ -250,9 +250,10 @@ static void field_complaints_are_upstreams(void **state)
     bad_field("metadata.name=a\\\xc3\xa9z",
               "invalid field selector: invalid escape sequence: \\\xc3\xa9");
     bad_field("metadata.name=a\\", "invalid field selector: invalid escape sequence: \\");
-    /* Terms are read in alphabetical order. */
-    bad_field("z,y=1", "\"y\" is not a known field selector: only \"metadata.name\", "
-                       "\"metadata.namespace\"");
+    /* Terms are read in alphabetical order, and only then are fields looked at. */
+    bad_field("y=1,a,b", "invalid selector: 'y=1,a,b'; can't understand 'a'");
+    bad_field("z=1,y=1", "\"y\" is not a known field selector: only \"metadata.name\", "
+                         "\"metadata.namespace\"");
 }
 
 int main(void)
