@@ -123,6 +123,8 @@ $(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,tests server $
 	$(call say,LINK)$(link) $(LDLIBS) -lcmocka
 $(BUILD)/watchcheck: $(BUILD)/obj/tests/cluster/watchcheck.o $(call lib,tests mvcc base)
 	$(call say,LINK)$(link) $(LDLIBS)
+$(BUILD)/kubestore: $(BUILD)/obj/tests/cluster/kubestore.o $(call lib,kube $(NEEDS_kube) $(NEEDS_client) $(NEEDS_offline))
+	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 
@@ -203,7 +205,7 @@ stop:
 	@tools/cluster stop
 
 test: deps-test
-	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim $(BUILD)/watchcheck
+	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests
 unit: unit-programs
 	@tools/run-tests unit
@@ -211,9 +213,9 @@ sim: $(BUILD)/kvsim
 	@tools/run-tests sim
 compat: all
 	@tools/run-tests compat
-cluster: all $(BUILD)/watchcheck
+cluster: all $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests cluster
-soak: all $(BUILD)/kvsim $(BUILD)/watchcheck
+soak: all $(BUILD)/kvsim $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests soak
 unit-programs: $(UNIT)
 
@@ -224,7 +226,7 @@ asan:
 	@BUILD=build/asan tools/run-tests unit sim
 
 clang:
-	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim build/clang/watchcheck
+	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim build/clang/watchcheck build/clang/kubestore
 	@echo "built by clang without a warning"
 
 bench: all
