@@ -56,7 +56,9 @@ static void set_span(struct kube_cache *cache)
 static struct kube_cache *new_cache(struct kube_store *store, const struct kube_resource *resource)
 {
     struct kube_cache *cache = xcalloc(1, sizeof(*cache));
+    int node = kube__field_index(resource, slice_str("spec.nodeName"));
 
+    cache->by_node.by = (size_t)(node + 1); /* 0: it is not used */
     cache->store = store;
     cache->resource = resource;
     set_span(cache);
@@ -91,6 +93,12 @@ struct kube_cache *kube__cache_ready(struct kube_store *store, const struct kube
     return cache != NULL && cache->state == CACHE_READY ? cache : NULL;
 }
 
+bool kube__in_touch(const struct kube_cache *cache)
+{
+    return cache->store->progress == PROGRESS_TRUSTED && cache->state == CACHE_READY &&
+           cache->watching;
+}
+
 void kube__cache_free(struct kube_cache *cache)
 {
     if (cache->filling)
@@ -101,6 +109,7 @@ void kube__cache_free(struct kube_cache *cache)
     kube__encoded_free(cache);
     kube__groups_release(&cache->groups);
     kube__history_release(&cache->history);
+    kube__index_release(&cache->by_node);
     kube__index_release(&cache->index);
     kube__index_release(&cache->filled);
     buf_release(&cache->fill_key);
@@ -160,20 +169,36 @@ static void push_event(struct kube_cache *cache, enum kube_event_type type,
     kube__history_push(&cache->history, &event);
 }
 
+static void move_by_node(struct kube_cache *cache, struct kube_object *prev,
+                         struct kube_object *object)
+{
+    struct kube__index *index = &cache->by_node;
+
+    if (index->by == 0)
+        return;
+    if (prev != NULL)
+        kube_object_unref(kube__index_remove(index, kube__index_place(index, prev)));
+    if (object != NULL)
+        kube_object_unref(kube__index_put(index, kube_object_ref(object)));
+}
+
 static void on_put(struct kube_cache *cache, struct slice key, const Mvccpb__KeyValue *kv)
 {
     struct kube_object *object = read_object(cache, key, kv);
     struct kube_object *prev = kube__index_put(&cache->index, object);
 
+    move_by_node(cache, prev, object);
     push_event(cache, prev != NULL ? KUBE_MODIFIED : KUBE_ADDED, object, prev);
 }
 
 static void on_delete(struct kube_cache *cache, struct slice key, const Mvccpb__KeyValue *kv)
 {
-    struct kube_object *prev = kube__index_remove(&cache->index, key), *last;
+    struct kube__place place = {.key = key};
+    struct kube_object *prev = kube__index_remove(&cache->index, place), *last;
 
     if (prev == NULL)
         return;
+    move_by_node(cache, prev, NULL);
     last = kube__object_at(prev, kv->mod_revision);
     push_event(cache, KUBE_DELETED, last, prev);
     kube_object_unref(last);
@@ -285,6 +310,16 @@ static void expire_watches(struct kube_cache *cache)
     kube__watches_end(cache, &expired);
 }
 
+static void build_by_node(struct kube_cache *cache)
+{
+    struct kube__position at = {0};
+    struct kube_object *object;
+
+    kube__index_release(&cache->by_node);
+    while (cache->by_node.by != 0 && (object = kube__index_next(&cache->index, &at)) != NULL)
+        move_by_node(cache, NULL, object);
+}
+
 static void finish_fill(struct kube_cache *cache)
 {
     if (cache->state == CACHE_READY)
@@ -292,6 +327,7 @@ static void finish_fill(struct kube_cache *cache)
     kube__index_release(&cache->index);
     cache->index = cache->filled;
     cache->filled = (struct kube__index){0};
+    build_by_node(cache);
     kube__history_reset(&cache->history, cache->fill_revision);
     cache->dispatched = cache->history.next;
     cache->revision = cache->fill_revision;

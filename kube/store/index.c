@@ -6,20 +6,36 @@
 #include "base/mem.h"
 #include "kube/store/internal.h"
 
-static int compare(const struct kube_object *object, struct slice key)
+struct kube__place kube__index_place(const struct kube__index *index,
+                                     const struct kube_object *object)
 {
-    return slice_cmp(kube__object_key(object), key);
+    struct slice none = {0};
+
+    return (struct kube__place){
+        .value = index->by == 0 ? none : kube__object_field(object, index->by - 1),
+        .key = kube__object_key(object),
+    };
 }
 
-/* The last chunk whose first key is not greater; 0 if there is none. */
-static size_t chunk_of(const struct kube__index *index, struct slice key)
+static int compare(const struct kube__index *index, const struct kube_object *object,
+                   struct kube__place place)
+{
+    int order = 0;
+
+    if (index->by != 0)
+        order = slice_cmp(kube__object_field(object, index->by - 1), place.value);
+    return order != 0 ? order : slice_cmp(kube__object_key(object), place.key);
+}
+
+/* The last chunk whose first object is not behind the place; 0 if there is none. */
+static size_t chunk_of(const struct kube__index *index, struct kube__place place)
 {
     size_t low = 0, high = index->chunk_count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
 
-        if (compare(index->chunks[middle]->objects[0], key) <= 0)
+        if (compare(index, index->chunks[middle]->objects[0], place) <= 0)
             low = middle + 1;
         else
             high = middle;
@@ -27,14 +43,15 @@ static size_t chunk_of(const struct kube__index *index, struct slice key)
     return low == 0 ? 0 : low - 1;
 }
 
-static size_t place_in(const struct kube__chunk *chunk, struct slice key)
+static size_t place_in(const struct kube__index *index, const struct kube__chunk *chunk,
+                       struct kube__place place)
 {
     size_t low = 0, high = chunk->count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
 
-        if (compare(chunk->objects[middle], key) < 0)
+        if (compare(index, chunk->objects[middle], place) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -42,14 +59,14 @@ static size_t place_in(const struct kube__chunk *chunk, struct slice key)
     return low;
 }
 
-struct kube__position kube__index_seek(const struct kube__index *index, struct slice key)
+struct kube__position kube__index_seek(const struct kube__index *index, struct kube__place place)
 {
     struct kube__position at = {0};
 
     if (index->chunk_count == 0)
         return at;
-    at.chunk = chunk_of(index, key);
-    at.at = place_in(index->chunks[at.chunk], key);
+    at.chunk = chunk_of(index, place);
+    at.at = place_in(index, index->chunks[at.chunk], place);
     if (at.at == index->chunks[at.chunk]->count)
         at = (struct kube__position){.chunk = at.chunk + 1};
     return at;
@@ -76,17 +93,19 @@ size_t kube__index_rank(const struct kube__index *index, struct kube__position a
     return rank;
 }
 
-static bool is_at(const struct kube__index *index, struct kube__position at, struct slice key)
+static bool is_at(const struct kube__index *index, struct kube__position at,
+                  struct kube__place place)
 {
     return at.chunk < index->chunk_count &&
-           compare(index->chunks[at.chunk]->objects[at.at], key) == 0;
+           compare(index, index->chunks[at.chunk]->objects[at.at], place) == 0;
 }
 
 struct kube_object *kube__index_find(const struct kube__index *index, struct slice key)
 {
-    struct kube__position at = kube__index_seek(index, key);
+    struct kube__place place = {.key = key};
+    struct kube__position at = kube__index_seek(index, place);
 
-    return is_at(index, at, key) ? index->chunks[at.chunk]->objects[at.at] : NULL;
+    return is_at(index, at, place) ? index->chunks[at.chunk]->objects[at.at] : NULL;
 }
 
 static void insert_chunk(struct kube__index *index, size_t at, struct kube__chunk *chunk)
@@ -117,15 +136,15 @@ static struct kube__chunk *split(struct kube__index *index, size_t which, size_t
 
 static void insert_object(struct kube__index *index, struct kube_object *object)
 {
-    struct slice key = kube__object_key(object);
+    struct kube__place place = kube__index_place(index, object);
     size_t which, at;
     struct kube__chunk *chunk;
 
     if (index->chunk_count == 0)
         insert_chunk(index, 0, xcalloc(1, sizeof(*chunk)));
-    which = index->count == 0 ? 0 : chunk_of(index, key);
+    which = index->count == 0 ? 0 : chunk_of(index, place);
     chunk = index->chunks[which];
-    at = place_in(chunk, key);
+    at = place_in(index, chunk, place);
     if (chunk->count == KUBE__CHUNK) {
         struct kube__chunk *right = split(index, which, at);
 
@@ -143,12 +162,12 @@ static void insert_object(struct kube__index *index, struct kube_object *object)
 
 struct kube_object *kube__index_put(struct kube__index *index, struct kube_object *object)
 {
-    struct slice key = kube__object_key(object);
-    struct kube__position at = kube__index_seek(index, key);
+    struct kube__place place = kube__index_place(index, object);
+    struct kube__position at = kube__index_seek(index, place);
     struct kube_object *old = NULL;
 
     index->bytes += object->len;
-    if (!is_at(index, at, key)) {
+    if (!is_at(index, at, place)) {
         insert_object(index, object);
         return NULL;
     }
@@ -158,13 +177,13 @@ struct kube_object *kube__index_put(struct kube__index *index, struct kube_objec
     return old;
 }
 
-struct kube_object *kube__index_remove(struct kube__index *index, struct slice key)
+struct kube_object *kube__index_remove(struct kube__index *index, struct kube__place place)
 {
-    struct kube__position at = kube__index_seek(index, key);
+    struct kube__position at = kube__index_seek(index, place);
     struct kube__chunk *chunk;
     struct kube_object *old;
 
-    if (!is_at(index, at, key))
+    if (!is_at(index, at, place))
         return NULL;
     chunk = index->chunks[at.chunk];
     old = chunk->objects[at.at];
@@ -190,5 +209,5 @@ void kube__index_release(struct kube__index *index)
         free(index->chunks[i]);
     }
     free(index->chunks);
-    *index = (struct kube__index){0};
+    *index = (struct kube__index){.by = index->by};
 }

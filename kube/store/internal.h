@@ -84,8 +84,9 @@ struct kube__chunk {
     struct kube_object *objects[KUBE__CHUNK];
 };
 
-/* A B-tree of two levels; zeroed: empty. Owns one reference to each object. */
+/* A B-tree of two levels; zeroed: empty, by key. Owns one reference to each object. */
 struct kube__index {
+    size_t by; /* 0: by key; n: by the value of selectable field n - 1, then by key */
     struct kube__chunk **chunks;
     size_t chunk_count, chunk_capacity;
     size_t count;
@@ -96,14 +97,23 @@ struct kube__position {
     size_t chunk, at;
 };
 
+/* Where an object belongs. */
+struct kube__place {
+    struct slice value; /* of the field; empty if the index is by key */
+    struct slice key;
+};
+
 void kube__index_release(struct kube__index *index);
+/* In an index by key. */
 struct kube_object *kube__index_find(const struct kube__index *index, struct slice key);
-/* Takes over the reference; returns the one that was there before, or NULL. */
+/* Takes over the reference; returns the one that was in its place before, or NULL. */
 struct kube_object *kube__index_put(struct kube__index *index, struct kube_object *object);
 /* Returns the reference, or NULL. */
-struct kube_object *kube__index_remove(struct kube__index *index, struct slice key);
-/* The first whose key is not less. Valid until the index changes. */
-struct kube__position kube__index_seek(const struct kube__index *index, struct slice key);
+struct kube_object *kube__index_remove(struct kube__index *index, struct kube__place place);
+struct kube__place kube__index_place(const struct kube__index *index,
+                                     const struct kube_object *object);
+/* The first that is not before it. Valid until the index changes. */
+struct kube__position kube__index_seek(const struct kube__index *index, struct kube__place place);
 /* NULL at the end. */
 struct kube_object *kube__index_next(const struct kube__index *index, struct kube__position *at);
 /* How many lie before the position. */
@@ -187,6 +197,7 @@ struct kube_cache {
     struct slice prefix, end;
     enum kube__cache_state state;
     struct kube__index index;
+    struct kube__index by_node; /* pods by spec.nodeName: each kubelet asks for its own */
     struct kube__history history;
     int64_t revision; /* all up to it is here */
 
@@ -220,6 +231,8 @@ struct kube_cache *kube__cache(struct kube_store *store, const struct kube_resou
 /* If it has been started and is filled; else NULL. */
 struct kube_cache *kube__cache_ready(struct kube_store *store,
                                      const struct kube_resource *resource);
+/* Whether it can be expected to reach the newest revision soon. */
+bool kube__in_touch(const struct kube_cache *cache);
 void kube__cache_free(struct kube_cache *cache);
 /* Time passes. */
 void kube__cache_tick(struct kube_cache *cache, uint64_t now_ms);
@@ -265,20 +278,23 @@ struct kube__past {
 
 struct kube__scan {
     const struct kube_cache *cache;
+    const struct kube__index *index; /* the cache's, or that by node */
+    struct slice node;
     struct slice prefix; /* of the keys wanted */
     struct kube__position at;
     struct kube__past *past;
     size_t past_count, past_at;
 };
 
-/* From start on, below prefix; both relative to the resource. False: the history does not reach so
- * far. arena holds it. Borrowed until the loop turns. */
+/* What selector may match from start on, below prefix; both relative to the resource. False: the
+ * history does not reach so far. arena holds it. Borrowed until the loop turns. */
 bool kube__scan_begin(struct kube__scan *scan, const struct kube_cache *cache, struct arena *arena,
-                      struct slice prefix, struct slice start, int64_t revision);
+                      const struct kube_selector *selector, struct slice prefix, struct slice start,
+                      int64_t revision);
 /* NULL at the end. */
 struct kube_object *kube__scan_next(struct kube__scan *scan);
 /* How many are still to come. */
-size_t kube__scan_rest(const struct kube__scan *scan);
+size_t kube__scan_rest(const struct kube__scan *scan, struct arena *arena);
 
 /* ---- watch.c ---- */
 

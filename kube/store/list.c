@@ -265,19 +265,21 @@ static bool add_cached(struct kube_list *list, struct kube_object *object)
 static void scan(struct kube_list *list, struct kube__scan *scan)
 {
     struct kube_object *object, *last = NULL;
+    size_t rest;
 
     while (!is_full(list) && (object = kube__scan_next(scan)) != NULL) {
         if (!add_cached(list, object))
             return;
         last = object;
     }
-    if (is_full(list) && kube__scan_rest(scan) != 0) {
+    rest = is_full(list) ? kube__scan_rest(scan, list->arena) : 0;
+    if (rest != 0) {
         struct slice key = kube__object_key(last);
 
         kube__list_continue(list,
                             slice_of(key.data + scan->prefix.len, key.len - scan->prefix.len));
         if (kube_selector_empty(&list->options.selector))
-            list->remaining = (int64_t)kube__scan_rest(scan);
+            list->remaining = (int64_t)rest;
     }
 }
 
@@ -293,7 +295,7 @@ static bool answer_from(struct kube_list *list, const struct kube_cache *cache)
 
     if (one) /* a key and nothing that begins with it */
         prefix = key;
-    if (!kube__scan_begin(&at, cache, list->arena, prefix, key, revision))
+    if (!kube__scan_begin(&at, cache, list->arena, &list->options.selector, prefix, key, revision))
         return false;
     list->revision = revision;
     if (one) {
@@ -340,11 +342,14 @@ static void answer_pinned(struct kube_list *list)
         ask_page(list);
 }
 
-/* One key is not worth a probe, and a chunk not worth the wait for the cache's first fill. */
-static bool better_asked(const struct kube_list *list)
+/* A chunk is not worth the wait for the cache's first fill. */
+static bool better_asked(const struct kube_list *list, const struct kube_cache *cache)
 {
-    return list->store->progress != PROGRESS_TRUSTED || list->end.len == 0 ||
-           (list->options.limit != 0 && kube__cache_ready(list->store, list->resource) == NULL);
+    if (list->store->progress != PROGRESS_TRUSTED)
+        return true;
+    if (cache->state == CACHE_READY)
+        return !kube__in_touch(cache);
+    return list->options.limit != 0 || list->end.len == 0;
 }
 
 static void route(struct kube_list *list)
@@ -362,7 +367,7 @@ static void route(struct kube_list *list)
         kube__wait(&list->waiter, cache, 0, 0);
     else if (list->options.freshness == KUBE_NOT_OLDER)
         kube__wait(&list->waiter, cache, list->options.revision, late_ms);
-    else if (better_asked(list))
+    else if (better_asked(list, cache))
         ask_page(list);
     else
         kube__wait_newest(&list->waiter, cache);

@@ -172,15 +172,16 @@ void kube_get(struct kube_store *store, struct kube_op *op, struct arena *arena,
     begin(store, op, arena, resource->stored_as, cb, OP_GET);
     address(op, ns, name);
     op->wanted = freshness == KUBE_NOT_OLDER ? revision : 0;
-    cache = freshness == KUBE_NEWEST ? NULL : kube__cache_ready(store, op->resource);
-    if (freshness == KUBE_NOT_OLDER && cache == NULL)
-        cache = kube__cache(store, op->resource);
-    if (cache == NULL) {
-        range_key(op);
-        return;
-    }
     op->waiter.ready = on_ready;
-    kube__wait(&op->waiter, cache, op->wanted, uv_now(store->loop) + KUBE__LATE_MS);
+    cache = kube__cache_ready(store, op->resource);
+    if (cache == NULL && freshness == KUBE_NOT_OLDER)
+        cache = kube__cache(store, op->resource);
+    if (cache == NULL || (freshness == KUBE_NEWEST && !kube__in_touch(cache)))
+        range_key(op);
+    else if (freshness == KUBE_NEWEST)
+        kube__wait_newest(&op->waiter, cache);
+    else
+        kube__wait(&op->waiter, cache, op->wanted, uv_now(store->loop) + KUBE__LATE_MS);
 }
 
 struct kube_object *kube_cached(struct kube_store *store, const struct kube_resource *resource,

@@ -56,16 +56,25 @@ static bool collect_past(struct kube__scan *scan, struct arena *arena, struct sl
     return true;
 }
 
-bool kube__scan_begin(struct kube__scan *scan, const struct kube_cache *cache, struct arena *arena,
-                      struct slice prefix, struct slice start, int64_t revision)
+static struct kube__place place_of(const struct kube__scan *scan, struct slice key)
 {
-    *scan = (struct kube__scan){
-        .cache = cache,
-        .prefix = prefix,
-        .at = kube__index_seek(&cache->index, start),
-    };
+    return (struct kube__place){.value = scan->node, .key = key};
+}
+
+bool kube__scan_begin(struct kube__scan *scan, const struct kube_cache *cache, struct arena *arena,
+                      const struct kube_selector *selector, struct slice prefix, struct slice start,
+                      int64_t revision)
+{
+    struct slice node = kube_selector_pins(selector, "spec.nodeName");
+
+    *scan = (struct kube__scan){.cache = cache, .index = &cache->index, .prefix = prefix};
     if (revision > cache->revision)
         return false;
+    if (revision == cache->revision && cache->by_node.by != 0 && node.len != 0) {
+        scan->index = &cache->by_node;
+        scan->node = node;
+    }
+    scan->at = kube__index_seek(scan->index, place_of(scan, start));
     return revision == cache->revision || collect_past(scan, arena, start, revision);
 }
 
@@ -73,9 +82,10 @@ bool kube__scan_begin(struct kube__scan *scan, const struct kube_cache *cache, s
 static struct kube_object *peek(const struct kube__scan *scan)
 {
     struct kube__position at = scan->at;
-    struct kube_object *object = kube__index_next(&scan->cache->index, &at);
+    struct kube_object *object = kube__index_next(scan->index, &at);
 
-    if (object == NULL || !has_prefix(kube__object_key(object), scan->prefix))
+    if (object == NULL || !has_prefix(kube__object_key(object), scan->prefix) ||
+        !slice_eq(kube__index_place(scan->index, object).value, scan->node))
         return NULL;
     return object;
 }
@@ -92,7 +102,7 @@ struct kube_object *kube__scan_next(struct kube__scan *scan)
             return NULL;
         order = now == NULL ? 1 : then == NULL ? -1 : slice_cmp(kube__object_key(now), then->key);
         if (order <= 0)
-            (void)kube__index_next(&scan->cache->index, &scan->at);
+            (void)kube__index_next(scan->index, &scan->at);
         if (order < 0)
             return now;
         scan->past_at++;
@@ -101,26 +111,32 @@ struct kube_object *kube__scan_next(struct kube__scan *scan)
     }
 }
 
-/* Where the keys below the prefix end. */
-static struct kube__position end_of(const struct kube__scan *scan)
+/* Where those wanted end. */
+static struct kube__position end_of(const struct kube__scan *scan, struct arena *arena)
 {
-    const struct kube__index *index = &scan->cache->index;
-    struct kube__position end = {.chunk = index->chunk_count};
-    uint8_t next[UINT8_MAX + 1];
+    struct kube__place end = {0};
+    uint8_t *next = arena_alloc(arena, MAX(scan->prefix.len, scan->node.len + 1));
 
-    if (scan->prefix.len == 0 || scan->prefix.len > sizeof(next))
-        return end;
-    return kube__index_seek(index, slice_of(next, kv_prefix_end(scan->prefix, next)));
+    if (scan->prefix.len != 0) {
+        end = place_of(scan, slice_of(next, kv_prefix_end(scan->prefix, next)));
+    } else if (scan->node.len != 0) { /* the value that comes next */
+        memcpy(next, scan->node.data, scan->node.len);
+        next[scan->node.len] = 0;
+        end.value = slice_of(next, scan->node.len + 1);
+    } else {
+        return (struct kube__position){.chunk = scan->index->chunk_count};
+    }
+    return kube__index_seek(scan->index, end);
 }
 
-size_t kube__scan_rest(const struct kube__scan *scan)
+size_t kube__scan_rest(const struct kube__scan *scan, struct arena *arena)
 {
-    const struct kube__index *index = &scan->cache->index;
-    size_t rest = kube__index_rank(index, end_of(scan)) - kube__index_rank(index, scan->at);
+    size_t rest = kube__index_rank(scan->index, end_of(scan, arena)) -
+                  kube__index_rank(scan->index, scan->at);
 
     for (size_t i = scan->past_at; i < scan->past_count; i++) {
         rest += scan->past[i].object != NULL;
-        rest -= kube__index_find(index, scan->past[i].key) != NULL;
+        rest -= kube__index_find(&scan->cache->index, scan->past[i].key) != NULL;
     }
     return rest;
 }

@@ -117,7 +117,8 @@ static void find_initial(struct kube_watch *watch)
     } else {
         struct slice prefix = initial_prefix(watch, &arena);
 
-        (void)kube__scan_begin(&scan, cache, &arena, prefix, prefix, cache->revision);
+        (void)kube__scan_begin(&scan, cache, &arena, &watch->selector, prefix, prefix,
+                               cache->revision);
         while ((object = kube__scan_next(&scan)) != NULL)
             if (kube__watch_matches(watch, object))
                 add_initial(initial, object, &capacity);

@@ -15,7 +15,8 @@
  *   crowd ID COUNT RESOURCE NS FIELDS REVISION     COUNT quiet watches; %d in FIELDS is the number
  *   counts ID                                      ID counts EVENTS BYTES RSS-KIB of all quiet ones
  *   health ID                                      ID object 0 STORE-REVISION -
- *   many ID COUNT what get, list or create is      COUNT of them, WINDOW at a time; ID took SECONDS
+ *   many ID COUNT WINDOW what get, list or create is   COUNT of them, WINDOW at a time; %d is the
+ *                                                  number; ID took SECONDS FAILED
  *
  * FRESHNESS: newest, any, notolder, exact. A failure: ID failed CODE REASON CONTINUE MESSAGE. Ends
  * with its input. */
@@ -27,7 +28,7 @@
 #include "base/mem.h"
 #include "kube/store/store.h"
 
-enum { WORDS_MAX = 12, COMMAND_MAX = 4 << 20, ENDPOINTS_MAX = 9, WINDOW = 32 };
+enum { WORDS_MAX = 12, COMMAND_MAX = 4 << 20, ENDPOINTS_MAX = 9 };
 
 struct program {
     uv_loop_t loop;
@@ -117,7 +118,7 @@ struct job {
 
 struct many {
     char *id, *line;
-    uint64_t left, running, number, failed, began_ns;
+    uint64_t left, running, window, number, failed, began_ns;
 };
 
 static void job_free(struct job *job)
@@ -490,7 +491,7 @@ static char *numbered(const char *line, uint64_t number)
 
 static void many_go_on(struct many *many)
 {
-    while (many->left > 0 && many->running < WINDOW) {
+    while (many->left > 0 && many->running < many->window) {
         many->left--;
         many->running++;
         start(numbered(many->line, many->number++), many);
@@ -510,7 +511,8 @@ static void start_many(const char *line)
     int at = 0;
     char id[64];
 
-    if (sscanf(line, "many %63s %" SCNu64 " %n", id, &many->left, &at) != 2)
+    if (sscanf(line, "many %63s %" SCNu64 " %" SCNu64 " %n", id, &many->left, &many->window, &at) !=
+        3)
         exit(2);
     many->id = xstrdup(id);
     many->line = xstrdup(line + at);
