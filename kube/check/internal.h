@@ -122,6 +122,9 @@ unsigned check__path_segment(struct slice text, const char **out);
 unsigned check__label_value(struct slice text, const char **out);
 unsigned check__qualified_name(struct arena *arena, struct slice text, const char **out);
 
+/* "prefix.io/name": complaints about the member name of the place (NULL: itself). */
+void check__qualified(struct checker *checker, const struct check__place *place, const char *name,
+                      struct slice text);
 /* metadata of the object: on create, or an update if checker->old is there. */
 void check__metadata(struct checker *checker);
 /* Keys and values of labels; place is that of the map. */

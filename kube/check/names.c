@@ -218,6 +218,17 @@ void kube_label_value_check(struct arena *arena, struct slice text, const char *
     add_all(issues, arena, field, text, texts, check__label_value(text, texts));
 }
 
+void check__qualified(struct checker *checker, const struct check__place *place, const char *name,
+                      struct slice text)
+{
+    const char *texts[CHECK_NAME_COMPLAINTS_MAX];
+    unsigned count = check__qualified_name(checker->arena, text, texts);
+
+    if (count > 0)
+        add_all(&checker->issues, checker->arena, check__path(checker, place, name), text, texts,
+                count);
+}
+
 /* ---- labels and selectors ---- */
 
 static struct slice key_of(const struct json *member)
@@ -232,11 +243,9 @@ void check__labels(struct checker *checker, const struct check__place *place,
 
     json_each(label, labels)
     {
-        unsigned count = check__qualified_name(checker->arena, key_of(label), texts);
+        unsigned count;
 
-        if (count > 0)
-            add_all(&checker->issues, checker->arena, check__path(checker, place, NULL),
-                    key_of(label), texts, count);
+        check__qualified(checker, place, NULL, key_of(label));
         count = check__label_value(json_text(label), texts);
         if (count > 0)
             add_all(&checker->issues, checker->arena, check__path(checker, place, NULL),
@@ -262,8 +271,7 @@ static void check_expression(struct checker *checker, const struct check__place 
     } else {
         check__invalid(checker, place, "operator", op, "not a valid selector operator");
     }
-    kube_qualified_name_check(checker->arena, json_text_at(expression, "key"),
-                              check__path(checker, place, "key"), &checker->issues);
+    check__qualified(checker, place, "key", json_text_at(expression, "key"));
 }
 
 void check__label_selector(struct checker *checker, const struct check__place *place,

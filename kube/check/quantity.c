@@ -100,15 +100,15 @@ static void multiply_1024(struct number *number)
         number->digits[i] = (uint8_t)(carry % 10);
         carry /= 10;
     }
-    for (; carry > 0; carry /= 10) { /* arena_digits() left room in front */
+    for (; carry > 0; carry /= 10) { /* read_digits() left room in front */
         *--number->digits = (uint8_t)(carry % 10);
         number->len++;
     }
 }
 
 /* Digits of the text behind ROOM free bytes. */
-static void arena_digits(struct arena *arena, struct number *number, struct slice whole,
-                         struct slice part)
+static void read_digits(struct arena *arena, struct number *number, struct slice whole,
+                        struct slice part)
 {
     number->digits = (uint8_t *)arena_alloc(arena, 2 * ROOM + whole.len + part.len) + ROOM;
     number->len = 0;
@@ -259,7 +259,7 @@ static bool stays_binary(struct arena *arena, struct number *number)
     if (compare_whole(number, largest) > 0) {
         bool negative = number->negative;
 
-        arena_digits(arena, number, slice_str(largest), slice_of(NULL, 0));
+        read_digits(arena, number, slice_str(largest), slice_of(NULL, 0));
         number->negative = negative;
     }
     return true;
@@ -289,7 +289,7 @@ static const char *parse(struct arena *arena, struct slice text, struct number *
         return FORMAT_WRONG;
     if (!find_suffix(slice_of(text.data + began, at - began), &suffix))
         return SUFFIX_WRONG;
-    arena_digits(arena, out, whole, part);
+    read_digits(arena, out, whole, part);
     out->format = suffix.format;
     if (suffix.format != BINARY_SI)
         out->exponent += suffix.power;
@@ -350,32 +350,61 @@ int kube_quantity(struct arena *arena, struct slice text, struct slice *out)
     return check__quantity(arena, text, out) == NULL ? 0 : KV_EINVAL;
 }
 
+/* Digits with one of the common suffixes, without memory of its own. */
+static bool read_plain(struct slice text, int64_t *out)
+{
+    struct suffix suffix;
+    size_t digits = run_of(text, 0, digits_set);
+    int64_t value = 0, factor = 1000;
+
+    if (digits == 0 || digits > 12 ||
+        !find_suffix(slice_of(text.data + digits, text.len - digits), &suffix))
+        return false;
+    for (size_t i = 0; i < digits; i++)
+        value = value * 10 + (text.data[i] - '0');
+    if (suffix.format == DECIMAL_EXPONENT || suffix.power < -3 || suffix.power > 12)
+        return false;
+    if (suffix.format == DECIMAL_SI && suffix.power < 0)
+        factor = 1;
+    for (int i = 0; i < suffix.power; i++) {
+        if (__builtin_mul_overflow(factor, suffix.format == BINARY_SI ? 1024 : 10, &factor))
+            return false;
+    }
+    return !__builtin_mul_overflow(value, factor, out);
+}
+
+/* In thousandths, rounded away from zero as Quantity.MilliValue() does. */
+static int64_t milli_of(struct number *number)
+{
+    int64_t value = 0;
+    bool rest = false, saturated = false;
+
+    number->exponent += 3;
+    for (; number->exponent < 0 && number->len > 0; number->exponent++)
+        rest = number->digits[--number->len] != 0 || rest;
+    for (size_t i = 0; i < number->len && !saturated; i++)
+        saturated = __builtin_mul_overflow(value, 10, &value) ||
+                    __builtin_add_overflow(value, number->digits[i], &value);
+    for (; number->exponent > 0 && value != 0 && !saturated; number->exponent--)
+        saturated = __builtin_mul_overflow(value, 10, &value);
+    if (saturated)
+        value = INT64_MAX;
+    else if (rest && value < INT64_MAX)
+        value++;
+    return number->negative ? -value : value;
+}
+
 bool kube_quantity_milli(struct slice text, int64_t *out)
 {
     struct arena arena = ARENA_INIT;
     struct number number = {NULL, 0, 0, false, DECIMAL_SI};
-    bool ok = parse(&arena, trimmed(text), &number) == NULL;
-    int64_t value = 0;
+    bool ok;
 
-    if (ok) {
-        bool rest = false;
-
-        number.exponent += 3;
-        for (; number.exponent < 0 && number.len > 0; number.exponent++)
-            rest = number.digits[--number.len] != 0 || rest;
-        for (size_t i = 0; i < number.len; i++) {
-            if (__builtin_mul_overflow(value, 10, &value) ||
-                __builtin_add_overflow(value, number.digits[i], &value))
-                value = INT64_MAX;
-        }
-        for (; number.exponent > 0 && value != 0 && value != INT64_MAX; number.exponent--) {
-            if (__builtin_mul_overflow(value, 10, &value))
-                value = INT64_MAX;
-        }
-        if (rest && value < INT64_MAX) /* as Quantity.MilliValue(): away from zero */
-            value++;
-        *out = number.negative ? -value : value;
-    }
+    if (read_plain(text, out))
+        return true;
+    ok = parse(&arena, trimmed(text), &number) == NULL;
+    if (ok)
+        *out = milli_of(&number);
     arena_release(&arena);
     return ok;
 }

@@ -77,8 +77,7 @@ static void check_amounts(struct checker *checker, const struct check__place *pl
         struct check__place at = {.parent = place, .key = key_of(amount)};
         int64_t milli = 0;
 
-        kube_qualified_name_check(checker->arena, key_of(amount), check__path(checker, place, NULL),
-                                  &checker->issues);
+        check__qualified(checker, place, NULL, key_of(amount));
         (void)kube_quantity_milli(json_text(amount), &milli);
         if (milli < 0)
             check__invalid(checker, &at, NULL, amount, "must be greater than or equal to 0");
@@ -422,8 +421,7 @@ static void check_toleration(struct checker *checker, const struct check__place 
     const struct json *key = json_get(toleration, "key");
 
     if (!is_missing(key))
-        kube_qualified_name_check(checker->arena, json_text(key),
-                                  check__path(checker, place, "key"), &checker->issues);
+        check__qualified(checker, place, "key", json_text(key));
     else if (!json_equals(op, "Exists"))
         check__invalid(checker, place, "operator", op,
                        "operator must be Exists when `key` is empty, which means \"match all "

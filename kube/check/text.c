@@ -5,20 +5,29 @@
 
 #include "kube/check/internal.h"
 
-const char *check__print(struct arena *arena, const char *fmt, ...)
+static const char *vprint(struct arena *arena, const char *fmt, va_list args)
 {
-    va_list args;
+    va_list again;
     int len;
     char *out;
 
-    va_start(args, fmt);
-    len = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
+    va_copy(again, args);
+    len = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
     out = arena_alloc(arena, (size_t)len + 1);
-    va_start(args, fmt);
     (void)vsnprintf(out, (size_t)len + 1, fmt, args);
-    va_end(args);
     return out;
+}
+
+const char *check__print(struct arena *arena, const char *fmt, ...)
+{
+    const char *text;
+    va_list args;
+
+    va_start(args, fmt);
+    text = vprint(arena, fmt, args);
+    va_end(args);
+    return text;
 }
 
 /* Values are limited by the size of a request, escaping makes them six times as long at most. */
