@@ -2,36 +2,61 @@
 #include <string.h>
 
 #include "kube/check/normal.h"
+#include "kube/codec/convert.h"
 #include "kube/codec/protobuf.h"
 #include "kube/store/internal.h"
 
-static int read_protobuf(struct arena *arena, const struct kube_resource *resource,
-                         struct slice value, struct json **out, struct err *err)
-{
-    struct kube_envelope envelope;
-    struct json_error error;
-    int rc = kube_envelope_read(value, &envelope, err);
+enum { TEXT_MAX = 256 << 20 }; /* protobuf grows when it becomes JSON */
 
-    if (rc != 0)
-        return rc;
-    if (envelope.content_type.len == 0 && resource->type != NULL)
-        return kube_protobuf_decode(arena, resource->type, envelope.raw, out, err);
-    if (json_parse(arena, envelope.raw, NULL, out, &error) != 0)
-        return err_set(err, KV_ECORRUPT, "its protobuf envelope holds no JSON: %s", error.text);
+/* A stored object, and as what it was stored: another version's view may be it. */
+struct stored {
+    const struct kube_resource *as;
+    struct json *object;
+};
+
+/* "apps/v1" and a kind; what is not known is taken for what it should be. */
+static const struct kube_resource *stored_as(const struct kube_resource *resource,
+                                             struct slice api_version, struct slice kind)
+{
+    const uint8_t *slash =
+        api_version.len == 0 ? NULL : memchr(api_version.data, '/', api_version.len);
+    size_t group = slash == NULL ? 0 : (size_t)(slash - api_version.data);
+    size_t skip = slash == NULL ? 0 : group + 1;
+    const struct kube_resource *found =
+        kube_resource_of_kind(slice_of(api_version.data, group),
+                              slice_of(api_version.data + skip, api_version.len - skip), kind);
+
+    return found != NULL && found->stored_as == resource ? found : resource;
+}
+
+static int read_json(struct arena *arena, const struct kube_resource *resource, struct slice text,
+                     struct stored *out, struct err *err)
+{
+    struct json_error error;
+
+    if (json_parse(arena, text, NULL, &out->object, &error) != 0)
+        return err_set(err, KV_ECORRUPT, "it is neither JSON (%s) nor a kube-apiserver's protobuf",
+                       error.text);
+    out->as = stored_as(resource, json_text_at(out->object, "apiVersion"),
+                        json_text_at(out->object, "kind"));
     return 0;
 }
 
 static int read_any(struct arena *arena, const struct kube_resource *resource, struct slice value,
-                    struct json **out, struct err *err)
+                    struct stored *out, struct err *err)
 {
-    struct json_error error;
+    struct kube_envelope envelope;
+    int rc;
 
-    if (kube_is_protobuf(value))
-        return read_protobuf(arena, resource, value, out, err);
-    if (json_parse(arena, value, NULL, out, &error) != 0)
-        return err_set(err, KV_ECORRUPT, "it is neither JSON (%s) nor a kube-apiserver's protobuf",
-                       error.text);
-    return 0;
+    if (!kube_is_protobuf(value))
+        return read_json(arena, resource, value, out, err);
+    rc = kube_envelope_read(value, &envelope, err);
+    if (rc != 0)
+        return rc;
+    out->as = stored_as(resource, envelope.api_version, envelope.kind);
+    if (envelope.content_type.len != 0 || out->as->type == NULL)
+        return read_json(arena, resource, envelope.raw, out, err);
+    return kube_protobuf_decode(arena, out->as->type, envelope.raw, &out->object, err);
 }
 
 static void put_first(struct arena *arena, struct json *object, const char *key, const char *text)
@@ -41,16 +66,17 @@ static void put_first(struct arena *arena, struct json *object, const char *key,
 }
 
 static int normalise(struct arena *arena, const struct kube_resource *resource,
-                     const struct json *in, struct json **out, struct err *err)
+                     const struct stored *in, struct json **out, struct err *err)
 {
     struct kube_status status = {0};
     char *version = arena_alloc(arena, 128);
     struct json *metadata;
 
-    if (!json_is(in, JSON_OBJECT))
+    if (!json_is(in->object, JSON_OBJECT))
         return err_set(err, KV_ECORRUPT, "it is no JSON object");
-    if (kube_normalise(arena, resource, in, NULL, out, &status) != 0)
+    if (kube_normalise(arena, in->as, in->object, NULL, out, &status) != 0)
         return err_set(err, KV_ECORRUPT, "%s", status.message);
+    *out = kube_convert(arena, in->as, resource, *out);
     metadata = json_get(*out, "metadata");
     if (!json_is(metadata, JSON_OBJECT))
         return err_set(err, KV_ECORRUPT, "it has no metadata");
@@ -65,15 +91,16 @@ static int normalise(struct arena *arena, const struct kube_resource *resource,
 int kube__decode(struct arena *arena, const struct kube_resource *resource, struct slice value,
                  struct slice *out, struct err *err)
 {
-    struct json *stored = NULL, *object = NULL;
+    struct stored stored = {0};
+    struct json *object = NULL;
     struct buf text;
     int rc = read_any(arena, resource, value, &stored, err);
 
     if (rc == 0)
-        rc = normalise(arena, resource, stored, &object, err);
+        rc = normalise(arena, resource, &stored, &object, err);
     if (rc != 0)
         return err->code = KV_ECORRUPT;
-    buf_init(&text, 64 * (size_t)KUBE__VALUE_MAX);
+    buf_init(&text, TEXT_MAX);
     rc = json_write(&text, object);
     if (rc == 0)
         *out = arena_copy(arena, buf_slice(&text));

@@ -8,7 +8,6 @@ enum {
     KUBE__PAGE = 1000, /* objects asked of kvd at once */
     KUBE__TIMEOUT_MS = 60000,
     KUBE__CREATE_TRIES = 8, /* while the namespace keeps changing */
-    KUBE__VALUE_MAX = 8 << 20,
 };
 
 /* ---- object.c ---- */
@@ -351,6 +350,24 @@ int kube__decode(struct arena *arena, const struct kube_resource *resource, stru
  * ahead of events (etcd 15220), or stuck behind a watch that lags. */
 enum kube__progress { PROGRESS_UNKNOWN, PROGRESS_TRUSTED, PROGRESS_UNTRUSTED };
 
+/* The lease of what is written now and ends by itself (lease.c). */
+struct kube__lease {
+    int64_t id; /* 0: none */
+    uint64_t granted_ms;
+    unsigned used;
+    bool asking;
+    struct list waiting; /* ops, for the next one */
+    struct kv_call call;
+};
+
+struct kube__compaction {
+    uint64_t every_ms, last_ms;
+    int64_t round;    /* version of the key that all vote with */
+    int64_t revision; /* of the store at the last vote */
+    bool running;
+    struct kv_call call;
+};
+
 struct kube_store {
     uv_loop_t *loop;
     struct kv_client *client;
@@ -376,6 +393,9 @@ struct kube_store {
     struct list this_probe; /* of the one under way */
     struct kv_call status_call, probe_call;
 
+    struct kube__lease lease;
+    struct kube__compaction compaction;
+
     uv_idle_t idle;
     uv_timer_t timer;
     uint64_t tick_ms; /* the timer's period; 0: it does not run */
@@ -393,6 +413,9 @@ void kube__list_later(struct kube_list *list);
 /* Calls back. */
 void kube__op_finish(struct kube_op *op);
 void kube__list_finish(struct kube_list *list);
+
+/* Sends the operation's transaction. */
+void kube__op_send(struct kube_op *op);
 
 const struct kube_resource *kube__namespaces(void);
 bool kube__is_terminating(const struct kube_object *ns);
@@ -431,6 +454,16 @@ static inline struct slice kube__slice(ProtobufCBinaryData data)
 {
     return slice_of(data.data, data.len);
 }
+
+/* ---- lease.c, compact.c ---- */
+
+/* Gives op a lease: true; or when there is one, and sends it then. */
+bool kube__lease_for(struct kube_op *op);
+/* kvd does not know it any more. */
+void kube__lease_forget(struct kube_store *store, int64_t id);
+void kube__lease_free(struct kube_store *store);
+void kube__compaction_tick(struct kube_store *store, uint64_t now_ms);
+void kube__compaction_free(struct kube_store *store);
 
 /* ---- list.c ---- */
 

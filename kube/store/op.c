@@ -2,8 +2,8 @@
  *
  * Compares are on the key's mod_revision, which never repeats: an update or a deletion whose fate
  * is not known can be sent again, and if the first one was carried out the second one finds that
- * out.
- */
+ * out. A creation compares with "nothing there", which may be true again: it is sent again only
+ * when the cache has shown that nothing happened to the key since it was sent first. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,10 @@
 
 enum op_kind { OP_GET, OP_CREATE, OP_UPDATE, OP_DELETE, OP_HEALTH };
 
-enum { REPEATS_MAX = 3 }; /* of a write whose fate is not known */
+enum {
+    REPEATS_MAX = 3,     /* of a write whose fate is not known */
+    LEASE_TRIES_MAX = 3, /* of a write whose lease has gone meanwhile */
+};
 
 /* ---- beginning and ending ---- */
 
@@ -25,6 +28,7 @@ static void begin(struct kube_store *store, struct kube_op *op, struct arena *ar
         .cb = cb,
         .kind = (int)kind,
         .ns_revision = -1,
+        .began = store->seen,
         .deadline_ms = uv_now(store->loop) + store->timeout_ms,
     };
     list_push_back(&store->ops, &op->link);
@@ -283,7 +287,7 @@ static struct slice namespace_key(struct kube_op *op)
 
 static void on_txn(struct kv_call *call);
 
-static void send_txn(struct kube_op *op)
+void kube__op_send(struct kube_op *op)
 {
     struct txn txn;
 
@@ -301,8 +305,16 @@ static void send_txn(struct kube_op *op)
         add_compare(&txn, key, op->ns_revision);
         add_range(&txn, key);
     }
-    op->tries++;
     start_call(op, &kv_method_txn, &txn.request.base, on_txn);
+}
+
+static void send_txn(struct kube_op *op)
+{
+    bool ends = op->kind != OP_DELETE && (op->resource->flags & KUBE_TTL_HOUR) != 0;
+
+    op->tries++;
+    if (!ends || op->lease != 0 || kube__lease_for(op))
+        kube__op_send(op);
 }
 
 /* ---- writing: the answer ---- */
@@ -423,35 +435,121 @@ static bool judge(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
     return false;
 }
 
+/* ---- writing: when no answer has come ---- */
+
 static bool may_repeat(const struct kube_op *op)
 {
-    return op->call.result.err.code == KV_EUNKNOWN && op->kind != OP_CREATE &&
-           op->repeats < REPEATS_MAX && uv_now(op->store->loop) < op->deadline_ms;
+    return op->repeats < REPEATS_MAX && uv_now(op->store->loop) < op->deadline_ms;
+}
+
+static void repeat(struct kube_op *op)
+{
+    op->uncertain = true;
+    op->repeats++;
+    op->status = (struct kube_status){0};
+    kv_result_release(&op->call.result);
+    send_txn(op);
+}
+
+/* Nothing has happened to the key since before the creation was sent, as far as the cache is. */
+static bool was_untouched(const struct kube_op *op, const struct kube_cache *cache)
+{
+    const struct kube__history *history = &cache->history;
+    struct slice key = slice_of(op->key.data + cache->prefix.len, op->key.len - cache->prefix.len);
+
+    if (op->began == 0 || history->from > op->began)
+        return false;
+    for (uint64_t seq = kube__history_seek(history, op->began); seq < history->next; seq++)
+        if (slice_eq(kube__object_key(kube__history_at(history, seq)->object), key))
+            return false;
+    return true;
+}
+
+/* Here op has the status of the call without an answer; it stays if nothing better is found out. */
+static void on_looked_up(struct kube_waiter *waiter, const struct kube_status *status)
+{
+    struct kube_op *op = CONTAINER_OF(waiter, struct kube_op, waiter);
+
+    if (status == NULL && may_repeat(op) && was_untouched(op, waiter->cache))
+        repeat(op);
+    else
+        kube__op_finish(op);
+}
+
+static void on_lookup(struct kv_call *call)
+{
+    struct kube_op *op = CONTAINER_OF(call, struct kube_op, call);
+    const Etcdserverpb__RangeResponse *response = (const void *)call->result.message;
+    struct kube_cache *cache = kube__cache_ready(op->store, op->resource);
+    uint64_t late_ms = uv_now(op->store->loop) + KUBE__LATE_MS;
+    int64_t revision = response != NULL ? kube__seen(op->store, response->header) : 0;
+
+    if (response != NULL && response->n_kvs != 0) {
+        const Mvccpb__KeyValue *kv = response->kvs[0];
+
+        op->status = (struct kube_status){0};
+        op->revision = is_ours(op, kv) ? kv->mod_revision : revision;
+        take_object(op, kv);
+        if (op->status.code == 0 && !is_ours(op, kv))
+            (void)kube_status_exists(&op->status, op->arena, op->resource, op->name);
+    } else if (response != NULL && cache != NULL && kube__in_touch(cache)) {
+        kv_result_release(&call->result);
+        op->waiter.ready = on_looked_up;
+        kube__wait(&op->waiter, cache, revision, late_ms);
+        return;
+    }
+    end_call(op);
+}
+
+static void look_up(struct kube_op *op)
+{
+    Etcdserverpb__RangeRequest request = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+    kv_result_release(&op->call.result);
+    request.key = kube__bin(op->key);
+    start_call(op, &kv_method_range, &request.base, on_lookup);
+}
+
+/* Ends the operation, or goes on with it. */
+static void on_no_answer(struct kube_op *op)
+{
+    int code = op->call.result.err.code;
+
+    if (code == KV_ELEASENOTFOUND && op->lease != 0 && op->tries < LEASE_TRIES_MAX) {
+        kube__lease_forget(op->store, op->lease);
+        op->lease = 0;
+        kv_result_release(&op->call.result);
+        send_txn(op);
+        return;
+    }
+    (void)answer_of(op);
+    if (code == KV_EUNKNOWN && op->kind == OP_CREATE && may_repeat(op))
+        look_up(op);
+    else if (code == KV_EUNKNOWN && may_repeat(op))
+        repeat(op);
+    else
+        end_call(op);
 }
 
 static void on_txn(struct kv_call *call)
 {
     struct kube_op *op = CONTAINER_OF(call, struct kube_op, call);
     const Etcdserverpb__TxnResponse *response = (const void *)call->result.message;
-    bool again;
 
-    if (response != NULL) {
-        op->revision = kube__seen(op->store, response->header);
-        again = judge(op, response);
-    } else {
-        again = may_repeat(op);
-        op->uncertain = op->uncertain || again;
-        op->repeats += again;
-        if (!again)
-            (void)answer_of(op);
+    if (response == NULL) {
+        on_no_answer(op);
+        return;
     }
-    if (!again) {
+    op->revision = kube__seen(op->store, response->header);
+    if (!judge(op, response)) {
         end_call(op);
         return;
     }
     kv_result_release(&call->result);
     send_txn(op);
 }
+
+/* ---- writing: what is asked for ---- */
 
 /* The revision at which the namespace is known to take new objects; -1, which none has, makes the
  * transaction look at it. */

@@ -71,6 +71,7 @@ static void on_timer(uv_timer_t *timer)
     store->tick_ms = 0;
     if (!list_empty(&store->caches))
         kube__tick_within(store, KUBE__TICK_MS);
+    kube__compaction_tick(store, now_ms);
     LIST_EACH (node, &store->caches) {
         kube__cache_tick(LIST_ENTRY(node, struct kube_cache, link), now_ms);
     }
@@ -119,10 +120,15 @@ int kube_store_new(const struct kube_store_options *options, struct kube_store *
     list_init(&store->this_probe);
     arena_init(&store->scratch);
     store->salt = uv_hrtime();
+    list_init(&store->lease.waiting);
+    store->compaction.every_ms = options->compact_every_ms;
+    store->compaction.last_ms = uv_now(store->loop);
     store->watcher = kv_watcher_new(store->client, KV_REQUIRE_LEADER);
     (void)uv_idle_init(store->loop, &store->idle);
     (void)uv_timer_init(store->loop, &store->timer);
     store->handles = 2;
+    if (store->compaction.every_ms != 0)
+        kube__tick_within(store, KUBE__TICK_MS);
     *out = store;
     return 0;
 }
@@ -139,6 +145,8 @@ static void cancel_all(struct kube_store *store)
 {
     while (!list_empty(&store->ops))
         kube_op_cancel(LIST_FIRST(&store->ops, struct kube_op, link));
+    while (!list_empty(&store->lease.waiting))
+        kube_op_cancel(LIST_FIRST(&store->lease.waiting, struct kube_op, link));
     while (!list_empty(&store->due_ops))
         kube_op_cancel(LIST_FIRST(&store->due_ops, struct kube_op, link));
     while (!list_empty(&store->lists))
@@ -164,6 +172,8 @@ void kube_store_free(struct kube_store *store)
         return;
     cancel_all(store);
     kube__wait_free(store);
+    kube__lease_free(store);
+    kube__compaction_free(store);
     free_caches(store);
     kv_watcher_free(store->watcher);
     free(store->prefix);

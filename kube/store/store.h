@@ -97,6 +97,7 @@ struct kube_op {
     unsigned tries, repeats;
     bool uncertain; /* a try has ended without an answer */
     struct slice ns, name, key, bytes;
+    int64_t began;       /* a revision of the store before it was sent; 0: not known */
     int64_t expected;    /* revision that must still be there */
     int64_t ns_revision; /* of the namespace, if it is known to take new objects */
     int64_t wanted;      /* the answer must be at least so new */
