@@ -22,7 +22,6 @@
 #define NEEDS_RV KUBE_RV_REQUIRED
 #define ORPHANS KUBE_ORPHAN_DEFAULT
 #define NOT_STORED KUBE_NOT_STORED
-#define OPAQUE KUBE_OPAQUE
 
 #define SUBDOMAIN KUBE_NAME_SUBDOMAIN
 #define PATH KUBE_NAME_PATH_SEGMENT
@@ -93,7 +92,6 @@ WITH_STATUS(prioritylevelconfigurations, "PriorityLevelConfiguration");
 WITH_STATUS(resourceclaims, "ResourceClaim");
 
 #define TYPE(id) &kube__structs[KUBE_STRUCT_##id]
-#define OPAQUE_TYPE NULL
 #define SUBS(id) of_##id, ARRAY_LEN(of_##id)
 #define NO_SUBS NULL, 0
 
@@ -371,20 +369,20 @@ WITH_STATUS(resourceclaims, "ResourceClaim");
       "", PRIORITYLEVELCONFIGURATIONS) \
     X(DEVICECLASSES, "resource.k8s.io", "v1", "DeviceClass", \
       "deviceclasses", "deviceclass", "", "", "deviceclasses", \
-      OPAQUE_TYPE, KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
+      TYPE(resource_v1_DeviceClass), KUBE_ALL_VERBS, GENERATION | ANSWERS, SUBDOMAIN, NO_SUBS, \
       "", DEVICECLASSES) \
     X(RESOURCECLAIMS, "resource.k8s.io", "v1", "ResourceClaim", \
       "resourceclaims", "resourceclaim", "", "", "resourceclaims", \
-      OPAQUE_TYPE, KUBE_ALL_VERBS, N | STATUS | ANSWERS | OPAQUE, SUBDOMAIN, SUBS(resourceclaims), \
+      TYPE(resource_v1_ResourceClaim), KUBE_ALL_VERBS, N | STATUS | ANSWERS, SUBDOMAIN, SUBS(resourceclaims), \
       "", RESOURCECLAIMS) \
     X(RESOURCECLAIMTEMPLATES, "resource.k8s.io", "v1", "ResourceClaimTemplate", \
       "resourceclaimtemplates", "resourceclaimtemplate", "", "", "resourceclaimtemplates", \
-      OPAQUE_TYPE, KUBE_ALL_VERBS, N | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
+      TYPE(resource_v1_ResourceClaimTemplate), KUBE_ALL_VERBS, N | ANSWERS, SUBDOMAIN, NO_SUBS, \
       "", RESOURCECLAIMTEMPLATES) \
     X(RESOURCESLICES, "resource.k8s.io", "v1", "ResourceSlice", \
       "resourceslices", "resourceslice", "", "", "resourceslices", \
-      OPAQUE_TYPE, KUBE_ALL_VERBS, GENERATION | ANSWERS | OPAQUE, SUBDOMAIN, NO_SUBS, \
-      "", RESOURCESLICES) \
+      TYPE(resource_v1_ResourceSlice), KUBE_ALL_VERBS, GENERATION | ANSWERS, SUBDOMAIN, NO_SUBS, \
+      "spec.nodeName spec.driver", RESOURCESLICES) \
     X(METRICS_NODES, "metrics.k8s.io", "v1beta1", "NodeMetrics", \
       "nodes", "", "", "", "", \
       TYPE(metrics_v1beta1_NodeMetrics), LATER(KUBE_GET | KUBE_LIST_VERB), NOT_STORED, SUBDOMAIN, NO_SUBS, \
