@@ -24,6 +24,9 @@ void http__reset(struct http_request *request)
     request->field_count = request->extra_count = 0;
     request->dispatched = request->begun = request->keep_alive = request->minor_0 = false;
     request->inner = NULL;
+    request->sized = false;
+    request->space = 0;
+    request->on_drain = NULL;
 }
 
 void http__release(struct http_request *request)
@@ -38,6 +41,8 @@ const char *http__reason(int status)
         int status;
         const char *reason;
     } reasons[] = {{200, "OK"},
+                   {201, "Created"},
+                   {202, "Accepted"},
                    {204, "No Content"},
                    {304, "Not Modified"},
                    {400, "Bad Request"},
@@ -45,12 +50,16 @@ const char *http__reason(int status)
                    {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
+                   {406, "Not Acceptable"},
                    {408, "Request Timeout"},
                    {409, "Conflict"},
+                   {410, "Gone"},
                    {412, "Precondition Failed"},
                    {413, "Request Entity Too Large"},
+                   {415, "Unsupported Media Type"},
                    {417, "Expectation Failed"},
                    {421, "Misdirected Request"},
+                   {422, "Unprocessable Entity"},
                    {426, "Upgrade Required"},
                    {429, "Too Many Requests"},
                    {431, "Request Header Fields Too Large"},
@@ -219,6 +228,16 @@ void h2_http__begin(struct grpc_call *call)
     }
 }
 
+void http__reply_too_large(struct http_request *request)
+{
+    const struct net_server_options *options = &request->conn->server->options;
+
+    if (options->too_large_body != NULL)
+        http_reply(request, 413, options->too_large_type, slice_str(options->too_large_body));
+    else
+        http_reply(request, 413, "text/plain; charset=utf-8", slice_str("body is too large\n"));
+}
+
 void h2_http__on_data(struct grpc_call *call, const uint8_t *data, size_t len)
 {
     struct http_request *request = call->http;
@@ -227,7 +246,7 @@ void h2_http__on_data(struct grpc_call *call, const uint8_t *data, size_t len)
         return;
     if (buf_append(&request->body, data, len) != 0) {
         request->dispatched = true;
-        http_reply(request, 413, "text/plain; charset=utf-8", slice_str("body is too large\n"));
+        http__reply_too_large(request);
         return;
     }
     call__hold(call, (ptrdiff_t)len);
@@ -304,12 +323,17 @@ static void on_stream_drain(struct grpc_call *call)
     inner__on_drain(call->http);
 }
 
-static void h2_http_begin_reply(struct http_request *request, int status, const char *content_type)
+static void h2_http_begin_reply(struct http_request *request, int status, const char *content_type,
+                                size_t len)
 {
-    char status_text[HTTP_STATUS_SIZE];
+    char status_text[HTTP_STATUS_SIZE], length[24];
     nghttp2_nv nv[HTTP_NV_MAX];
     size_t n = fill_head(request, status_text, status, content_type, nv);
 
+    if (len != SIZE_MAX) {
+        (void)snprintf(length, sizeof length, "%zu", len);
+        nv[n++] = field_nv(slice_str("content-length"), slice_str(length));
+    }
     request->call->on_drain = on_stream_drain;
     call__http_begin(request->call, nv, n);
 }
@@ -380,6 +404,21 @@ static struct slice one_line(struct arena *arena, const char *text)
     return slice_of(copy, len);
 }
 
+struct slice http_peer_name(struct http_request *request)
+{
+    return net_sock_peer_name(request->conn->sock, &request->arena);
+}
+
+struct slice http_peer_organization(struct http_request *request, size_t n)
+{
+    return net_sock_peer_organization(request->conn->sock, n, &request->arena);
+}
+
+const char *http_peer(const struct http_request *request)
+{
+    return net_sock_peer(request->conn->sock);
+}
+
 void http_add_header(struct http_request *request, const char *name, const char *value)
 {
     ASSERT(request->extra_count < HTTP_EXTRA_MAX);
@@ -399,14 +438,54 @@ void http_reply(struct http_request *request, int status, const char *content_ty
         h1__reply(request, status, content_type, body);
 }
 
-void http_reply_begin(struct http_request *request, int status, const char *content_type)
+static void begin_reply(struct http_request *request, int status, const char *content_type,
+                        size_t len)
 {
     ASSERT(request->dispatched && !request->begun);
     request->begun = true;
+    request->sized = len != SIZE_MAX;
     if (request->call != NULL)
-        h2_http_begin_reply(request, status, content_type);
+        h2_http_begin_reply(request, status, content_type, len);
     else
-        h1__reply_begin(request, status, content_type);
+        h1__reply_begin(request, status, content_type, len);
+}
+
+void http_reply_begin(struct http_request *request, int status, const char *content_type)
+{
+    begin_reply(request, status, content_type, SIZE_MAX);
+}
+
+void http_reply_begin_sized(struct http_request *request, int status, const char *content_type,
+                            size_t len)
+{
+    ASSERT(len < SIZE_MAX);
+    begin_reply(request, status, content_type, len);
+}
+
+uint8_t *http_reply_space(struct http_request *request, size_t len)
+{
+    ASSERT(request->dispatched && request->sized);
+    ASSERT(len > 0 && request->space == 0);
+    request->space = len;
+    return request->call != NULL ? call__open_space(request->call, len)
+                                 : h1__reply_space(request, len);
+}
+
+void http_reply_space_send(struct http_request *request)
+{
+    ASSERT(request->space > 0);
+    if (request->call != NULL) {
+        call__queue_open(request->call);
+        call__resume(request->call);
+    } else {
+        h1__reply_space_send(request);
+    }
+    request->space = 0;
+}
+
+void http_on_drain(struct http_request *request, void (*cb)(struct http_request *request))
+{
+    request->on_drain = cb;
 }
 
 void http_reply_chunk(struct http_request *request, struct slice bytes)

@@ -155,11 +155,15 @@ static void write_answer(struct h1 *h1, int status, const char *content_type, st
 /* The input cannot be trusted to hold another request. */
 static void fail(struct h1 *h1, int status, const char *text)
 {
+    const struct net_server_options *options = &h1->conn->server->options;
     char body[128];
 
     h1->request.keep_alive = false;
     (void)snprintf(body, sizeof body, "%d %s: %s\n", status, http__reason(status), text);
-    write_answer(h1, status, "text/plain; charset=utf-8", slice_str(body));
+    if (status == 413 && options->too_large_body != NULL)
+        write_answer(h1, status, options->too_large_type, slice_str(options->too_large_body));
+    else
+        write_answer(h1, status, "text/plain; charset=utf-8", slice_str(body));
     h1->state = H1_OVER;
     conn__linger(h1->conn, true);
 }
@@ -209,30 +213,55 @@ void h1__reply(struct http_request *request, int status, const char *content_typ
 }
 
 /* HTTP/1.0 knows no chunks: there the body ends with the connection. */
-void h1__reply_begin(struct http_request *request, int status, const char *content_type)
+void h1__reply_begin(struct http_request *request, int status, const char *content_type, size_t len)
 {
     struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
 
     ASSERT(h1->state == H1_SERVICE);
     ASSERT(has_body(request, status));
-    if (h1->conn->server->draining || request->minor_0)
+    if (h1->conn->server->draining || (request->minor_0 && !request->sized))
         request->keep_alive = false;
     write_head(h1, status, content_type);
-    if (!request->minor_0)
+    if (request->sized)
+        (void)buf_printf(&h1->out, "Content-Length: %zu\r\n", len);
+    else if (!request->minor_0)
         add_field(&h1->out, slice_str("Transfer-Encoding"), slice_str("chunked"));
     (void)buf_append(&h1->out, "\r\n", 2);
     h1->drain_due = true; /* who looks at http_reply_queued() now waits for it */
     conn__mark_dirty(h1->conn);
 }
 
+uint8_t *h1__reply_space(struct http_request *request, size_t len)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    (void)buf_reserve(&h1->out, len); /* out has no bound to hit */
+    return h1->out.data + h1->out.len;
+}
+
+void h1__reply_space_send(struct http_request *request)
+{
+    struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
+
+    h1->out.len += request->space;
+    h1->drain_due = true;
+    conn__mark_dirty(h1->conn);
+}
+
+/* The length was told, or the end of the connection will tell it. */
+static bool is_framed(const struct http_request *request)
+{
+    return !request->sized && !request->minor_0;
+}
+
 void h1__reply_chunk(struct http_request *request, struct slice bytes)
 {
     struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
 
-    if (!request->minor_0)
+    if (is_framed(request))
         (void)buf_printf(&h1->out, "%zx\r\n", bytes.len);
     (void)buf_append(&h1->out, bytes.data, bytes.len);
-    if (!request->minor_0)
+    if (is_framed(request))
         (void)buf_append(&h1->out, "\r\n", 2);
     h1->drain_due = true;
     conn__mark_dirty(h1->conn);
@@ -242,7 +271,7 @@ void h1__reply_end(struct http_request *request)
 {
     struct h1 *h1 = CONTAINER_OF(request, struct h1, request);
 
-    if (!request->minor_0)
+    if (is_framed(request))
         (void)buf_append(&h1->out, "0\r\n\r\n", 5);
     if (h1->conn->server->draining)
         request->keep_alive = false; /* too late to say so, but not to do it */

@@ -188,6 +188,8 @@ void inner__on_drain(struct http_request *request)
 
     if (call != NULL && call->on_drain != NULL)
         call->on_drain(call);
+    else if (call == NULL && request->on_drain != NULL && request->begun)
+        request->on_drain(request);
 }
 
 /* A field of the HTTP request becomes metadata under its own name if it is one of those that a

@@ -78,6 +78,8 @@ struct net_server_options {
     /* Serve requests that are not gRPC over HTTP/2 without TLS too (with TLS they always are, since
      * ALPN lets browsers and curl choose HTTP/2). Off, they get 415 as from etcd. */
     bool http_over_h2;
+    /* What a request with a body over the limit is answered with (413); NULL: a line of text. */
+    const char *too_large_type, *too_large_body;
     /* The methods are for http_call_open() only: a gRPC call gets UNIMPLEMENTED. */
     bool no_grpc;
 };
@@ -161,7 +163,13 @@ bool http_is_tls(const struct http_request *request);
 struct arena *http_arena(struct http_request *request);
 void http_set_data(struct http_request *request, void *data);
 void *http_data(const struct http_request *request);
-/* One extra answer header (name and value are copied); at most 8. */
+/* Who the client's certificate says it is, in the request's arena; data NULL: it has none (or no
+ * nth organization). */
+struct slice http_peer_name(struct http_request *request);
+struct slice http_peer_organization(struct http_request *request, size_t n);
+/* "127.0.0.1:4711". */
+const char *http_peer(const struct http_request *request);
+/* One extra answer header (name and value are copied); at most 32. */
 void http_add_header(struct http_request *request, const char *name, const char *value);
 void http_reply(struct http_request *request, int status, const char *content_type,
                 struct slice body);
@@ -171,6 +179,16 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type);
 void http_reply_chunk(struct http_request *request, struct slice bytes);
 void http_reply_end(struct http_request *request);
+/* The same with its length known: Content-Length is sent, and pieces must add up to len. */
+void http_reply_begin_sized(struct http_request *request, int status, const char *content_type,
+                            size_t len);
+/* Room for a piece of such an answer, to be filled before http_reply_space_send(); so an encoder
+ * writes straight into the output. len at least 1; one at a time. */
+uint8_t *http_reply_space(struct http_request *request, size_t len);
+void http_reply_space_send(struct http_request *request);
+/* Called whenever all that was written of an answer in pieces has been taken. Before the first
+ * piece; not for a request that has a call. */
+void http_on_drain(struct http_request *request, void (*cb)(struct http_request *request));
 /* Gives the answer up, so that the client sees it has not got all of it: the connection closes, the
  * stream is reset. on_http_cancel follows. */
 void http_reply_abort(struct http_request *request);

@@ -405,7 +405,7 @@ bool grpc__content_type(struct slice value);
 
 /* ---- HTTP requests (http.c) and HTTP/1.1 (http1.c) ---- */
 
-enum { HTTP_EXTRA_MAX = 8, HTTP_ANSWER_FIELDS_MAX = HTTP_EXTRA_MAX + 3 };
+enum { HTTP_EXTRA_MAX = 32, HTTP_ANSWER_FIELDS_MAX = HTTP_EXTRA_MAX + 3 };
 
 struct http_field {
     struct slice name; /* lower case */
@@ -428,6 +428,9 @@ struct http_request {
     struct buf body;
     bool dispatched; /* on_http() was told and the answer, or the rest of it, is due */
     bool begun;      /* the answer comes in pieces */
+    bool sized;      /* and its length was told */
+    size_t space;    /* asked for by http_reply_space() and not filled yet */
+    void (*on_drain)(struct http_request *request);
     bool keep_alive;
     bool minor_0; /* HTTP/1.0 */
 };
@@ -441,6 +444,7 @@ int http__set_target(struct http_request *request, struct slice target);
 /* Hands it to the service, or answers what net answers itself (OPTIONS). */
 void http__dispatch(struct http_request *request);
 void http__cancel(struct http_request *request);
+void http__reply_too_large(struct http_request *request);
 const char *http__reason(int status);
 /* As --cors has it; a request without an Origin is none of a page in a browser. */
 bool http__origin_is_allowed(const struct http_request *request);
@@ -460,7 +464,11 @@ bool h1__input_full(const struct net_conn *conn);
 size_t h1__unsent(const struct net_conn *conn);
 void h1__reply(struct http_request *request, int status, const char *content_type,
                struct slice body);
-void h1__reply_begin(struct http_request *request, int status, const char *content_type);
+/* len SIZE_MAX: not known. */
+void h1__reply_begin(struct http_request *request, int status, const char *content_type,
+                     size_t len);
+uint8_t *h1__reply_space(struct http_request *request, size_t len);
+void h1__reply_space_send(struct http_request *request);
 void h1__reply_chunk(struct http_request *request, struct slice bytes);
 void h1__reply_end(struct http_request *request);
 
@@ -471,7 +479,7 @@ void inner__message_begin(struct grpc_call *call, size_t len);
 void inner__piece(struct grpc_call *call, struct slice piece);
 void inner__finish(struct grpc_call *call, enum grpc_status status, const char *message);
 void inner__on_due(struct grpc_call *call);
-/* All of the answer has gone out. */
+/* All of the answer that was there has gone out. */
 void inner__on_drain(struct http_request *request);
 struct slice inner__header(const struct grpc_call *call, const char *name);
 void inner__free_ended(struct net_server *server);

@@ -16,6 +16,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -727,6 +728,28 @@ bool net_sock_peer_common_name(const struct net_sock *sock, char *out, size_t si
 
     X509_free(cert);
     return has;
+}
+
+static struct slice peer_subject(const struct net_sock *sock, int nid, size_t n,
+                                 struct arena *arena)
+{
+    X509 *cert = peer_cert(sock);
+    struct slice text = {NULL, 0};
+
+    if (cert != NULL)
+        text = tls__subject(cert, nid, n, arena);
+    X509_free(cert);
+    return text;
+}
+
+struct slice net_sock_peer_name(const struct net_sock *sock, struct arena *arena)
+{
+    return peer_subject(sock, NID_commonName, 0, arena);
+}
+
+struct slice net_sock_peer_organization(const struct net_sock *sock, size_t n, struct arena *arena)
+{
+    return peer_subject(sock, NID_organizationName, n, arena);
 }
 
 /* libuv reports an error condition as UV_EBADF and stops the watch; send and recv know more. */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/slice.h"
 #include "net/tls.h"
@@ -78,6 +79,10 @@ bool net_sock_peer_is_host(const struct net_sock *sock, const char *host);
 bool net_sock_peer_names_hosts(const struct net_sock *sock);
 /* Common name of that certificate; false if there is none or it does not fit. */
 bool net_sock_peer_common_name(const struct net_sock *sock, char *out, size_t size);
+/* Values of its subject, in arena: the common name, and the nth organization. data NULL: there is
+ * none. */
+struct slice net_sock_peer_name(const struct net_sock *sock, struct arena *arena);
+struct slice net_sock_peer_organization(const struct net_sock *sock, size_t n, struct arena *arena);
 /* Drops what is pending and closes; no callback fires after the call but cb (may be NULL). */
 void net_sock_close(struct net_sock *sock, void (*cb)(void *ctx), void *ctx);
 

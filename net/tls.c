@@ -399,6 +399,25 @@ bool tls__common_name(X509 *cert, char *out, size_t size)
     return len > 0 && (size_t)len == strlen(out) && (size_t)len + 1 < size;
 }
 
+struct slice tls__subject(X509 *cert, int nid, size_t n, struct arena *arena)
+{
+    X509_NAME *name = X509_get_subject_name(cert);
+    struct slice text = {NULL, 0};
+    unsigned char *utf8 = NULL;
+    int at = -1, len;
+
+    do {
+        at = X509_NAME_get_index_by_NID(name, nid, at);
+    } while (at >= 0 && n-- > 0);
+    if (at < 0)
+        return text;
+    len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+    if (len > 0 && memchr(utf8, 0, (size_t)len) == NULL)
+        text = arena_copy(arena, slice_of(utf8, (size_t)len));
+    OPENSSL_free(utf8);
+    return text;
+}
+
 bool tls__cert_is_for(X509 *cert, const char *host)
 {
     return X509_check_host(cert, host, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1 ||
@@ -439,6 +458,11 @@ bool tls__skips_verify(const struct net_tls *tls)
 bool tls__requires_cert(const struct net_tls *tls)
 {
     return (tls->options.flags & NET_TLS_REQUIRE_CERT) != 0;
+}
+
+bool tls__asks_cert(const struct net_tls *tls)
+{
+    return (tls->options.flags & NET_TLS_ASK_CERT) != 0;
 }
 
 const char *tls__server_name(const struct net_tls *tls)

@@ -26,6 +26,9 @@ enum net_tls_flags {
     NET_TLS_REQUIRE_CERT = 1 << 0,
     /* Connecting: any certificate will do. For tests, and between members with --peer-auto-tls. */
     NET_TLS_SKIP_VERIFY = 1 << 1,
+    /* Listening: a client is asked for a certificate and may have none; one that it shows must be
+     * the CA's. */
+    NET_TLS_ASK_CERT = 1 << 2,
 };
 
 /* Everything is copied. NULL or 0: the default. */

@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/slice.h"
 #include "net/tls.h"
@@ -19,10 +20,14 @@ const char *tls__check_names(const struct net_tls *tls, X509 *cert);
 bool tls__cert_is_for(X509 *cert, const char *host);
 /* False: there is none, or it does not fit. */
 bool tls__common_name(X509 *cert, char *out, size_t size);
+/* The nth value of a field of the subject (NID_organizationName, ...) as UTF-8; data NULL: there is
+ * none, or it has a zero inside. */
+struct slice tls__subject(X509 *cert, int nid, size_t n, struct arena *arena);
 /* What is sent next, between two calls empty: one for all sockets, since their calls never nest. */
 struct buf *tls__scratch(struct net_tls *tls);
 bool tls__skips_verify(const struct net_tls *tls);
 bool tls__requires_cert(const struct net_tls *tls);
+bool tls__asks_cert(const struct net_tls *tls);
 const char *tls__server_name(const struct net_tls *tls);
 /* Takes OpenSSL's newest error as text; returns out. */
 const char *tls__error(char *out, size_t size);

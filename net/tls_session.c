@@ -88,6 +88,8 @@ static void set_role(struct tls_session *session, const char *host)
         SSL_set_accept_state(session->ssl);
         if (tls__requires_cert(session->tls))
             SSL_set_verify(session->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+        else if (tls__asks_cert(session->tls))
+            SSL_set_verify(session->ssl, SSL_VERIFY_PEER, NULL);
         return;
     }
     SSL_set_connect_state(session->ssl);
