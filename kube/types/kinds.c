@@ -35,7 +35,7 @@
 
 static const struct kube_subresource of_pods[] = {
     {"attach", "", "", "PodAttachOptions", LATER(STREAM)},
-    {"binding", "", "", "Binding", LATER(KUBE_CREATE)},
+    {"binding", "", "", "Binding", KUBE_CREATE},
     {"ephemeralcontainers", "", "", "Pod", LATER(READ_WRITE)},
     {"eviction", "policy", "v1", "Eviction", LATER(KUBE_CREATE)},
     {"exec", "", "", "PodExecOptions", LATER(STREAM)},
