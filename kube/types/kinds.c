@@ -209,7 +209,7 @@ WITH_STATUS(resourceclaims, "ResourceClaim");
       "reportingController type", EVENTS) \
     X(SELFSUBJECTREVIEWS, "authentication.k8s.io", "v1", "SelfSubjectReview", \
       "selfsubjectreviews", "selfsubjectreview", "", "", "", \
-      TYPE(authentication_v1_SelfSubjectReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authentication_v1_SelfSubjectReview), KUBE_CREATE, NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SELFSUBJECTREVIEWS) \
     X(TOKENREVIEWS, "authentication.k8s.io", "v1", "TokenReview", \
       "tokenreviews", "tokenreview", "", "", "", \
