@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kube/codec/convert.h"
 #include "kube/rest/internal.h"
 
 const char *rest_print(struct arena *arena, const char *fmt, ...)
@@ -153,14 +154,20 @@ void rest_set_version(struct arena *arena, struct json *object, int64_t revision
 int rest_encode(struct rest *rest, const struct kube_resource *resource, const struct json *object,
                 struct json **tree, struct slice *bytes)
 {
+    struct json *stored;
     struct buf out;
     int code = kube_normalise(rest->arena, resource, object, NULL, tree, &rest->status);
 
     if (code != 0)
         return code;
     (void)json_remove(rest_metadata(rest->arena, *tree), "resourceVersion");
+    stored = kube_convert(rest->arena, resource, resource->stored_as, *tree);
+    if (stored == NULL)
+        return kube_status_bad_request(
+            &rest->status, rest->arena, "%s of %s cannot be stored as %s of %s", resource->kind,
+            resource->version, resource->stored_as->kind, resource->stored_as->version);
     buf_init(&out, 2 * KUBE_BODY_MAX);
-    if (json_write(&out, *tree) != 0)
+    if (json_write(&out, stored) != 0)
         code = kube_status_set(&rest->status, rest->arena, 413, "RequestEntityTooLarge",
                                "Request entity too large: limit is %u", KUBE_BODY_MAX);
     else

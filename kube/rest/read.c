@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kube/codec/convert.h"
 #include "kube/rest/internal.h"
 
 /* ---- versions ---- */
@@ -67,6 +68,9 @@ int rest_selector(struct rest *rest, struct kube_selector *out)
         code = kube_label_selector_parse(rest->arena, labels, out, &rest->status);
     if (code == 0 && fields.len > 0)
         code = kube_field_selector_parse(rest->arena, rest->resource, fields, out, &rest->status);
+    for (struct kube_requirement *field = out->fields; code == 0 && field != NULL;
+         field = field->next)
+        field->key = kube_stored_field(rest->arena, rest->resource, field->key);
     return code;
 }
 

@@ -1,5 +1,7 @@
 #include "kube/rest/views.h"
 
+#include "kube/codec/convert.h"
+
 bool rest_is_stored_form(const struct kube_resource *resource)
 {
     return (resource->flags & KUBE_ALIAS) == 0;
@@ -9,9 +11,12 @@ struct json *rest_object_json(struct arena *arena, const struct kube_resource *r
                               const struct kube_object *object)
 {
     struct json *tree = kube_object_json(arena, object);
+    struct json *shown;
 
-    (void)resource;
-    return tree;
+    if (rest_is_stored_form(resource))
+        return tree;
+    shown = kube_convert(arena, resource->stored_as, resource, tree);
+    return shown != NULL ? shown : tree; /* written by somebody with other rules: shown as it is */
 }
 
 enum kube_include rest_include(const struct rest *rest)
