@@ -529,14 +529,32 @@ int json_parse(struct arena *arena, struct slice text, const struct json_parse_o
     return 0;
 }
 
+/* How much of text from its beginning on is valid, eight bytes of ASCII at a time. */
+static size_t valid_len(struct slice text)
+{
+    size_t at = 0;
+
+    while (at < text.len) {
+        uint64_t word = UINT64_MAX;
+        size_t run;
+
+        if (text.len - at >= sizeof(word))
+            memcpy(&word, text.data + at, sizeof(word));
+        run = (word & 0x8080808080808080) == 0 ? sizeof(word)
+                                               : utf8_len(text.data + at, text.len - at);
+        if (run == 0)
+            break;
+        at += run;
+    }
+    return at;
+}
+
 struct slice json_valid_text(struct arena *arena, struct slice text)
 {
     size_t at = 0, len = 0;
     uint8_t *out;
 
-    while (at < text.len && utf8_len(text.data + at, text.len - at) != 0)
-        at += utf8_len(text.data + at, text.len - at);
-    if (at == text.len)
+    if (valid_len(text) == text.len)
         return text;
     out = arena_alloc(arena, text.len * 3); /* U+FFFD is three bytes */
     for (at = 0; at < text.len;) {

@@ -423,6 +423,18 @@ static const struct kube_resource resources[] = {
 #undef X
 };
 
+/* Lengths of plurals and kinds, so that a lookup looks at few of the names. */
+static const uint8_t plural_lens[] = {
+#define X(id, group_, version_, kind_, plural_, ...) sizeof(plural_) - 1,
+    RESOURCES(X)
+#undef X
+};
+static const uint8_t kind_lens[] = {
+#define X(id, group_, version_, kind_, ...) sizeof(kind_) - 1,
+    RESOURCES(X)
+#undef X
+};
+
 const struct kube_resource *kube_resource_at(size_t index)
 {
     ASSERT(index < RESOURCE_COUNT);
@@ -448,8 +460,8 @@ const struct kube_resource *kube_resource_find(struct slice group, struct slice 
     for (size_t i = 0; i < RESOURCE_COUNT; i++) {
         const struct kube_resource *resource = &resources[i];
 
-        if (is(plural, resource->plural) && is(group, resource->group) &&
-            is(version, resource->version))
+        if (plural_lens[i] == plural.len && is(plural, resource->plural) &&
+            is(group, resource->group) && is(version, resource->version))
             return resource;
     }
     return NULL;
@@ -461,7 +473,7 @@ const struct kube_resource *kube_resource_of_kind(struct slice group, struct sli
     for (size_t i = 0; i < RESOURCE_COUNT; i++) {
         const struct kube_resource *resource = &resources[i];
 
-        if (is(kind, resource->kind) && is(group, resource->group) &&
+        if (kind_lens[i] == kind.len && is(kind, resource->kind) && is(group, resource->group) &&
             is(version, resource->version))
             return resource;
     }
