@@ -138,8 +138,7 @@ static int open_store(struct process *process, struct err *err)
                                         .ca_file = flags->etcd_cafile};
     struct kv_options options = {.call_timeout_ms = (uint64_t)flags->request_timeout_s * 1000,
                                  .keepalive_interval_ms = 10000,
-                                 .request_size_max = 8 << 20,
-                                 .tls = &tls};
+                                 .request_size_max = 8 << 20};
     struct kube_store_options store = {.loop = &process->loop,
                                        .prefix = flags->etcd_prefix,
                                        .timeout_ms = (uint64_t)flags->request_timeout_s * 1000,
@@ -150,6 +149,8 @@ static int open_store(struct process *process, struct err *err)
     char *text = xstrdup(flags->etcd_servers);
     int rc;
 
+    if (flags->etcd_cafile != NULL || flags->etcd_certfile != NULL)
+        options.tls = &tls; /* else those of the system, which cost memory, only if asked for */
     options.endpoints = servers;
     options.endpoints_len = split_servers(text, servers);
     rc = options.endpoints_len == 0
