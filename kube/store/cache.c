@@ -15,7 +15,6 @@
 
 enum {
     KEY_MAX = 1 << 16,
-    HISTORY_MIN = 1024,
     BACKLOG_MAX = 1 << 16, /* events that live watches have not been told of */
     AGAIN_MS = 250,        /* first pause behind a failure; doubled up to */
     AGAIN_MAX_MS = 8000,
@@ -220,14 +219,13 @@ static void on_event(struct kube_cache *cache, const Mvccpb__Event *event)
 static void trim(struct kube_cache *cache)
 {
     static const struct kube_status slow = {.message = "changes come faster than watches are told"};
-    size_t min = cache->store->history_max != 0 ? cache->store->history_max : HISTORY_MIN;
 
     if (cache->history.next - cache->dispatched > BACKLOG_MAX) {
         kube__watches_end(cache, &slow);
         cache->dispatched = cache->history.next;
     }
-    kube__history_trim(&cache->history, min, cache->index.bytes, uv_now(cache->store->loop),
-                       kube__dispatch_first(cache));
+    kube__history_trim(&cache->history, cache->store->history_max, cache->index.bytes,
+                       uv_now(cache->store->loop), kube__dispatch_first(cache));
 }
 
 static void on_changes(struct kv_watch *watch, const Etcdserverpb__WatchResponse *response,

@@ -5,6 +5,7 @@
 #include "kube/store/internal.h"
 
 enum {
+    COUNT_MIN = 1024,
     YOUNG_MS = 75000,          /* as upstream's caches keep events */
     YOUNG_BYTES_MIN = 8 << 20, /* of young events, however small the state is */
     BYTES_MIN = 64 << 20,      /* more than this is dropped even below the smallest number */
@@ -56,20 +57,24 @@ static void drop_first(struct kube__history *history)
     kube_object_unref(event->left);
 }
 
-void kube__history_trim(struct kube__history *history, size_t min, size_t live_bytes,
+static bool is_dispensable(const struct kube__history *history, size_t max, size_t live_bytes,
+                           uint64_t now_ms)
+{
+    size_t count = (size_t)(history->next - history->first);
+    bool young = now_ms - kube__history_at(history, history->first)->at_ms < YOUNG_MS &&
+                 history->bytes < MAX(live_bytes / 4, (size_t)YOUNG_BYTES_MIN);
+
+    if (max != 0)
+        return count > max;
+    return history->bytes > MAX(live_bytes / 2, (size_t)BYTES_MIN) || (count > COUNT_MIN && !young);
+}
+
+void kube__history_trim(struct kube__history *history, size_t max, size_t live_bytes,
                         uint64_t now_ms, uint64_t keep)
 {
-    while (history->first < history->next && history->first < keep) {
-        const struct kube__event *oldest = kube__history_at(history, history->first);
-        bool many = history->next - history->first > min;
-        bool young = now_ms - oldest->at_ms < YOUNG_MS &&
-                     history->bytes < MAX(live_bytes / 4, (size_t)YOUNG_BYTES_MIN);
-        bool large = history->bytes > MAX(live_bytes / 2, (size_t)BYTES_MIN);
-
-        if (!large && (!many || young))
-            break;
+    while (history->first < history->next && history->first < keep &&
+           is_dispensable(history, max, live_bytes, now_ms))
         drop_first(history);
-    }
 }
 
 uint64_t kube__history_seek(const struct kube__history *history, int64_t revision)

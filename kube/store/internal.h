@@ -143,9 +143,10 @@ void kube__history_release(struct kube__history *history);
 struct kube__event *kube__history_at(const struct kube__history *history, uint64_t seq);
 /* Takes over event's references. */
 void kube__history_push(struct kube__history *history, const struct kube__event *event);
-/* Drops what is old, or more than fits: min events stay, if they are not too large. live_bytes: of
- * the resource's present state. keep: this one and later ones stay in every case. */
-void kube__history_trim(struct kube__history *history, size_t min, size_t live_bytes,
+/* Drops what is old, or more than fits. max: events that may stay; 0: a thousand, more while they
+ * are young, less if they are large beside the resource's present state (live_bytes). keep: this
+ * one and later ones stay in every case. */
+void kube__history_trim(struct kube__history *history, size_t max, size_t live_bytes,
                         uint64_t now_ms, uint64_t keep);
 /* Number of the first event behind revision. */
 uint64_t kube__history_seek(const struct kube__history *history, int64_t revision);

@@ -1,0 +1,526 @@
+#!/usr/bin/python3
+"""kube/store over kvd and over Debian's etcd (build/kubestore under the command of this script).
+
+Random writers, some straight to the store and some through kubestore; observers that list, chunk, watch, stop,
+pause and resume with all kinds of selectors; members killed with -9 and started again, compactions. What each
+observer was told is compared event by event with what the store says of every revision, read one by one."""
+
+import json
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import grpc
+from etcd3 import etcdrpc as pb
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
+import _servers  # noqa: E402
+
+PREFIX = b"/registry/configmaps/"
+END = b"/registry/configmaps0"
+NAMESPACES = ("a", "b")
+NAMES = ["k%d" % i for i in range(12)]
+TIMEOUT_S = 60
+BEHIND_MAX = 300
+
+
+def canonical(ns, name, uid, label, count):
+    return json.dumps({"kind": "ConfigMap", "apiVersion": "v1",
+                       "metadata": {"name": name, "namespace": ns, "uid": uid, "labels": {"x": label}},
+                       "data": {"n": count}}, separators=(",", ":"))
+
+
+def with_revision(text, revision):
+    value = json.loads(text)
+    value["metadata"]["resourceVersion"] = str(revision)
+    return value
+
+
+class Kubestore:
+    """The program; answers go to a queue for each id."""
+
+    def __init__(self, build, endpoints, timeout_ms=20000, history=0):
+        env = dict(os.environ, KUBESTORE_TIMEOUT_MS=str(timeout_ms), KUBESTORE_HISTORY=str(history))
+        self.process = subprocess.Popen([os.path.join(build, "kubestore"), endpoints], env=env, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.lock = threading.Lock()
+        self.queues = {}
+        self.count = 0
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        pending = None  # (queue, header, items, how many are to come)
+        for line in self.process.stdout:
+            line = line.rstrip("\n")
+            if pending is not None:
+                pending[2].append(json.loads(line))
+            else:
+                name, rest = line.split(" ", 1)
+                target = self.queues[name]
+                if not rest.startswith("list "):
+                    target.put(rest)
+                    continue
+                words = rest.split(" ")
+                pending = (target, words, [], int(words[4]))
+            if len(pending[2]) == pending[3]:
+                pending[0].put(pending[1] + [pending[2]])
+                pending = None
+        for target in list(self.queues.values()):
+            target.put("failed 0 - - the program has ended")
+
+    def open(self):
+        with self.lock:
+            self.count += 1
+            name = "i%d" % self.count
+            self.queues[name] = queue.Queue()
+            return name
+
+    def send(self, line):
+        with self.lock:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+
+    def get(self, name, timeout=TIMEOUT_S):
+        return self.queues[name].get(timeout=timeout)
+
+    def ask(self, command, rest):
+        name = self.open()
+        self.send("%s %s %s" % (command, name, rest))
+        return self.get(name)
+
+    def list(self, ns="-", labels="-", fields="-", fresh="newest", revision=0, limit=0, token="-"):
+        """(revision, items, token, remaining), or the failure's text."""
+        got = self.ask("list", "v1/configmaps %s %s %s %s %d %d %s" % (ns, labels, fields, fresh, revision, limit, token))
+        if isinstance(got, str):
+            return got
+        return int(got[1]), got[5], got[3], int(got[2])
+
+    def close(self):
+        self.process.stdin.close()
+        return self.process.wait(TIMEOUT_S)
+
+
+class Historian(threading.Thread):
+    """Reads the objects at every revision, one after the other."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.stubs = [pb.KVStub(m.channel()) for m in cluster.members]
+        self.states = {1: {}}
+        self.done = 1
+        self.goal = None
+        self.change = threading.Condition()
+
+    def read(self, revision):
+        request = pb.RangeRequest(key=PREFIX, range_end=END, revision=revision, serializable=True)
+        while True:
+            for stub in list(self.stubs):
+                try:
+                    answer = stub.Range(request, timeout=0.5)
+                    return {kv.key[len(PREFIX):].decode(): (kv.mod_revision, kv.value.decode()) for kv in answer.kvs}
+                except grpc.RpcError:
+                    self.stubs.append(self.stubs.pop(0))  # down, or it is not there yet
+            with self.change:
+                self.change.wait(0.01)
+
+    def run(self):
+        while self.goal is None or self.done < self.goal:
+            state = self.read(self.done + 1)
+            with self.change:
+                self.done += 1
+                self.states[self.done] = state
+                self.change.notify_all()
+
+    def wait_for(self, revision):
+        with self.change:
+            return self.change.wait_for(lambda: self.done >= revision or self.goal is not None, TIMEOUT_S)
+
+    def end_at(self, revision):
+        with self.change:
+            self.goal = revision
+            self.change.notify_all()
+
+
+class Selector:
+    def __init__(self, ns="-", labels="-", fields="-", match=None):
+        self.ns, self.labels, self.fields = ns, labels, fields
+        self.words = "%s %s %s" % (ns, labels, fields)
+        self.match = match or (lambda ns, name, label: True)
+
+    def matches(self, key, text):
+        ns, name = key.split("/")
+        if self.ns not in ("-", ns):
+            return False
+        return self.match(ns, name, json.loads(text)["metadata"]["labels"]["x"])
+
+    def state(self, state):
+        """What a list of it holds, in order."""
+        return [with_revision(text, revision) for key, (revision, text) in sorted(state.items()) if self.matches(key, text)]
+
+
+SELECTORS = [
+    Selector(),
+    Selector(ns="a"),
+    Selector(labels="x=1", match=lambda ns, name, label: label == "1"),
+    Selector(ns="b", labels="x!=1", match=lambda ns, name, label: label != "1"),
+    Selector(ns="a", fields="metadata.name=k1", match=lambda ns, name, label: name == "k1"),
+    Selector(fields="metadata.name=k1,metadata.namespace!=b", match=lambda ns, name, label: name == "k1" and ns != "b"),
+]
+
+
+def expected_events(states, selector, start, end):
+    events = []
+    for revision in range(start + 1, end + 1):
+        before, after = states[revision - 1], states[revision]
+        for key in sorted(before.keys() | after.keys()):
+            old, new = before.get(key), after.get(key)
+            if old == new:
+                continue
+            was = old is not None and selector.matches(key, old[1])
+            now = new is not None and selector.matches(key, new[1])
+            if now:
+                events.append(("MODIFIED" if was else "ADDED", with_revision(new[1], revision)))
+            elif was:
+                events.append(("DELETED", with_revision(old[1], revision)))
+    return events
+
+
+class Observer(threading.Thread):
+    """Lists and watches, again and again; remembers what it was told."""
+
+    def __init__(self, number, program, historian, seed):
+        super().__init__(daemon=True)
+        self.rng = random.Random(seed)
+        self.number, self.program, self.historian = number, program, historian
+        self.selector = SELECTORS[number % len(SELECTORS)]
+        self.lists, self.watches, self.failures = [], [], []
+        self.expired = self.slow = 0
+        self.watching = None
+        self.final = None  # the revision to get to
+
+    def end_at(self, revision):
+        self.final = revision
+        if self.watching is not None:
+            self.program.queues[self.watching].put("look 0")  # it may have seen all already
+
+    def run(self):
+        start = None
+        while not self.is_done(start):
+            if start is None:
+                start = self.list()
+            elif self.rng.random() < 0.2:
+                start = self.chunks() or start
+            else:
+                start = self.watch(start)
+
+    def is_done(self, start):
+        return self.final is not None and start is not None and start >= self.final
+
+    def list(self):
+        fresh = self.rng.choice(["newest", "newest", "any", "notolder"])
+        acked = self.historian.done
+        got = self.program.list(self.selector.ns, self.selector.labels, self.selector.fields, fresh, acked)
+        if isinstance(got, str):
+            self.failures.append(("list " + fresh, got))
+            return None
+        if fresh != "any" and got[0] < acked:
+            self.failures.append(("list " + fresh, "is of %d, %d was there before it began" % (got[0], acked)))
+        self.lists.append((got[0], got[1]))
+        return got[0]
+
+    def chunks(self):
+        """In chunks of one snapshot."""
+        items, token, first = [], "-", None
+        while True:
+            got = self.program.list(self.selector.ns, self.selector.labels, self.selector.fields, "newest", 0,
+                                    self.rng.randint(1, 4), token)
+            if isinstance(got, str):
+                if token == "-" or " 410 Expired " not in got:
+                    self.failures.append(("chunk", got))
+                return None
+            revision, more, token, _ = got
+            first = first or revision
+            if revision != first:
+                self.failures.append(("chunk", "is of %d after %d" % (revision, first)))
+            items += more
+            if token == "-":
+                break
+        self.lists.append((first, items))
+        return None
+
+    def watch(self, start):
+        name = self.watching = self.program.open()
+        initial = self.rng.random() < 0.3
+        self.program.send("watch %s v1/configmaps %s %d %s" % (name, self.selector.words, 0 if initial else start,
+                                                             "ib" if initial else "b"))
+        state, events = ([], None) if initial else (None, [])
+        wanted, stopping = self.rng.randint(1, 60), False
+        last = start
+        while True:
+            if events is not None and not stopping and len(events) >= wanted and self.final is None:
+                stopping = True
+                self.program.send("bookmark " + name)
+                self.program.send("stop " + name)
+                self.program.send("get %s v1/configmaps a none any 0" % name)  # behind the last that comes
+            line = self.program.get(name)
+            kind, rest = line.split(" ", 1)
+            if kind == "event":
+                what, text = rest.split(" ", 1)
+                value = json.loads(text)
+                if events is None:
+                    state.append(value)
+                else:
+                    events.append((what, value))
+                    last = int(value["metadata"]["resourceVersion"])
+                if self.rng.random() < 0.02 and self.final is None and not stopping:
+                    self.program.send("pause " + name)
+                    self.historian.wait_for(self.historian.done + self.rng.choice([10, 150]))
+                    self.program.send("resume " + name)
+            elif kind == "bookmark":
+                revision, end = rest.split(" ")
+                last = int(revision)
+                if end == "1":
+                    self.lists.append((last, state))
+                    start, events = last, []
+            elif kind != "look":
+                break
+            if self.final is not None and not stopping and events is not None and last >= self.final:
+                wanted, stopping = 0, True
+                self.program.send("stop " + name)
+                self.program.send("get %s v1/configmaps a none any 0" % name)
+        if events is not None:
+            self.watches.append((start, events, last))
+        if kind == "ended":
+            code = rest.split(" ")[0]
+            self.expired += code == "410"
+            self.slow += code == "0"
+            if code not in ("410", "0"):
+                self.failures.append(("watch", line))
+            if code == "410" or events is None:
+                return None
+        return last
+
+    def verify(self, states, score):
+        name = "observer %d (%s)" % (self.number, self.selector.words)
+        for what, text in self.failures:
+            score.check(False, "%s: %s" % (name, what), text)
+        for revision, items in self.lists:
+            wanted = self.selector.state(states[revision])
+            for item in wanted:
+                del item["kind"], item["apiVersion"]
+            for item in items:
+                item.pop("kind", None), item.pop("apiVersion", None)
+            if items != wanted:
+                score.check(False, "%s: list at %d" % (name, revision), "%s\n%s" % (items, wanted))
+        for start, events, last in self.watches:
+            wanted = expected_events(states, self.selector, start, last)
+            if events != wanted:
+                at = next((i for i, (a, b) in enumerate(zip(events, wanted)) if a != b), min(len(events), len(wanted)))
+                score.check(False, "%s: watch from %d to %d, event %d" % (name, start, last, at),
+                            "told  %s\nwanted %s" % (events[at:at + 2], wanted[at:at + 2]))
+        score.check(True, name)
+
+
+class Writer(threading.Thread):
+    """Odd ones through kubestore, even ones straight to the store."""
+
+    def __init__(self, number, cluster, program, historian, seed):
+        super().__init__(daemon=True)
+        self.rng = random.Random(seed)
+        self.number, self.program, self.historian = number, program, historian
+        self.stubs = [pb.KVStub(m.channel()) for m in cluster.members]
+        self.acked, self.unknown, self.failures = 0, 0, []
+        self.known = {}  # key: revision that this one has seen last
+        self.stop = threading.Event()
+        self.change = threading.Condition()
+
+    def run(self):
+        count = 0
+        while not self.stop.is_set():
+            count += 1
+            ns, name = self.rng.choice(NAMESPACES), self.rng.choice(NAMES)
+            text = canonical(ns, name, "%d-%d" % (self.number, count), self.rng.choice("01"), str(count))
+            write = self.through if self.number % 2 else self.straight
+            revision = write(ns, name, text)
+            with self.change:
+                self.acked += revision is not None
+                self.change.notify_all()
+            if revision is not None:
+                self.historian.wait_for(revision - BEHIND_MAX)
+
+    def straight(self, ns, name, text):
+        key = PREFIX + ("%s/%s" % (ns, name)).encode()
+        txn = pb.TxnRequest()
+        if self.rng.random() < 0.25:
+            txn.success.add().request_delete_range.key = key
+        else:
+            put = txn.success.add().request_put
+            put.key, put.value = key, text.encode()
+        try:
+            return self.rng.choice(self.stubs).Txn(txn, timeout=0.5).header.revision
+        except grpc.RpcError:
+            return None
+
+    def through(self, ns, name, text):
+        key = ns + "/" + name
+        revision = self.known.pop(key, None)
+        if revision is None:
+            got = self.program.ask("create", "v1/configmaps %s %s %s" % (ns, name, text))
+        elif self.rng.random() < 0.3:
+            got = self.program.ask("delete", "v1/configmaps %s %s %d" % (ns, name, revision))
+            text = None
+        else:
+            got = self.program.ask("update", "v1/configmaps %s %s %d %s" % (ns, name, revision, text))
+        words = got.split(" ", 3)
+        if words[0] == "object":
+            stored = json.loads(words[3])
+            if text is not None:
+                self.known[key] = int(words[1])
+                if stored != with_revision(text, int(words[1])):
+                    self.failures.append("wrote %s, was told %s" % (text, words[3]))
+            return int(words[1])
+        if words[1] == "409" and words[2] == "AlreadyExists":
+            found = self.program.ask("get", "v1/configmaps %s %s newest 0" % (ns, name)).split(" ")
+            if found[0] == "object":
+                self.known[key] = int(found[1])
+        elif words[1] == "504":
+            self.unknown += 1
+        elif words[1] not in ("404", "409"):
+            self.failures.append(got)
+        return None
+
+    def wait_for_writes(self, count):
+        with self.change:
+            wanted = self.acked + count
+            return self.change.wait_for(lambda: self.acked >= wanted, TIMEOUT_S)
+
+
+def setup(cluster):
+    with cluster.members[0].channel() as channel:
+        kv = pb.KVStub(channel)
+        for ns in NAMESPACES:
+            text = '{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"%s"},"status":{"phase":"Active"}}' % ns
+            kv.Put(pb.PutRequest(key=b"/registry/namespaces/" + ns.encode(), value=text.encode()), timeout=10)
+
+
+def end_of(cluster, score):
+    """The same last change for every selector; its revision."""
+    revision = 0
+    for ns in reversed(NAMESPACES):
+        for label in "01":
+            put = pb.PutRequest(key=PREFIX + ("%s/k1" % ns).encode(), value=canonical(ns, "k1", "end", label, "end").encode())
+            for member in cluster.members * 20:
+                try:
+                    with member.channel() as channel:
+                        revision = pb.KVStub(channel).Put(put, timeout=2).header.revision
+                    break
+                except grpc.RpcError:
+                    continue
+    score.check(revision != 0, "the last writes are taken")
+    return revision
+
+
+def compact(cluster, historian, rng, behind=60):
+    revision = historian.done - rng.randint(0, behind)
+    for member in cluster.members:
+        try:
+            with member.channel() as channel:
+                pb.KVStub(channel).Compact(pb.CompactionRequest(revision=revision), timeout=2)
+            return
+        except grpc.RpcError:
+            continue
+
+
+def lose_history(cluster, program, rng, writers, historian, score):
+    """kubestore stands still, its connections break, and what it has missed is compacted."""
+    program.process.send_signal(signal.SIGSTOP)
+    for member in cluster.members:
+        member.kill()
+        member.start()
+        _servers.wait_ready(member)
+    score.check(writers[0].wait_for_writes(50), "others write meanwhile")
+    historian.wait_for(historian.done + 40)
+    compact(cluster, historian, rng, 0)
+    program.process.send_signal(signal.SIGCONT)
+
+
+def faults(cluster, program, rng, writers, historian, score, rounds):
+    for round in range(rounds):
+        score.check(rng.choice(writers).wait_for_writes(30), "writers go on")
+        what = rng.random()
+        if round % 5 == 4:
+            lose_history(cluster, program, rng, writers, historian, score)
+            continue
+        if what < 0.4:
+            compact(cluster, historian, rng)
+        elif len(cluster.members) > 1 or what < 0.7:
+            member = rng.choice(cluster.members)
+            member.kill()
+            if len(cluster.members) > 1:
+                score.check(writers[0].wait_for_writes(10), "the others go on")
+            if rng.random() < 0.5:
+                compact(cluster, historian, rng)
+            member.start()
+            _servers.wait_ready(member)
+
+
+def random_run(cluster, args, score, rounds):
+    rng = random.Random(args.seed)
+    setup(cluster)
+    program = Kubestore(args.build, cluster.endpoints, history=100)
+    historian = Historian(cluster)
+    historian.start()
+    writers = [Writer(i, cluster, program, historian, rng.random()) for i in range(4)]
+    observers = [Observer(i, program, historian, rng.random()) for i in range(2 * len(SELECTORS))]
+    for thread in writers + observers:
+        thread.start()
+    faults(cluster, program, rng, writers, historian, score, rounds)
+    for writer in writers:
+        writer.stop.set()
+    for writer in writers:
+        writer.join(TIMEOUT_S)
+    final = end_of(cluster, score)
+    historian.end_at(final)
+    for observer in observers:
+        observer.end_at(last_for(observer.selector, final))
+    for observer in observers:
+        observer.join(TIMEOUT_S)
+        score.check(not observer.is_alive(), "observer %d has seen all" % observer.number)
+    historian.join(TIMEOUT_S)
+    score.check(program.close() == 0, "kubestore ends in order")
+    for writer in writers:
+        score.check(not writer.failures, "writer %d" % writer.number, "\n".join(writer.failures[:5]))
+    for observer in observers:
+        observer.verify(historian.states, score)
+    print("%s: %d revisions, %d lists, %d watches, %d events, %d expired, %d slow, %d writes of unknown fate" % (
+        cluster.members[0].kind, final, sum(len(o.lists) for o in observers), sum(len(o.watches) for o in observers),
+        sum(len(w[1]) for o in observers for w in o.watches), sum(o.expired for o in observers),
+        sum(o.slow for o in observers), sum(w.unknown for w in writers)), flush=True)
+
+
+def last_for(selector, final):
+    """end_of() writes b/k1 x=0, b/k1 x=1, a/k1 x=0, a/k1 x=1, the last at `final`."""
+    if selector.ns == "b" and selector.labels == "x!=1":
+        return final - 2  # its DELETED
+    return final
+
+
+def main():
+    args = _servers.arguments(rounds=10)
+    score = _servers.Score()
+    cluster = _servers.start_kvd(args.build, 3)
+    random_run(cluster, args, score, args.rounds)
+    cluster.close()
+    cluster = _servers.start_etcd(1)
+    random_run(cluster, args, score, args.rounds // 2)
+    cluster.close()
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
