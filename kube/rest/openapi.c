@@ -26,19 +26,26 @@ static const char *path_of(const struct kube_resource *resource, char *out)
     return out;
 }
 
+/* What a PATCH can be asked in its query, as far as clients look for it here: before they leave the
+ * checking of fields to the server, and kubectl of 1.20 before a dry run. */
+static const char *const parameters[] = {"dryRun", "fieldManager", "fieldValidation"};
+
 static void put_path(struct buf *out, const struct kube_resource *resource)
 {
     char path[PATH_SIZE];
 
-    MUST(buf_printf(
-        out,
-        "\"%s\":{\"patch\":{\"parameters\":[{\"name\":\"fieldValidation\",\"in\":\"query\","
-        "\"schema\":{\"type\":\"string\"}}],\"requestBody\":{\"content\":{"
-        "\"application/json-patch+json\":{},\"application/merge-patch+json\":{},"
-        "\"application/strategic-merge-patch+json\":{}}},\"responses\":{},"
-        "\"x-kubernetes-action\":\"patch\",\"x-kubernetes-group-version-kind\":{"
-        "\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}}}",
-        path_of(resource, path), resource->group, resource->kind, resource->version));
+    MUST(buf_printf(out, "\"%s\":{\"patch\":{\"parameters\":[", path_of(resource, path)));
+    for (size_t i = 0; i < ARRAY_LEN(parameters); i++)
+        MUST(buf_printf(out,
+                        "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"string\"}}",
+                        i == 0 ? "" : ",", parameters[i]));
+    MUST(buf_printf(out,
+                    "],\"requestBody\":{\"content\":{\"application/json-patch+json\":{},"
+                    "\"application/merge-patch+json\":{},"
+                    "\"application/strategic-merge-patch+json\":{}}},\"responses\":{},"
+                    "\"x-kubernetes-action\":\"patch\",\"x-kubernetes-group-version-kind\":{"
+                    "\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}}}",
+                    resource->group, resource->kind, resource->version));
 }
 
 void kube_openapi_v3(struct buf *out, size_t index)
@@ -113,13 +120,13 @@ static void wrap(struct buf *part, unsigned number)
     *part = outer;
 }
 
-static void put_parameter(struct buf *operation)
+static void put_parameter(struct buf *operation, const char *name)
 {
     struct buf part;
 
     buf_init(&part, PART_SIZE_MAX);
     put_text(&part, QUERY_IN, "query");
-    put_text(&part, QUERY_NAME, "fieldValidation");
+    put_text(&part, QUERY_NAME, name);
     put_text(&part, QUERY_TYPE, "string");
     wrap(&part, NON_BODY_QUERY);
     wrap(&part, PARAMETER_NON_BODY);
@@ -151,7 +158,8 @@ static void put_named_path(struct buf *paths, const struct kube_resource *resour
 
     buf_init(&operation, PART_SIZE_MAX);
     buf_init(&named, PART_SIZE_MAX);
-    put_parameter(&operation);
+    for (size_t i = 0; i < ARRAY_LEN(parameters); i++)
+        put_parameter(&operation, parameters[i]);
     put_text(&operation, OPERATION_RESPONSES, "");
     put_extension(&operation, resource);
     wrap(&operation, PATH_ITEM_PATCH);
