@@ -276,22 +276,33 @@ static const struct defaulted pod_spec[] = {
 };
 static const struct defaulted template_of_pod[] = {IN("spec", pod_spec), END};
 
+/* Amounts that only `from` has are copied to `to`. */
+static void copy_missing(struct arena *arena, struct json *object, const char *from, const char *to)
+{
+    const struct json *amounts = json_get(object, from);
+    struct json_index there;
+    struct json *target;
+
+    if (amounts == NULL || amounts->count == 0)
+        return;
+    target = json_set_object(arena, object, to);
+    json_index_init(&there, arena, target);
+    json_each(amount, amounts)
+    {
+        struct json *copy;
+
+        if (json_index_get(&there, json_key(amount)) != NULL)
+            continue;
+        copy = json_copy(arena, amount);
+        json_add(target, json_key(amount), copy);
+        json_index_added(&there, copy);
+    }
+}
+
 /* A container that limits a resource and does not ask for it asks for the limit. */
 static void default_requests(struct arena *arena, struct json *container_object)
 {
-    struct json *resources = json_get(container_object, "resources");
-    struct json *limits = json_get(resources, "limits");
-
-    if (limits == NULL || limits->count == 0)
-        return;
-    json_each(limit, limits)
-    {
-        struct json *requests = json_set_object(arena, resources, "requests");
-        struct slice name = slice_of(limit->key, limit->key_len);
-
-        if (json_get_slice(requests, name) == NULL)
-            (void)json_set_slice(requests, name, json_copy(arena, limit));
-    }
+    copy_missing(arena, json_get(container_object, "resources"), "limits", "requests");
 }
 
 /* podIP and podIPs[0].ip are one field in two places. */
@@ -700,19 +711,6 @@ static void default_allocatable(struct arena *arena, struct json *status)
 
     if (capacity != NULL && capacity->count > 0 && (allocatable == NULL || allocatable->count == 0))
         (void)json_set(status, "allocatable", json_copy(arena, capacity));
-}
-
-/* Amounts that only `from` has are copied to `to`. */
-static void copy_missing(struct arena *arena, struct json *item, const char *from, const char *to)
-{
-    json_each(amount, json_get(item, from))
-    {
-        struct slice name = slice_of(amount->key, amount->key_len);
-        struct json *target = json_set_object(arena, item, to);
-
-        if (json_get_slice(target, name) == NULL)
-            (void)json_set_slice(target, name, json_copy(arena, amount));
-    }
 }
 
 static void default_limit(struct arena *arena, struct json *item)

@@ -28,6 +28,23 @@ const char *check__base64(struct arena *arena, struct slice text, struct slice *
 /* The base64 of raw bytes. */
 struct slice check__base64_encode(struct arena *arena, struct slice raw);
 
+/* ---- texts found by hash ---- */
+
+/* Borrows the texts. */
+struct check__set {
+    struct slice *slots; /* data NULL: free */
+    size_t size;         /* a power of two, at least twice as many as there are texts */
+};
+
+/* Room for count texts. */
+void check__set_init(struct check__set *set, struct arena *arena, size_t count);
+/* With the items of list: their text, or that of their member key. */
+void check__set_init_names(struct check__set *set, struct arena *arena, const struct json *list,
+                           const char *key);
+/* False if it was there. */
+bool check__set_add(struct check__set *set, struct slice text);
+bool check__set_has(const struct check__set *set, struct slice text);
+
 /* ---- rules: what is checked, and where ---- */
 
 /* A place in the object, for the fields of causes; lives on the stack. */
@@ -134,6 +151,6 @@ void check__labels(struct checker *checker, const struct check__place *place,
 void check__label_selector(struct checker *checker, const struct check__place *place,
                            const struct json *selector);
 /* True if the metav1.LabelSelector selects labels. */
-bool check__selects(const struct json *selector, const struct json *labels);
+bool check__selects(struct arena *arena, const struct json *selector, const struct json *labels);
 
 #endif

@@ -197,7 +197,7 @@ const char *kube_label_name_check(struct slice text)
 static void add_all(struct kube_issues *issues, struct arena *arena, const char *field,
                     struct slice value, const char *const *texts, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count && issues->count < KUBE_ISSUES_MAX; i++)
         kube_issues_add(issues, arena, "Invalid", field, "Invalid value: %s: %s",
                         check__quote(arena, value), texts[i]);
 }
@@ -231,11 +231,6 @@ void check__qualified(struct checker *checker, const struct check__place *place,
 
 /* ---- labels and selectors ---- */
 
-static struct slice key_of(const struct json *member)
-{
-    return slice_of(member->key == NULL ? "" : member->key, member->key_len);
-}
-
 void check__labels(struct checker *checker, const struct check__place *place,
                    const struct json *labels)
 {
@@ -245,7 +240,7 @@ void check__labels(struct checker *checker, const struct check__place *place,
     {
         unsigned count;
 
-        check__qualified(checker, place, NULL, key_of(label));
+        check__qualified(checker, place, NULL, json_key(label));
         count = check__label_value(json_text(label), texts);
         if (count > 0)
             add_all(&checker->issues, checker->arena, check__path(checker, place, NULL),
@@ -299,9 +294,9 @@ static bool is_among(const struct json *values, struct slice text)
     return false;
 }
 
-static bool expression_selects(const struct json *expression, const struct json *labels)
+static bool expression_selects(const struct json *expression, const struct json_index *labels)
 {
-    const struct json *label = json_get_slice(labels, json_text_at(expression, "key"));
+    const struct json *label = json_index_get(labels, json_text_at(expression, "key"));
     const struct json *op = json_get(expression, "operator");
 
     if (json_equals(op, "Exists"))
@@ -313,18 +308,21 @@ static bool expression_selects(const struct json *expression, const struct json 
     return label == NULL || !is_among(json_get(expression, "values"), json_text(label));
 }
 
-bool check__selects(const struct json *selector, const struct json *labels)
+bool check__selects(struct arena *arena, const struct json *selector, const struct json *labels)
 {
+    struct json_index index;
+
+    json_index_init(&index, arena, labels);
     json_each(wanted, json_get(selector, "matchLabels"))
     {
-        const struct json *label = json_get_slice(labels, key_of(wanted));
+        const struct json *label = json_index_get(&index, json_key(wanted));
 
         if (label == NULL || !slice_eq(json_text(label), json_text(wanted)))
             return false;
     }
     json_each(expression, json_get(selector, "matchExpressions"))
     {
-        if (!expression_selects(expression, labels))
+        if (!expression_selects(expression, &index))
             return false;
     }
     return true;
@@ -398,7 +396,7 @@ static void check_annotations(struct checker *checker, const struct json *annota
 
     json_each(annotation, annotations)
     {
-        struct slice key = key_of(annotation);
+        struct slice key = json_key(annotation);
 
         add_all(&checker->issues, checker->arena, "metadata.annotations", key, texts,
                 check__qualified_name(checker->arena, lowered(checker->arena, key), texts));
@@ -432,6 +430,7 @@ static void check_owner(struct checker *checker, const struct json *owner)
 static void check_owners(struct checker *checker, const struct json *owners)
 {
     const struct json *controller = NULL;
+    bool told = false; /* each complaint would show the whole list again */
 
     json_each(owner, owners)
     {
@@ -440,13 +439,14 @@ static void check_owners(struct checker *checker, const struct json *owners)
         check_owner(checker, owner);
         if (!json_is(flag, JSON_BOOL) || !flag->boolean)
             continue;
-        if (controller != NULL)
+        if (controller != NULL && !told)
             check__invalid(checker, &owner_references, NULL, owners,
                            check__print(checker->arena,
                                         "Only one reference can have Controller set to true. "
                                         "Found \"true\" in references for %.*s and %.*s",
                                         TEXT(json_text_at(controller, "name")),
                                         TEXT(json_text_at(owner, "name"))));
+        told = controller != NULL;
         controller = owner;
     }
 }
@@ -485,15 +485,20 @@ static void check_finalizers(struct checker *checker, const struct json *finaliz
     }
 }
 
+#define FINALIZERS_SHOWN_MAX 100 /* the text is made longer piece by piece */
+
 /* How Go prints the new ones: []string{"a", "b"}. */
 static void check_no_new_finalizers(struct checker *checker, const struct json *had,
                                     const struct json *has)
 {
     const char *list = "";
+    struct check__set before;
+    unsigned shown = 0;
 
+    check__set_init_names(&before, checker->arena, had, NULL);
     json_each(finalizer, has)
     {
-        if (!is_among(had, json_text(finalizer)))
+        if (!check__set_has(&before, json_text(finalizer)) && shown++ < FINALIZERS_SHOWN_MAX)
             list = check__print(checker->arena, "%s%s%s", list, list[0] == '\0' ? "" : ", ",
                                 check__quote(checker->arena, json_text(finalizer)));
     }

@@ -489,7 +489,7 @@ static struct json *raw_of(struct normaliser *n, const struct json *in, bool dro
         if (in->type == JSON_ARRAY)
             json_append(out, raw_of(n, child, drop_nulls));
         else if (!drop_nulls || child->type != JSON_NULL)
-            json_add(out, slice_of(child->key, child->key_len), raw_of(n, child, drop_nulls));
+            json_add(out, json_key(child), raw_of(n, child, drop_nulls));
     }
     return out;
 }
@@ -573,7 +573,7 @@ static int by_key(const void *a, const void *b)
 {
     const struct json *x = *(struct json *const *)a, *y = *(struct json *const *)b;
 
-    return slice_cmp(slice_of(x->key, x->key_len), slice_of(y->key, y->key_len));
+    return slice_cmp(json_key(x), json_key(y));
 }
 
 /* Go writes maps sorted by key. */
@@ -627,7 +627,7 @@ static int map_of(struct normaliser *n, const struct kube_field *field, const st
         struct json *value;
         int rc;
 
-        place.name = slice_of(child->key == NULL ? "" : child->key, child->key_len);
+        place.name = child->key_len == 0 ? slice_str("") : json_key(child);
         rc = map_value_of(n, field, child, &place, &value);
         if (rc != 0)
             return rc;
@@ -693,7 +693,7 @@ static int struct_of(struct normaliser *n, const struct kube_struct *type, const
         const struct kube_field *field;
         int rc;
 
-        place.name = slice_of(member->key, member->key_len);
+        place.name = json_key(member);
         field = kube_field_find(type, place.name);
         if (field == NULL) {
             complain_unknown(n, parent, place.name);
@@ -735,7 +735,7 @@ static void add_raw(struct normaliser *n, const struct json *in, const char *key
 static bool is_one_of(const struct json *member, const char *const *keys, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (slice_eq(slice_of(member->key, member->key_len), slice_str(keys[i])))
+        if (slice_eq(json_key(member), slice_str(keys[i])))
             return true;
     }
     return false;
@@ -759,7 +759,7 @@ static int opaque_of(struct normaliser *n, const struct json *in, struct json **
     json_each(member, in)
     {
         if (member->type != JSON_NULL && !is_one_of(member, placed, ARRAY_LEN(placed)))
-            json_add(object, slice_of(member->key, member->key_len), raw_of(n, member, true));
+            json_add(object, json_key(member), raw_of(n, member, true));
     }
     add_raw(n, in, "status", object);
     *out = object;

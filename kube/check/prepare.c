@@ -59,14 +59,26 @@ static void begin_namespace(struct preparing *p)
 static void prepare_secret(struct preparing *p)
 {
     const struct json *texts = json_get(p->object, "stringData");
+    struct json_index index;
+    struct json *data;
 
-    json_each(member, texts)
-    {
-        struct slice value = check__base64_encode(p->arena, json_text(member));
+    if (texts != NULL && texts->count > 0) {
+        data = json_set_object(p->arena, p->object, "data");
+        json_index_init(&index, p->arena, data);
+        json_each(member, texts)
+        {
+            struct slice value = check__base64_encode(p->arena, json_text(member));
+            struct json *known = json_index_get(&index, json_key(member));
 
-        (void)json_set_slice(json_set_object(p->arena, p->object, "data"),
-                             slice_of(member->key, member->key_len),
-                             json_new_string(p->arena, value));
+            if (known == NULL) {
+                known = json_new_string(p->arena, value);
+                json_add(data, json_key(member), known);
+                json_index_added(&index, known);
+            } else {
+                known->text = (const char *)value.data;
+                known->len = value.len;
+            }
+        }
     }
     (void)json_remove(p->object, "stringData");
 }

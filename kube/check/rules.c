@@ -34,6 +34,12 @@ const char *check__path(struct checker *checker, const struct check__place *plac
     return text;
 }
 
+/* Complaints beyond the maximum are not even printed: values can be long. */
+static bool is_full(const struct checker *checker)
+{
+    return checker->issues.count >= KUBE_ISSUES_MAX;
+}
+
 /* As field.Error prints it: strings as Go's %q, the rest as JSON. */
 static const char *shown(struct checker *checker, const struct json *value)
 {
@@ -45,6 +51,8 @@ static const char *shown(struct checker *checker, const struct json *value)
 void check__invalid_text(struct checker *checker, const struct check__place *place,
                          const char *name, const char *value, const char *text)
 {
+    if (is_full(checker))
+        return;
     kube_issues_add(&checker->issues, checker->arena, "Invalid", check__path(checker, place, name),
                     "Invalid value: %s: %s", value, text);
 }
@@ -74,6 +82,8 @@ void check__forbidden(struct checker *checker, const struct check__place *place,
 void check__duplicate(struct checker *checker, const struct check__place *place, const char *name,
                       const struct json *value)
 {
+    if (is_full(checker))
+        return;
     kube_issues_add(&checker->issues, checker->arena, "Duplicate",
                     check__path(checker, place, name), "Duplicate value: %s",
                     shown(checker, value));
@@ -150,48 +160,20 @@ static void check_name(struct checker *checker, const struct check__rule *rule,
         check__invalid(checker, place, NULL, value, texts[i]);
 }
 
-struct seen {
-    const struct json **slots;
-    size_t size;
-};
-
-static uint32_t hash_of(struct slice text)
-{
-    uint32_t hash = 2166136261u;
-
-    for (size_t i = 0; i < text.len; i++)
-        hash = (hash ^ text.data[i]) * 16777619u;
-    return hash;
-}
-
-static bool seen_before(struct seen *seen, const struct json *value)
-{
-    size_t at = hash_of(json_text(value)) & (seen->size - 1);
-
-    for (; seen->slots[at] != NULL; at = (at + 1) & (seen->size - 1)) {
-        if (slice_eq(json_text(seen->slots[at]), json_text(value)))
-            return true;
-    }
-    seen->slots[at] = value;
-    return false;
-}
-
 static void check_unique(struct checker *checker, const struct check__place *place,
                          const struct json *list, const char *key)
 {
     struct check__place item = {.parent = place};
-    struct seen seen = {NULL, 16};
+    struct check__set seen;
 
     if (!json_is(list, JSON_ARRAY) || list->count < 2)
         return;
-    while (seen.size < 2 * list->count)
-        seen.size *= 2;
-    seen.slots = arena_calloc(checker->arena, seen.size * sizeof(seen.slots[0]));
+    check__set_init(&seen, checker->arena, list->count);
     json_each(child, list)
     {
         const struct json *value = json_get(child, key);
 
-        if (!is_missing(value) && seen_before(&seen, value))
+        if (!is_missing(value) && !check__set_add(&seen, json_text(value)))
             check__duplicate(checker, &item, key, value);
         item.index++;
     }
@@ -209,7 +191,7 @@ static void run_each(struct checker *checker, const struct check__rule *table,
     json_each(child, values)
     {
         if (values->type == JSON_OBJECT)
-            item.key = slice_of(child->key == NULL ? "" : child->key, child->key_len);
+            item.key = json_key(child);
         check__run(checker, table, &item, child, NULL);
         item.index++;
     }

@@ -27,11 +27,6 @@ static bool unchanged(const struct json *a, const struct json *b)
     return (is_missing(a) && is_missing(b)) || (a != NULL && b != NULL && json_same(a, b));
 }
 
-static struct slice key_of(const struct json *member)
-{
-    return slice_of(member->key == NULL ? "" : member->key, member->key_len);
-}
-
 /* ---- config maps and secrets ---- */
 
 static const char *data_key_fault(struct slice key)
@@ -62,11 +57,11 @@ static size_t check_data(struct checker *checker, const char *field)
 
     json_each(member, json_get(checker->object, field))
     {
-        const struct check__place at = {.parent = &place, .key = key_of(member)};
-        const char *fault = data_key_fault(key_of(member));
+        const struct check__place at = {.parent = &place, .key = json_key(member)};
+        const char *fault = data_key_fault(json_key(member));
 
         if (fault != NULL)
-            check__invalid_text(checker, &at, NULL, check__quote(checker->arena, key_of(member)),
+            check__invalid_text(checker, &at, NULL, check__quote(checker->arena, json_key(member)),
                                 fault);
         size += json_text(member).len;
     }
@@ -96,17 +91,19 @@ static void check_config_map(struct checker *checker, const struct check__place 
 {
     static const char *const fields[] = {"data", "binaryData"};
     static const struct check__place data = {.name = "data"};
+    struct json_index binary;
     size_t size;
 
     (void)place;
+    json_index_init(&binary, checker->arena, json_get(object, "binaryData"));
     check_frozen(checker, fields, ARRAY_LEN(fields));
     size = check_data(checker, "data") + check_data(checker, "binaryData") / 4 * 3;
     json_each(member, json_get(object, "data"))
     {
-        const struct check__place at = {.parent = &data, .key = key_of(member)};
+        const struct check__place at = {.parent = &data, .key = json_key(member)};
 
-        if (json_get_slice(json_get(object, "binaryData"), key_of(member)) != NULL)
-            check__invalid_text(checker, &at, NULL, check__quote(checker->arena, key_of(member)),
+        if (json_index_get(&binary, json_key(member)) != NULL)
+            check__invalid_text(checker, &at, NULL, check__quote(checker->arena, json_key(member)),
                                 "duplicate of key present in binaryData");
     }
     if (size > DATA_MAX)
@@ -188,7 +185,7 @@ static void check_template(struct checker *checker, const struct check__place *p
     const struct json *labels = json_at(template, "metadata.labels");
     const struct json *policy = json_at(template, "spec.restartPolicy");
 
-    if (!is_missing(selector) && !check__selects(selector, labels))
+    if (!is_missing(selector) && !check__selects(checker->arena, selector, labels))
         check__invalid_text(checker, &at, "metadata.labels",
                             labels == NULL ? "null" : check__json(checker->arena, labels),
                             "`selector` does not match template `labels`");
@@ -360,7 +357,9 @@ static void check_controller_spec(struct checker *checker, const struct check__p
     const struct json *template = json_get(spec, "template");
     const struct json *labels = json_at(template, "metadata.labels");
     const struct json *selector = json_get(spec, "selector");
+    struct json_index index;
 
+    json_index_init(&index, checker->arena, labels);
     if (is_missing(selector))
         check__required(checker, place, "selector", NULL);
     if (!json_is(template, JSON_OBJECT)) {
@@ -369,7 +368,7 @@ static void check_controller_spec(struct checker *checker, const struct check__p
     }
     json_each(wanted, selector)
     {
-        const struct json *label = json_get_slice(labels, key_of(wanted));
+        const struct json *label = json_index_get(&index, json_key(wanted));
 
         if (label != NULL && json_same(label, wanted))
             continue;
@@ -810,16 +809,17 @@ static void check_taints(struct checker *checker, const struct check__place *pla
                          const struct json *taints)
 {
     struct check__place item = {.parent = place};
+    struct check__set seen;
 
+    check__set_init(&seen, checker->arena, taints == NULL ? 0 : taints->count);
     json_each(one, taints)
     {
-        for (const struct json *other = taints->first; other != one; other = other->next) {
-            if (unchanged(json_get(one, "key"), json_get(other, "key")) &&
-                unchanged(json_get(one, "effect"), json_get(other, "effect"))) {
-                check__duplicate(checker, &item, NULL, one);
-                break;
-            }
-        }
+        const char *text =
+            check__print(checker->arena, "%.*s:%.*s", TEXT(json_text_at(one, "effect")),
+                         TEXT(json_text_at(one, "key")));
+
+        if (!check__set_add(&seen, slice_str(text)))
+            check__duplicate(checker, &item, NULL, one);
         item.index++;
     }
 }

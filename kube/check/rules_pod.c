@@ -64,24 +64,19 @@ static bool is_overcommitable(struct slice name)
            (name.len < 10 || memcmp(name.data, "hugepages-", 10) != 0);
 }
 
-static struct slice key_of(const struct json *member)
-{
-    return slice_of(member->key == NULL ? "" : member->key, member->key_len);
-}
-
 static void check_amounts(struct checker *checker, const struct check__place *place,
                           const struct json *list)
 {
     json_each(amount, list)
     {
-        struct check__place at = {.parent = place, .key = key_of(amount)};
+        struct check__place at = {.parent = place, .key = json_key(amount)};
         int64_t milli = 0;
 
-        check__qualified(checker, place, NULL, key_of(amount));
+        check__qualified(checker, place, NULL, json_key(amount));
         (void)kube_quantity_milli(json_text(amount), &milli);
         if (milli < 0)
             check__invalid(checker, &at, NULL, amount, "must be greater than or equal to 0");
-        if (!is_overcommitable(key_of(amount)) && milli % 1000 != 0)
+        if (!is_overcommitable(json_key(amount)) && milli % 1000 != 0)
             check__invalid(checker, &at, NULL, amount, "must be an integer");
     }
 }
@@ -90,7 +85,7 @@ static void check_request(struct checker *checker, const struct check__place *re
                           const struct check__place *limits, const struct json *request,
                           const struct json *limit)
 {
-    struct slice name = key_of(request);
+    struct slice name = json_key(request);
     int64_t wanted = 0, most = 0;
 
     if (limit == NULL) {
@@ -117,12 +112,13 @@ static void check_resources(struct checker *checker, const struct check__place *
 {
     const struct check__place limits = {.parent = place, .name = "limits"};
     const struct check__place requests = {.parent = place, .name = "requests"};
-    const struct json *most = json_get(resources, "limits");
+    struct json_index most;
 
-    check_amounts(checker, &limits, most);
+    json_index_init(&most, checker->arena, json_get(resources, "limits"));
+    check_amounts(checker, &limits, most.object);
     check_amounts(checker, &requests, json_get(resources, "requests"));
-    json_each(request, json_get(resources, "requests"))
-        check_request(checker, &requests, &limits, request, json_get_slice(most, key_of(request)));
+    json_each(request, json_get(resources, "requests")) check_request(
+        checker, &requests, &limits, request, json_index_get(&most, json_key(request)));
 }
 
 /* ---- containers ---- */
@@ -194,17 +190,15 @@ static void check_mount_paths(struct checker *checker, const struct check__place
     const struct check__place mounts = {.parent = place, .name = "volumeMounts"};
     struct check__place item = {.parent = &mounts};
     const struct json *list = json_get(container, "volumeMounts");
+    struct check__set seen;
 
+    check__set_init(&seen, checker->arena, list == NULL ? 0 : list->count);
     json_each(mount, list)
     {
         const struct json *path = json_get(mount, "mountPath");
 
-        for (const struct json *other = list->first; other != mount; other = other->next) {
-            if (!is_missing(path) && json_same(path, json_get(other, "mountPath"))) {
-                check__invalid(checker, &item, "mountPath", path, "must be unique");
-                break;
-            }
-        }
+        if (!is_missing(path) && !check__set_add(&seen, json_text(path)))
+            check__invalid(checker, &item, "mountPath", path, "must be unique");
         item.index++;
     }
 }
@@ -312,11 +306,11 @@ static void check_volume_source(struct checker *checker, const struct check__pla
 
     json_each(source, volume)
     {
-        if (slice_eq(key_of(source), slice_str("name")) || !json_is(source, JSON_OBJECT))
+        if (slice_eq(json_key(source), slice_str("name")) || !json_is(source, JSON_OBJECT))
             continue;
         if (count++ > 0)
             check__forbidden(checker, place,
-                             check__print(checker->arena, "%.*s", TEXT(key_of(source))),
+                             check__print(checker->arena, "%.*s", TEXT(json_key(source))),
                              "may not specify more than 1 volume type");
     }
     if (count == 0)
@@ -351,19 +345,10 @@ static const struct check__rule volume[] = {
     END,
 };
 
-static bool has_named(const struct json *list, struct slice name)
-{
-    json_each(item, list)
-    {
-        if (slice_eq(json_text_at(item, "name"), name))
-            return true;
-    }
-    return false;
-}
-
 /* Every mount names a volume of the pod. */
 static void check_mounts_of(struct checker *checker, const struct check__place *place,
-                            const struct json *spec, const char *which)
+                            const struct json *spec, const char *which,
+                            const struct check__set *volumes)
 {
     const struct check__place list = {.parent = place, .name = which};
     struct check__place item = {.parent = &list};
@@ -377,7 +362,7 @@ static void check_mounts_of(struct checker *checker, const struct check__place *
         {
             struct slice name = json_text_at(mount, "name");
 
-            if (name.len > 0 && !has_named(json_get(spec, "volumes"), name))
+            if (name.len > 0 && !check__set_has(volumes, name))
                 kube_issues_add(&checker->issues, checker->arena, "NotFound",
                                 check__path(checker, &mount_place, "name"), "Not found: %s",
                                 check__quote(checker->arena, name));
@@ -390,8 +375,11 @@ static void check_mounts_of(struct checker *checker, const struct check__place *
 static void check_mounts(struct checker *checker, const struct check__place *place,
                          const struct json *spec)
 {
-    check_mounts_of(checker, place, spec, "initContainers");
-    check_mounts_of(checker, place, spec, "containers");
+    struct check__set volumes;
+
+    check__set_init_names(&volumes, checker->arena, json_get(spec, "volumes"), "name");
+    check_mounts_of(checker, place, spec, "initContainers", &volumes);
+    check_mounts_of(checker, place, spec, "containers", &volumes);
 }
 
 /* Names of containers are unique over both lists. */
@@ -400,12 +388,14 @@ static void check_init_names(struct checker *checker, const struct check__place 
 {
     const struct check__place list = {.parent = place, .name = "initContainers"};
     struct check__place item = {.parent = &list};
+    struct check__set names;
 
+    check__set_init_names(&names, checker->arena, json_get(spec, "containers"), "name");
     json_each(init, json_get(spec, "initContainers"))
     {
         struct slice name = json_text_at(init, "name");
 
-        if (name.len > 0 && has_named(json_get(spec, "containers"), name))
+        if (name.len > 0 && check__set_has(&names, name))
             check__duplicate(checker, &item, "name", json_get(init, "name"));
         item.index++;
     }
@@ -534,14 +524,17 @@ static void take_images(struct json *spec, const struct json *other, const char 
     }
 }
 
-static bool keeps_tolerations(const struct json *old, const struct json *spec)
+static bool keeps_tolerations(struct arena *arena, const struct json *old, const struct json *spec)
 {
+    const struct json *list = json_get(spec, "tolerations");
+    struct check__set kept;
+
+    check__set_init(&kept, arena, list == NULL ? 0 : list->count);
+    json_each(toleration_kept, list)(void)
+        check__set_add(&kept, slice_str(check__json(arena, toleration_kept)));
     json_each(before, json_get(old, "tolerations"))
     {
-        bool kept = false;
-
-        json_each(after, json_get(spec, "tolerations")) kept = kept || json_same(before, after);
-        if (!kept)
+        if (!check__set_has(&kept, slice_str(check__json(arena, before))))
             return false;
     }
     return true;
@@ -576,7 +569,7 @@ void check__pod_update(struct checker *checker)
     if (json_int(json_get(old, "terminationGracePeriodSeconds"), &was) && was < 0 &&
         json_int(json_get(rest, "terminationGracePeriodSeconds"), &grace) && grace == 1)
         (void)json_set(rest, "terminationGracePeriodSeconds", json_new_int(checker->arena, was));
-    if (keeps_tolerations(old, rest)) {
+    if (keeps_tolerations(checker->arena, old, rest)) {
         struct json *copy = json_copy(checker->arena, old);
 
         for (size_t i = 0; i < ARRAY_LEN(free_fields); i++) {

@@ -167,9 +167,12 @@ int kube_status_forbidden(struct kube_status *status, struct arena *arena,
 void kube_issues_add(struct kube_issues *issues, struct arena *arena, const char *type,
                      const char *field, const char *fmt, ...)
 {
-    struct kube_cause *cause = arena_calloc(arena, sizeof(*cause));
+    struct kube_cause *cause;
     va_list args;
 
+    if (issues->count >= KUBE_ISSUES_MAX)
+        return;
+    cause = arena_calloc(arena, sizeof(*cause));
     va_start(args, fmt);
     cause->message = vprint(arena, fmt, args);
     va_end(args);
@@ -193,19 +196,25 @@ static bool is_repeated(const struct kube_cause *first, const struct kube_cause 
     return false;
 }
 
+/* Over it the message is cut; the causes are whole. */
+#define MESSAGE_MAX (1u << 20)
+
 static const char *join(struct arena *arena, const struct kube_issues *issues)
 {
-    const char *text = "";
+    const char *text;
     unsigned count = 0;
+    struct buf buf;
 
+    buf_init(&buf, MESSAGE_MAX);
     for (const struct kube_cause *cause = issues->first; cause != NULL; cause = cause->next) {
         if (is_repeated(issues->first, cause))
             continue;
-        text =
-            print(arena, "%s%s%s: %s", text, count == 0 ? "" : ", ", cause->field, cause->message);
+        (void)buf_printf(&buf, "%s%s: %s", count == 0 ? "" : ", ", cause->field, cause->message);
         count++;
     }
-    return count == 1 ? text : print(arena, "[%s]", text);
+    text = print(arena, count == 1 ? "%.*s" : "[%.*s]", (int)buf.len, (const char *)buf.data);
+    buf_release(&buf);
+    return text;
 }
 
 int kube_status_invalid(struct kube_status *status, struct arena *arena, const char *group,

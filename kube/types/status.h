@@ -55,6 +55,9 @@ int kube_status_internal(struct kube_status *status, struct arena *arena, const 
 
 /* ---- 422 Invalid: first causes, then the status out of them ---- */
 
+/* More than this many help nobody, and are dropped. */
+#define KUBE_ISSUES_MAX 1000
+
 /* field.ErrorList of upstream. Begin zeroed. */
 struct kube_issues {
     struct kube_cause *first, *last;
