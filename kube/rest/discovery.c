@@ -29,19 +29,25 @@ struct document {
     char etag[ETAG_SIZE];
 };
 
-struct kube_discovery {
-    struct document *documents;
+struct documents {
+    struct document *items; /* NULL until someone asks for one: a server that nobody talks to need
+                             * not have them, nor take 2 ms of its start for them */
     size_t count;
+};
+
+struct kube_discovery {
+    char server_address[PATH_SIZE];
+    struct documents *documents;
 };
 
 /* Everything here is made of constants and one address of bounded length. */
 #define MUST(call) ASSERT((call) == 0)
 
-static struct document *begin(struct kube_discovery *discovery, const char *path)
+static struct document *begin(struct documents *documents, const char *path)
 {
-    struct document *document = &discovery->documents[discovery->count++];
+    struct document *document = &documents->items[documents->count++];
 
-    ASSERT(discovery->count <= DOCUMENTS_MAX && strlen(path) < PATH_SIZE);
+    ASSERT(documents->count <= DOCUMENTS_MAX && strlen(path) < PATH_SIZE);
     memcpy(document->path, path, strlen(path) + 1);
     document->content_type = JSON_TYPE;
     buf_init(&document->body, DOCUMENT_SIZE_MAX);
@@ -59,6 +65,8 @@ static void end(struct document *document)
     for (size_t i = 0; i < HASH_SIZE; i++)
         (void)snprintf(document->etag + 1 + 2 * i, 3, "%02X", hash[i]);
     memcpy(document->etag + ETAG_SIZE - 2, "\"", 2);
+    document->body.data = xrealloc(document->body.data, document->body.len);
+    document->body.cap = document->body.len;
 }
 
 /* ---- pieces ---- */
@@ -225,20 +233,20 @@ static void put_group(struct buf *out, size_t index)
                     kube_api_version(first, version), first->version));
 }
 
-static void add_group(struct kube_discovery *discovery, size_t index)
+static void add_group(struct documents *documents, size_t index)
 {
     char path[PATH_SIZE];
     struct document *document;
 
     (void)snprintf(path, sizeof(path), "/apis/%s", kube_resource_at(index)->group);
-    document = begin(discovery, path);
+    document = begin(documents, path);
     MUST(buf_printf(&document->body, "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\","));
     put_group(&document->body, index);
     MUST(buf_printf(&document->body, "}"));
     end(document);
 }
 
-static void add_versions(struct kube_discovery *discovery)
+static void add_versions(struct documents *documents)
 {
     for (size_t i = next_version(SIZE_MAX); i < kube_resource_count(); i = next_version(i)) {
         const struct kube_resource *resource = kube_resource_at(i);
@@ -247,15 +255,15 @@ static void add_versions(struct kube_discovery *discovery)
 
         (void)snprintf(path, sizeof(path), "/%s/%s", resource->group[0] == '\0' ? "api" : "apis",
                        kube_api_version(resource, version));
-        document = begin(discovery, path);
+        document = begin(documents, path);
         put_version(&document->body, i);
         end(document);
     }
 }
 
-static void add_groups(struct kube_discovery *discovery)
+static void add_groups(struct documents *documents)
 {
-    struct document *document = begin(discovery, "/apis");
+    struct document *document = begin(documents, "/apis");
     const char *comma = "";
 
     MUST(buf_printf(&document->body,
@@ -265,21 +273,21 @@ static void add_groups(struct kube_discovery *discovery)
         put_group(&document->body, i);
         MUST(buf_printf(&document->body, "}"));
         comma = ",";
-        add_group(discovery, i);
+        add_group(documents, i);
     }
     MUST(buf_printf(&document->body, "]}"));
     end(document);
 }
 
-static void add_core(struct kube_discovery *discovery, const char *server_address)
+static void add_core(struct documents *documents, const char *server_address)
 {
-    struct document *document = begin(discovery, "/api");
+    struct document *document = begin(documents, "/api");
 
     MUST(buf_printf(&document->body,
                     "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],"
                     "\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\","
-                    "\"serverAddress\":\"%.*s\"}]}",
-                    PATH_SIZE, server_address));
+                    "\"serverAddress\":\"%s\"}]}",
+                    server_address));
     end(document);
 }
 
@@ -363,10 +371,10 @@ static void put_aggregated_group(struct buf *out, size_t index)
     MUST(buf_printf(out, "]}"));
 }
 
-static void add_aggregated(struct kube_discovery *discovery, bool core, const char *version,
+static void add_aggregated(struct documents *documents, bool core, const char *version,
                            const char *content_type)
 {
-    struct document *document = begin(discovery, core ? "/api" : "/apis");
+    struct document *document = begin(documents, core ? "/api" : "/apis");
     const char *comma = "";
 
     document->view = version;
@@ -395,9 +403,9 @@ static void add_aggregated(struct kube_discovery *discovery, bool core, const ch
 #define PLATFORM "linux/unknown"
 #endif
 
-static void add_server_version(struct kube_discovery *discovery)
+static void add_server_version(struct documents *documents)
 {
-    struct document *document = begin(discovery, "/version");
+    struct document *document = begin(documents, "/version");
 
     MUST(buf_printf(&document->body,
                     "{\"major\":\"%s\",\"minor\":\"%s\",\"gitVersion\":\"%s\",\"gitCommit\":\"\","
@@ -414,9 +422,9 @@ static void add_server_version(struct kube_discovery *discovery)
 }
 
 /* A document per group version, and the index of them with their hashes. */
-static void add_openapi(struct kube_discovery *discovery)
+static void add_openapi(struct documents *documents)
 {
-    struct document *index = begin(discovery, "/openapi/v3"), *document;
+    struct document *index = begin(documents, "/openapi/v3"), *document;
     const char *comma = "";
 
     MUST(buf_printf(&index->body, "{\"paths\":{"));
@@ -427,7 +435,7 @@ static void add_openapi(struct kube_discovery *discovery)
         (void)snprintf(path, sizeof(path), "/openapi/v3/%s/%s",
                        resource->group[0] == '\0' ? "api" : "apis",
                        kube_api_version(resource, version));
-        document = begin(discovery, path);
+        document = begin(documents, path);
         kube_openapi_v3(&document->body, i);
         end(document);
         MUST(buf_printf(&index->body, "%s\"%s\":{\"serverRelativeURL\":\"%s?hash=%.*s\"}", comma,
@@ -436,7 +444,7 @@ static void add_openapi(struct kube_discovery *discovery)
     }
     MUST(buf_printf(&index->body, "}}"));
     end(index);
-    document = begin(discovery, "/openapi/v2");
+    document = begin(documents, "/openapi/v2");
     document->content_type = KUBE_OPENAPI_V2_TYPE;
     kube_openapi_v2(&document->body);
     end(document);
@@ -444,20 +452,26 @@ static void add_openapi(struct kube_discovery *discovery)
 
 /* ---- all of it ---- */
 
+static void make(struct documents *documents, const char *server_address)
+{
+    documents->items = xcalloc(DOCUMENTS_MAX, sizeof(*documents->items));
+    add_core(documents, server_address);
+    add_groups(documents);
+    for (int core = 0; core <= 1; core++) {
+        add_aggregated(documents, core == 1, "v2", AGGREGATED_TYPE("v2"));
+        add_aggregated(documents, core == 1, "v2beta1", AGGREGATED_TYPE("v2beta1"));
+    }
+    add_versions(documents);
+    add_server_version(documents);
+    add_openapi(documents);
+}
+
 struct kube_discovery *kube_discovery_new(const char *server_address)
 {
     struct kube_discovery *discovery = xcalloc(1, sizeof(*discovery));
 
-    discovery->documents = xcalloc(DOCUMENTS_MAX, sizeof(*discovery->documents));
-    add_core(discovery, server_address);
-    add_groups(discovery);
-    for (int core = 0; core <= 1; core++) {
-        add_aggregated(discovery, core == 1, "v2", AGGREGATED_TYPE("v2"));
-        add_aggregated(discovery, core == 1, "v2beta1", AGGREGATED_TYPE("v2beta1"));
-    }
-    add_versions(discovery);
-    add_server_version(discovery);
-    add_openapi(discovery);
+    (void)snprintf(discovery->server_address, PATH_SIZE, "%s", server_address);
+    discovery->documents = xcalloc(1, sizeof(*discovery->documents));
     return discovery;
 }
 
@@ -465,20 +479,21 @@ void kube_discovery_free(struct kube_discovery *discovery)
 {
     if (discovery == NULL)
         return;
-    for (size_t i = 0; i < discovery->count; i++)
-        buf_release(&discovery->documents[i].body);
+    for (size_t i = 0; i < discovery->documents->count; i++)
+        buf_release(&discovery->documents->items[i].body);
+    free(discovery->documents->items);
     free(discovery->documents);
     free(discovery);
 }
 
 /* The document, in the view if it has that one, else plain. */
-static const struct document *find(const struct kube_discovery *discovery, struct slice path,
+static const struct document *find(const struct documents *documents, struct slice path,
                                    const char *view)
 {
     const struct document *plain = NULL;
 
-    for (size_t i = 0; i < discovery->count; i++) {
-        const struct document *document = &discovery->documents[i];
+    for (size_t i = 0; i < documents->count; i++) {
+        const struct document *document = &documents->items[i];
 
         if (!slice_eq(path, slice_str(document->path)))
             continue;
@@ -516,7 +531,9 @@ bool kube_discovery_find(const struct kube_discovery *discovery, const char *pat
 
     if (name.len > 1 && name.data[name.len - 1] == '/')
         name.len--;
-    document = find(discovery, name, aggregated ? accept->version : NULL);
+    if (discovery->documents->items == NULL)
+        make(discovery->documents, discovery->server_address);
+    document = find(discovery->documents, name, aggregated ? accept->version : NULL);
     if (document == NULL)
         return false;
     *out = (struct kube_document){.body = buf_slice(&document->body),

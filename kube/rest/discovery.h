@@ -1,5 +1,5 @@
-/* Discovery and OpenAPI: documents made from the kinds table when the server starts, with their
- * ETags. */
+/* Discovery and OpenAPI: documents made from the kinds table when one is first asked for, with
+ * their ETags. One thread. */
 #ifndef KVD_KUBE_REST_DISCOVERY_H
 #define KVD_KUBE_REST_DISCOVERY_H
 
@@ -17,7 +17,8 @@ struct kube_document {
     bool immutable;   /* OpenAPI asked for by its hash: may be cached for a year */
 };
 
-/* Documents of all resources. server_address: "127.0.0.1:6443", for serverAddressByClientCIDRs. */
+/* Documents of all resources. server_address (at most 255 bytes, copied): "127.0.0.1:6443", for
+ * serverAddressByClientCIDRs. */
 struct kube_discovery *kube_discovery_new(const char *server_address);
 void kube_discovery_free(struct kube_discovery *discovery);
 
