@@ -128,6 +128,10 @@ $(BUILD)/kubestore: $(BUILD)/obj/tests/cluster/kubestore.o $(call lib,kube $(NEE
 $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 
+# kube/json beside the json-c and jansson of this machine.
+$(BUILD)/json-speed: $(BUILD)/obj/tests/bench/json_speed.o $(call lib,kube base)
+	$(call say,LINK)$(link) -lm
+
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:
 
