@@ -136,7 +136,8 @@ struct json *json_copy(struct arena *arena, const struct json *value);
 struct json *json_clone(struct arena *arena, const struct json *value);
 
 /* Sets a member, in place of one with this key or at the end. child must be in no other tree.
- * Returns child. */
+ * Returns child. Looks at every member: to make a wide object use json_add(), with a json_index if
+ * keys may repeat. */
 struct json *json_set(struct json *object, const char *key, struct json *child);
 struct json *json_set_slice(struct json *object, struct slice key, struct json *child);
 /* As json_set(), at the front if it is new. */

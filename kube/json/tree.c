@@ -76,22 +76,30 @@ bool json_int(const struct json *value, int64_t *out)
     return errno == 0 && *end == '\0';
 }
 
-/* Mostly both have their members in the same order, and nothing is searched. */
+/* Members mostly come in the same order; an index is made when they do not. */
 static bool same_members(const struct json *a, const struct json *b)
 {
+    struct arena scratch = ARENA_INIT;
+    struct json_index index = {.object = NULL};
     const struct json *next = b->first;
+    bool same = true;
 
     json_each(member, a)
     {
-        const struct json *other = next != NULL && slice_eq(json_key(next), json_key(member))
-                                       ? next
-                                       : json_get_slice(b, json_key(member));
+        const struct json *other = next;
 
-        if (other == NULL || !json_same(member, other))
-            return false;
+        if (next == NULL || !slice_eq(json_key(next), json_key(member))) {
+            if (index.object == NULL)
+                json_index_init(&index, &scratch, b);
+            other = json_index_get(&index, json_key(member));
+        }
+        same = other != NULL && json_same(member, other);
+        if (!same)
+            break;
         next = other->next;
     }
-    return true;
+    arena_release(&scratch);
+    return same;
 }
 
 static bool same_items(const struct json *a, const struct json *b)

@@ -1,16 +1,70 @@
+#include <stdlib.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "base/mem.h"
 #include "kube/json/json.h"
 
 static const char hex[] = "0123456789abcdef";
+
+static int put(struct buf *buf, const void *bytes, size_t len)
+{
+    if (buf->cap - buf->len < len)
+        return buf_append(buf, bytes, len);
+    memcpy(buf->data + buf->len, bytes, len);
+    buf->len += len;
+    return 0;
+}
+
+static int put_byte(struct buf *buf, uint8_t byte)
+{
+    if (buf->cap == buf->len)
+        return buf_append_u8(buf, byte);
+    buf->data[buf->len++] = byte;
+    return 0;
+}
+
+/* ---- strings ---- */
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' && c != 0xe2;
+}
+
+#ifdef __SSE2__
+/* Which of 16 bytes are not plain. */
+static unsigned special_mask(__m128i bytes)
+{
+    /* < and > differ in one bit. */
+    __m128i angles = _mm_or_si128(bytes, _mm_set1_epi8('<' ^ '>'));
+    __m128i special = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x1f)), _mm_set1_epi8(0x1f));
+
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('&')));
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(angles, _mm_set1_epi8('>')));
+    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)0xe2)));
+    return (unsigned)_mm_movemask_epi8(special);
+}
+#endif
 
 /* Bytes of text that can be written as they are. */
 static size_t plain_run(const uint8_t *text, size_t len)
 {
     size_t i = 0;
 
-    while (i < len && text[i] >= 0x20 && text[i] != '"' && text[i] != '\\' && text[i] != '<' &&
-           text[i] != '>' && text[i] != '&' && text[i] != 0xe2)
+#ifdef __SSE2__
+    for (; len - i >= 16; i += 16) {
+        unsigned mask = special_mask(_mm_loadu_si128((const __m128i *)(const void *)(text + i)));
+
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz(mask);
+    }
+#endif
+    while (i < len && is_plain(text[i]))
         i++;
     return i;
 }
@@ -20,7 +74,7 @@ static int write_unicode(struct buf *buf, unsigned code)
     char text[6] = {'\\',          'u', hex[code >> 12], hex[code >> 8 & 15], hex[code >> 4 & 15],
                     hex[code & 15]};
 
-    return buf_append(buf, text, sizeof(text));
+    return put(buf, text, sizeof(text));
 }
 
 /* Writes the character at text, which has no plain run; *used is its length. */
@@ -29,22 +83,22 @@ static int write_special(struct buf *buf, const uint8_t *text, size_t len, size_
     *used = 1;
     switch (text[0]) {
     case '"':
-        return buf_append(buf, "\\\"", 2);
+        return put(buf, "\\\"", 2);
     case '\\':
-        return buf_append(buf, "\\\\", 2);
+        return put(buf, "\\\\", 2);
     case '\n':
-        return buf_append(buf, "\\n", 2);
+        return put(buf, "\\n", 2);
     case '\r':
-        return buf_append(buf, "\\r", 2);
+        return put(buf, "\\r", 2);
     case '\t':
-        return buf_append(buf, "\\t", 2);
+        return put(buf, "\\t", 2);
     case '\b':
-        return buf_append(buf, "\\b", 2);
+        return put(buf, "\\b", 2);
     case '\f':
-        return buf_append(buf, "\\f", 2);
+        return put(buf, "\\f", 2);
     case 0xe2:
         if (len < 3 || text[1] != 0x80 || (text[2] & 0xfe) != 0xa8)
-            return buf_append_u8(buf, text[0]);
+            return put_byte(buf, text[0]);
         *used = 3;
         return write_unicode(buf, 0x2000u | (text[2] & 0x3f));
     default:
@@ -55,56 +109,98 @@ static int write_special(struct buf *buf, const uint8_t *text, size_t len, size_
 int json_write_string(struct buf *buf, struct slice text)
 {
     size_t at = 0;
-    int rc = buf_append_u8(buf, '"');
+    int rc = buf_reserve(buf, text.len + 2);
 
+    if (rc == 0)
+        rc = put_byte(buf, '"');
     while (rc == 0 && at < text.len) {
         size_t run = plain_run(text.data + at, text.len - at);
 
         if (run == 0)
             rc = write_special(buf, text.data + at, text.len - at, &run);
         else
-            rc = buf_append(buf, text.data + at, run);
+            rc = put(buf, text.data + at, run);
         at += run;
     }
-    return rc != 0 ? rc : buf_append_u8(buf, '"');
+    return rc != 0 ? rc : put_byte(buf, '"');
 }
 
-static int write_children(struct buf *buf, const struct json *value)
-{
-    bool object = value->type == JSON_OBJECT;
-    int rc = buf_append_u8(buf, object ? '{' : '[');
+/* ---- values ---- */
 
-    json_each(child, value)
-    {
-        if (rc == 0 && child != value->first)
-            rc = buf_append_u8(buf, ',');
-        if (rc == 0 && object) {
-            rc = json_write_string(buf, slice_of(child->key, child->key_len));
+/* The objects and arrays that are open, outside in: on the heap, since nesting comes from clients.
+ */
+struct open_values {
+    const struct json **at;
+    size_t count, size;
+};
+
+static void push(struct open_values *open, const struct json *value)
+{
+    if (open->count == open->size) {
+        open->size = open->size == 0 ? 32 : open->size * 2;
+        open->at = xrealloc(open->at, open->size * sizeof(open->at[0]));
+    }
+    open->at[open->count++] = value;
+}
+
+/* A scalar, or an object or array that is empty. */
+static int write_leaf(struct buf *buf, const struct json *value)
+{
+    switch (value->type) {
+    case JSON_NULL:
+        return put(buf, "null", 4);
+    case JSON_BOOL:
+        return value->boolean ? put(buf, "true", 4) : put(buf, "false", 5);
+    case JSON_NUMBER:
+        return put(buf, value->text, value->len);
+    case JSON_STRING:
+        return json_write_string(buf, json_text(value));
+    case JSON_ARRAY:
+        return put(buf, "[]", 2);
+    case JSON_OBJECT:
+        return put(buf, "{}", 2);
+    }
+    return 0;
+}
+
+static int write_values(struct buf *buf, struct open_values *open, const struct json *value)
+{
+    for (;;) {
+        bool has_children =
+            (value->type == JSON_OBJECT || value->type == JSON_ARRAY) && value->first != NULL;
+        int rc = 0;
+
+        if (open->count > 0 && open->at[open->count - 1]->type == JSON_OBJECT) {
+            rc = json_write_string(buf, json_key(value));
             if (rc == 0)
-                rc = buf_append_u8(buf, ':');
+                rc = put_byte(buf, ':');
         }
         if (rc == 0)
-            rc = json_write(buf, child);
+            rc = has_children ? put_byte(buf, value->type == JSON_OBJECT ? '{' : '[')
+                              : write_leaf(buf, value);
+        if (has_children) {
+            push(open, value);
+            value = value->first;
+        } else {
+            while (rc == 0 && open->count > 0 && value->next == NULL) {
+                value = open->at[--open->count];
+                rc = put_byte(buf, value->type == JSON_OBJECT ? '}' : ']');
+            }
+            if (open->count == 0 || rc != 0)
+                return rc;
+            rc = put_byte(buf, ',');
+            value = value->next;
+        }
         if (rc != 0)
             return rc;
     }
-    return rc != 0 ? rc : buf_append_u8(buf, object ? '}' : ']');
 }
 
 int json_write(struct buf *buf, const struct json *value)
 {
-    switch (value->type) {
-    case JSON_NULL:
-        return buf_append(buf, "null", 4);
-    case JSON_BOOL:
-        return value->boolean ? buf_append(buf, "true", 4) : buf_append(buf, "false", 5);
-    case JSON_NUMBER:
-        return buf_append(buf, value->text, value->len);
-    case JSON_STRING:
-        return json_write_string(buf, json_text(value));
-    case JSON_ARRAY:
-    case JSON_OBJECT:
-        return write_children(buf, value);
-    }
-    return 0;
+    struct open_values open = {NULL, 0, 0};
+    int rc = write_values(buf, &open, value);
+
+    free(open.at);
+    return rc;
 }
