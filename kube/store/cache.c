@@ -52,7 +52,7 @@ static void set_span(struct kube_cache *cache)
     arena_reset(arena);
 }
 
-static struct kube_cache *new_cache(struct kube_store *store, const struct kube_resource *resource)
+struct kube_cache *kube__cache_new(struct kube_store *store, const struct kube_resource *resource)
 {
     struct kube_cache *cache = xcalloc(1, sizeof(*cache));
     int node = kube__field_index(resource, slice_str("spec.nodeName"));
@@ -77,7 +77,7 @@ struct kube_cache *kube__cache(struct kube_store *store, const struct kube_resou
     struct kube_cache *cache = find(store, resource);
 
     if (cache == NULL)
-        cache = new_cache(store, resource);
+        cache = kube__cache_new(store, resource);
     if (cache->state == CACHE_EMPTY && !cache->filling)
         start_fill(cache);
     kube__find_out(store);
@@ -203,7 +203,7 @@ static void on_delete(struct kube_cache *cache, struct slice key, const Mvccpb__
     kube_object_unref(last);
 }
 
-static void on_event(struct kube_cache *cache, const Mvccpb__Event *event)
+void kube__cache_change(struct kube_cache *cache, const Mvccpb__Event *event)
 {
     struct slice key;
 
@@ -245,7 +245,7 @@ static void on_changes(struct kv_watch *watch, const Etcdserverpb__WatchResponse
     }
     cache->failures = 0;
     for (size_t i = 0; i < response->n_events; i++)
-        on_event(cache, response->events[i]);
+        kube__cache_change(cache, response->events[i]);
     revision = kube__seen(cache->store, response->header);
     if (response->n_events == 0)
         cache->revision = MAX(cache->revision, revision);

@@ -233,6 +233,9 @@ struct kube_cache *kube__cache_ready(struct kube_store *store,
                                      const struct kube_resource *resource);
 /* Whether it can be expected to reach the newest revision soon. */
 bool kube__in_touch(const struct kube_cache *cache);
+/* An empty one in store->caches; and a change of kvd put into it: for tests, too. */
+struct kube_cache *kube__cache_new(struct kube_store *store, const struct kube_resource *resource);
+void kube__cache_change(struct kube_cache *cache, const Mvccpb__Event *event);
 void kube__cache_free(struct kube_cache *cache);
 /* Time passes. */
 void kube__cache_tick(struct kube_cache *cache, uint64_t now_ms);
@@ -389,7 +392,8 @@ struct kube_store {
     bool finding_out, probing;
     bool progress_wanted;   /* to be asked on the next turn */
     uint64_t asked_ms;      /* a question about progress is on its way since then; 0: none */
-    int64_t reached;        /* the last answer to one */
+    int64_t reached;        /* the highest answer to one */
+    unsigned stuck;         /* answers in a row that were no higher */
     struct list next_probe; /* waiters of the next one */
     struct list this_probe; /* of the one under way */
     struct kv_call status_call, probe_call;

@@ -12,6 +12,7 @@
 enum op_kind { OP_GET, OP_CREATE, OP_UPDATE, OP_DELETE, OP_HEALTH };
 
 enum {
+    HEALTH_MS = 2000,    /* as upstream */
     REPEATS_MAX = 3,     /* of a write whose fate is not known */
     LEASE_TRIES_MAX = 3, /* of a write whose lease has gone meanwhile */
 };
@@ -209,6 +210,7 @@ void kube_store_health(struct kube_store *store, struct kube_op *op, struct aren
     uint8_t *key = arena_alloc(arena, len + sizeof(suffix));
 
     begin(store, op, arena, NULL, cb, OP_HEALTH);
+    op->deadline_ms = MIN(op->deadline_ms, uv_now(store->loop) + HEALTH_MS);
     memcpy(key, store->prefix, len);
     memcpy(key + len, suffix, sizeof(suffix));
     op->key = slice_of(key, len + sizeof(suffix) - 1);

@@ -265,7 +265,8 @@ void kube_watch_resume(struct kube_watch *watch);
 
 /* ---- health ---- */
 
-/* Asks kvd whether it answers (a linearizable read); status.code 0 or 5xx with the reason. */
+/* Asks kvd whether it answers within two seconds (a linearizable read); status.code 0 or 5xx with
+ * the reason. */
 void kube_store_health(struct kube_store *store, struct kube_op *op, struct arena *arena,
                        kube_op_cb cb);
 

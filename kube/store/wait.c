@@ -16,6 +16,8 @@ const struct kube_status kube__late = {
     .message = "the store's changes did not come in time",
 };
 
+enum { STUCK_MAX = 3 }; /* answers in a row that say nothing new, before asking less often */
+
 /* ---- waiters ---- */
 
 static bool is_satisfied(const struct kube_waiter *waiter)
@@ -127,9 +129,10 @@ static void ask_progress(struct kube_store *store)
 void kube__progressed(struct kube_store *store, int64_t revision)
 {
     store->asked_ms = 0;
-    if (revision <= store->reached)
+    store->stuck = revision > store->reached ? 0 : store->stuck + 1;
+    store->reached = MAX(store->reached, revision);
+    if (store->stuck > STUCK_MAX)
         return; /* a member that lags: the clock asks it again */
-    store->reached = revision;
     LIST_EACH (node, &store->caches) {
         const struct kube_cache *cache = LIST_ENTRY(node, struct kube_cache, link);
 

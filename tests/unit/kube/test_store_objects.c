@@ -173,6 +173,24 @@ static void foreign_json_is_brought_into_canonical_form(void **state)
     kube_object_unref(of);
 }
 
+static void protobuf_of_a_kube_apiserver_is_read(void **state)
+{
+    static const char stored[] =
+        "k8s\000\012\017\012\002v1\022\011ConfigMap\022$\012\022\012\002c1\022\000\032\000\042\000*"
+        "\0002\0008\000B\000\022\006\012\001a\022\001b\022\006\012\001c\022\001d\032\000\042\000";
+    struct kube_object *of = NULL;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(kube__object_new(resource("", "v1", "configmaps"), slice_str("a/c1"),
+                                      slice_of(stored, sizeof(stored) - 1), 42, &arena, &of, &err),
+                     0);
+    assert_written(of, true,
+                   "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'c1',"
+                   "'resourceVersion':'42'},'data':{'a':'b','c':'d'}}");
+    kube_object_unref(of);
+}
+
 static void another_version_is_converted(void **state)
 {
     struct kube_object *of =
@@ -352,6 +370,7 @@ int main(void)
         cmocka_unit_test_teardown(labels_and_fields_are_found_in_the_bytes, reset),
         cmocka_unit_test_teardown(fields_read_what_upstream_reads, reset),
         cmocka_unit_test_teardown(foreign_json_is_brought_into_canonical_form, reset),
+        cmocka_unit_test_teardown(protobuf_of_a_kube_apiserver_is_read, reset),
         cmocka_unit_test_teardown(another_version_is_converted, reset),
         cmocka_unit_test_teardown(what_cannot_be_read_is_refused, reset),
         cmocka_unit_test_teardown(damaged_values_do_no_harm, reset),
