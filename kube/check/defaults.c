@@ -14,10 +14,12 @@ struct defaulted {
     const struct defaulted *each;  /* for every item of the list at path */
     void (*call)(struct arena *arena,
                  struct json *value); /* with what is at path, if it is there */
+    bool also_zero; /* the value replaces a 0 as well, which Go writes for absent here */
 };
 
 /* clang-format off */
 #define VALUE(at, json) {.path = (at), .value = (json)}
+#define VALUE_FOR_ZERO(at, json) {.path = (at), .value = (json), .also_zero = true}
 #define IN(at, rows) {.path = (at), .table = (rows)}
 #define EACH(at, rows) {.path = (at), .each = (rows)}
 #define CALL(at, function) {.path = (at), .call = (function)}
@@ -29,6 +31,11 @@ static bool is_unset(const struct json *value)
 {
     return value == NULL || value->type == JSON_NULL ||
            (value->type == JSON_STRING && value->len == 0);
+}
+
+static bool is_zero(const struct json *value)
+{
+    return json_is(value, JSON_NUMBER) && value->len == 1 && value->text[0] == '0';
 }
 
 /* Texts of defaults are ours: a string, number, word or {}. */
@@ -83,7 +90,7 @@ static void run(struct arena *arena, const struct defaulted *table, struct json 
             continue;
         member = json_get(holder, name);
         if (table->value != NULL) {
-            if (is_unset(member))
+            if (is_unset(member) || (table->also_zero && is_zero(member)))
                 (void)json_set(holder, name, value_of(arena, table->value));
         } else if (table->each != NULL) {
             if (json_is(member, JSON_ARRAY))
@@ -542,8 +549,7 @@ static void default_target_port(struct arena *arena, struct json *port)
 {
     const struct json *target = json_get(port, "targetPort"), *own = json_get(port, "port");
 
-    if (own != NULL && (is_unset(target) || (json_is(target, JSON_NUMBER) && target->len == 1 &&
-                                             target->text[0] == '0')))
+    if (own != NULL && (is_unset(target) || is_zero(target)))
         (void)json_set(port, "targetPort", json_copy(arena, own));
 }
 
@@ -802,13 +808,14 @@ static const struct defaulted custom_resource_definition[] = {
 };
 static const struct defaulted api_service[] = {VALUE("spec.service.port", "443"), END};
 
-static const struct defaulted flow_schema[] = {VALUE("spec.matchingPrecedence", "1000"), END};
+static const struct defaulted flow_schema[] = {VALUE_FOR_ZERO("spec.matchingPrecedence", "1000"),
+                                               END};
 static const struct defaulted priority_level[] = {
     VALUE("spec.limited.nominalConcurrencyShares", "30"),
     VALUE("spec.limited.lendablePercent", "0"),
-    VALUE("spec.limited.limitResponse.queuing.queues", "64"),
-    VALUE("spec.limited.limitResponse.queuing.handSize", "8"),
-    VALUE("spec.limited.limitResponse.queuing.queueLengthLimit", "50"),
+    VALUE_FOR_ZERO("spec.limited.limitResponse.queuing.queues", "64"),
+    VALUE_FOR_ZERO("spec.limited.limitResponse.queuing.handSize", "8"),
+    VALUE_FOR_ZERO("spec.limited.limitResponse.queuing.queueLengthLimit", "50"),
     VALUE("spec.exempt.nominalConcurrencyShares", "0"),
     VALUE("spec.exempt.lendablePercent", "0"),
     END,
