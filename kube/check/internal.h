@@ -98,7 +98,7 @@ enum check__what {
     CHECK_NAME,  /* name */
     CHECK_LABELS,
     CHECK_SELECTOR,
-    CHECK_IMMUTABLE, /* text: the complaint, NULL "field is immutable" */
+    CHECK_IMMUTABLE, /* text: it is Forbidden with this, NULL: Invalid, "field is immutable" */
     CHECK_UNIQUE,    /* text: the member by which items of the list must differ */
     CHECK_IN,        /* table, for the struct at path, if it is there */
     CHECK_EACH,      /* table, for every item of the list or value of the map at path */

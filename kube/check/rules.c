@@ -229,10 +229,13 @@ static void run_rule(struct checker *checker, const struct check__rule *rule,
         check__label_selector(checker, place, value);
         break;
     case CHECK_IMMUTABLE:
-        if (checker->old != NULL && !(is_missing(value) && is_missing(old)) &&
-            (value == NULL || old == NULL || !json_same(value, old)))
-            check__invalid(checker, place, NULL, value,
-                           rule->text == NULL ? "field is immutable" : rule->text);
+        if (checker->old == NULL || (is_missing(value) && is_missing(old)) ||
+            (value != NULL && old != NULL && json_same(value, old)))
+            break;
+        if (rule->text != NULL)
+            check__forbidden(checker, place, NULL, rule->text);
+        else
+            check__invalid(checker, place, NULL, value, "field is immutable");
         break;
     case CHECK_UNIQUE:
         check_unique(checker, place, value, rule->text);

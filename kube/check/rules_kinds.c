@@ -789,9 +789,9 @@ static const struct check__rule storage_class[] = {
     MUST("provisioner"),
     ONE_OF("reclaimPolicy", "Delete Retain"),
     ONE_OF("volumeBindingMode", "Immediate WaitForFirstConsumer"),
-    IMMUTABLE_SAYING("provisioner", "updates to provisioner are forbidden."),
     IMMUTABLE_SAYING("parameters", "updates to parameters are forbidden."),
-    IMMUTABLE("reclaimPolicy"),
+    IMMUTABLE_SAYING("provisioner", "updates to provisioner are forbidden."),
+    IMMUTABLE_SAYING("reclaimPolicy", "updates to reclaimPolicy are forbidden."),
     IMMUTABLE("volumeBindingMode"),
     END,
 };
