@@ -304,6 +304,8 @@ int kv_call_start(struct kv_client *client, struct kv_call *call, const struct k
 
 void kv_call_cancel(struct kv_call *call)
 {
+    if (call->client == NULL)
+        return; /* zeroed: never begun */
     if (call->stream != NULL)
         grpc_stream_cancel(call->stream);
     forget(call);

@@ -144,7 +144,8 @@ struct kv_call {
 int kv_call_start(struct kv_client *client, struct kv_call *call, const struct kv_method *method,
                   const ProtobufCMessage *request, const struct kv_call_options *options,
                   kv_call_cb cb, struct err *err);
-/* No callback fires after this. The server may still carry a write out. */
+/* No callback fires after this. The server may still carry a write out. Harmless for a call that is
+ * over, and for one that was never begun and is zeroed. */
 void kv_call_cancel(struct kv_call *call);
 
 /* The same, blocking; for a client with its own loop. options may be NULL. Returns
