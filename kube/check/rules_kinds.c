@@ -176,25 +176,39 @@ static const struct check__rule secret[] = {
 
 /* ---- workloads ---- */
 
-static void check_template(struct checker *checker, const struct check__place *place,
-                           const struct json *spec, const char *only_policy)
+static void check_template_labels(struct checker *checker, const struct check__place *template,
+                                  const struct json *spec)
 {
-    const struct check__place at = {.parent = place, .name = "template"};
-    const struct json *template = json_get(spec, "template");
     const struct json *selector = json_get(spec, "selector");
-    const struct json *labels = json_at(template, "metadata.labels");
-    const struct json *policy = json_at(template, "spec.restartPolicy");
+    const struct json *labels = json_at(spec, "template.metadata.labels");
 
     if (!is_missing(selector) && !check__selects(checker->arena, selector, labels))
-        check__invalid_text(checker, &at, "metadata.labels",
+        check__invalid_text(checker, template, "metadata.labels",
                             labels == NULL ? "null" : check__json(checker->arena, labels),
                             "`selector` does not match template `labels`");
-    check__run(checker, check__pod_template, &at, template, NULL);
-    if (only_policy != NULL && !is_missing(policy) && !json_equals(policy, only_policy))
-        check__unsupported(checker, &at, "spec.restartPolicy", policy, only_policy);
-    if (only_policy != NULL && json_at(template, "spec.activeDeadlineSeconds") != NULL)
-        check__forbidden(checker, &at, "spec.activeDeadlineSeconds",
+}
+
+static void check_always_restarts(struct checker *checker, const struct check__place *template,
+                                  const struct json *spec)
+{
+    const struct json *policy = json_at(spec, "template.spec.restartPolicy");
+
+    if (!is_missing(policy) && !json_equals(policy, "Always"))
+        check__unsupported(checker, template, "spec.restartPolicy", policy, "Always");
+    if (json_at(spec, "template.spec.activeDeadlineSeconds") != NULL)
+        check__forbidden(checker, template, "spec.activeDeadlineSeconds",
                          "activeDeadlineSeconds in ReplicaSet is not Supported");
+}
+
+/* Of pods that are to run for good. */
+static void check_template(struct checker *checker, const struct check__place *place,
+                           const struct json *spec)
+{
+    const struct check__place at = {.parent = place, .name = "template"};
+
+    check_template_labels(checker, &at, spec);
+    check__run(checker, check__pod_template, &at, json_get(spec, "template"), NULL);
+    check_always_restarts(checker, &at, spec);
 }
 
 static void check_selector(struct checker *checker, const struct check__place *place,
@@ -216,21 +230,28 @@ static void check_deployment_spec(struct checker *checker, const struct check__p
                                   const struct json *spec)
 {
     check_selector(checker, place, spec, "empty selector is invalid for deployment");
-    check_template(checker, place, spec, "Always");
+    check_template(checker, place, spec);
 }
 
 static void check_daemon_spec(struct checker *checker, const struct check__place *place,
                               const struct json *spec)
 {
     check_selector(checker, place, spec, "empty selector is invalid for daemonset");
-    check_template(checker, place, spec, "Always");
+    check_template(checker, place, spec);
 }
 
+/* The rest of the template is not looked at, nor is it upstream: its mounts name volumes that the
+ * claims' templates will make. */
 static void check_stateful_spec(struct checker *checker, const struct check__place *place,
                                 const struct json *spec)
 {
+    const struct check__place at = {.parent = place, .name = "template"};
+    const struct check__place labels = {.parent = &at, .name = "metadata.labels"};
+
     check_selector(checker, place, spec, "empty selector is invalid for statefulset");
-    check_template(checker, place, spec, "Always");
+    check_template_labels(checker, &at, spec);
+    check__labels(checker, &labels, json_at(spec, "template.metadata.labels"));
+    check_always_restarts(checker, &at, spec);
 }
 
 static bool is_zero(const struct json *value)
@@ -410,9 +431,12 @@ static void check_job_policy(struct checker *checker, const struct check__place 
 static void check_job_template(struct checker *checker, const struct check__place *place,
                                const struct json *spec)
 {
+    const struct check__place at = {.parent = place, .name = "template"};
+
     if (json_get(spec, "selector") == NULL)
         check__required(checker, place, "selector", NULL);
-    check_template(checker, place, spec, NULL);
+    check_template_labels(checker, &at, spec);
+    check__run(checker, check__pod_template, &at, json_get(spec, "template"), NULL);
 }
 
 /* Where the pods of a suspended job go may change until it starts. */

@@ -239,6 +239,10 @@ static const struct judged cases[] = {
      "spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', "
      "'template', 'updateStrategy', 'revisionHistoryLimit', "
      "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"},
+    {"StatefulSet", NULL,
+     "{\"spec\":{" SELECTOR ",\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":"
+     "{\"containers\":[" CONTAINER ",\"volumeMounts\":[{\"name\":\"claimed\",\"mountPath\":"
+     "\"/a\"}]}]}}}}", ""},
     {"ReplicationController", NULL, "{\"spec\":{\"selector\":{\"x\":\"y\"}," TEMPLATE "}}",
      "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match "
      "template `labels`"},
