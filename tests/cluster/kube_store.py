@@ -408,6 +408,123 @@ def setup(cluster):
             kv.Put(pb.PutRequest(key=b"/registry/namespaces/" + ns.encode(), value=text.encode()), timeout=10)
 
 
+def put(cluster, key, text):
+    with cluster.members[0].channel() as channel:
+        return pb.KVStub(channel).Put(pb.PutRequest(key=key, value=text), timeout=10).header.revision
+
+
+def namespaces_are_compared(cluster, program, score):
+    """In the transaction that creates: missing, terminating, and what changes while it is on its way."""
+    text = canonical("none", "k", "u", "0", "1")
+    got = program.ask("create", "v1/configmaps none k " + text)
+    score.check(got == 'failed 404 NotFound - namespaces "none" not found', "create in no namespace", got)
+    key = b"/registry/namespaces/none"
+    ns = b'{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"none"},"status":{"phase":"%s"}}'
+    put(cluster, key, ns % b"Terminating")
+    got = program.ask("create", "v1/configmaps none k " + text)
+    score.check(got == 'failed 403 Forbidden - configmaps "k" is forbidden: unable to create new content in namespace '
+                'none because it is being terminated', "create in a namespace that ends", got)
+    put(cluster, key, ns % b"Active")
+    got = program.ask("create", "v1/configmaps none k " + text)
+    score.check(got.startswith("object "), "create in a namespace that is there", got)
+    got = program.ask("create", "v1/configmaps none k " + text)
+    score.check(got == 'failed 409 AlreadyExists - configmaps "k" already exists', "create twice", got)
+    put(cluster, key, ns % b"Terminating")
+    got = program.ask("create", "v1/configmaps none k2 " + text.replace('"k"', '"k2"'))
+    score.check(got.startswith("failed 403 "), "create in a namespace that has just ended", got)
+
+
+def events_end_by_a_lease(cluster, program, score):
+    for name in ("e1", "e2"):
+        text = '{"kind":"Event","apiVersion":"v1","metadata":{"name":"%s","namespace":"a"},"reason":"r"}' % name
+        got = program.ask("create", "v1/events a %s %s" % (name, text))
+        score.check(got.startswith("object "), "an event is created", got)
+    with cluster.members[0].channel() as channel:
+        kvs = pb.KVStub(channel).Range(pb.RangeRequest(key=b"/registry/events/", range_end=b"/registry/events0"),
+                                       timeout=10).kvs
+        left = pb.LeaseStub(channel).LeaseTimeToLive(pb.LeaseTimeToLiveRequest(ID=kvs[0].lease, keys=True), timeout=10)
+    score.check(len(left.keys) == 2 and left.grantedTTL == 3660, "two events share a lease of their life and a minute",
+                str(left))
+
+
+def unreadable_value_is_named(cluster, program, score):
+    key = b"/registry/secrets/a/bad"
+    put(cluster, key, b"k8s\0\xff")
+    name = "/registry/secrets/a/bad cannot be read"
+    for what, got in (("get", program.ask("get", "v1/secrets a bad newest 0")), ("list", program.ask(
+            "list", "v1/secrets a - - newest 0 0 -")), ("cached list", program.ask("list", "v1/secrets a - - any 0 0 -")),
+            ("cached get", program.ask("get", "v1/secrets a bad any 0"))):
+        score.check(isinstance(got, str) and got.startswith("failed 500 InternalError") and name in got, what, str(got))
+
+
+def continues_after_compaction(cluster, score, args):
+    """A token of a revision that is gone: 410 with one that goes on."""
+    program = Kubestore(args.build, cluster.endpoints)
+    revision, items, token, left = program.list(ns="a", limit=2)
+    score.check(len(items) == 2 and left == 3, "a chunk of two, three left", "%d %d" % (len(items), left))
+    last = put(cluster, PREFIX + b"a/k9", canonical("a", "k9", "u", "0", "9").encode())
+    with cluster.members[0].channel() as channel:
+        pb.KVStub(channel).Compact(pb.CompactionRequest(revision=last), timeout=10)
+    got = Kubestore.list(program, ns="a", limit=2, token=token)
+    if not isinstance(got, str):  # its own history still has it
+        score.check(got[0] == revision and len(got[1]) == 2, "history goes on", str(got))
+    other = Kubestore(args.build, cluster.endpoints)
+    got = other.list(ns="a", limit=2, token=token)
+    score.check(isinstance(got, str) and got.startswith("failed 410 Expired ey"), "410 with a token", str(got))
+    got = other.list(ns="a", limit=10, token=got.split(" ")[3])
+    score.check(got[0] >= last and [i["metadata"]["name"] for i in got[1]] == ["k2", "k3", "k4", "k9"],
+                "which goes on from the newest state", str(got))
+    got = other.list(ns="a", fresh="exact", revision=revision)
+    score.check(got == "failed 410 Expired - The resourceVersion for the provided list is too old.", "exactly that", str(got))
+    got = other.list(ns="a", fresh="notolder", revision=last + 1000)
+    score.check(got == "failed 504 Timeout - Timeout: Too large resource version: %d, current: %d" % (last + 1000, last),
+                "a revision that is not there yet", str(got))
+    program.close()
+    other.close()
+
+
+def lost_store(cluster, score, args):
+    """Any state goes on, the rest fails in time and says why; then all is well again."""
+    program = Kubestore(args.build, cluster.endpoints, timeout_ms=1500)
+    before = program.list(ns="a")
+    watch = program.open()
+    program.send("watch %s v1/configmaps a - - %d b" % (watch, before[0]))
+    for member in cluster.members:
+        member.kill()
+    got = program.list(ns="a", fresh="any")
+    score.check(got == before, "any state is there", str(got))
+    got = program.ask("get", "v1/configmaps a k1 any 0")
+    score.check(got.startswith("object "), "any object is there", got)
+    for what, rest in (("list", "v1/configmaps a - - newest 0 0 -"), ("get", "v1/configmaps a k1 newest 0"), ("health", ""),
+                       ("create", "v1/configmaps a k8 " + canonical("a", "k8", "u", "0", "8")),
+                       ("delete", "v1/configmaps a k1 1"), ("list", "v1/pods a - - any 0 0 -")):
+        got = program.ask(what, rest)
+        score.check(got.split(" ")[1] in ("503", "504") and "127.0.0.1:" in got, what + " says why", str(got))
+    for member in cluster.members:
+        member.start()
+    for member in cluster.members:
+        _servers.wait_ready(member)
+    revision = put(cluster, PREFIX + b"a/k1", canonical("a", "k1", "u", "0", "again").encode())
+    got = program.get(watch)
+    score.check(got.startswith("event MODIFIED ") and '"resourceVersion":"%d"' % revision in got, "the watch goes on", got)
+    got = program.list(ns="a")
+    score.check(got[0] == revision, "so do lists", str(got))
+    program.close()
+
+
+def one_by_one(cluster, score, args):
+    setup(cluster)
+    program = Kubestore(args.build, cluster.endpoints)
+    for i in range(5):
+        put(cluster, PREFIX + b"a/k%d" % i, canonical("a", "k%d" % i, "u", "0", str(i)).encode())
+    namespaces_are_compared(cluster, program, score)
+    events_end_by_a_lease(cluster, program, score)
+    unreadable_value_is_named(cluster, program, score)
+    score.check(program.close() == 0, "kubestore ends in order")
+    continues_after_compaction(cluster, score, args)
+    lost_store(cluster, score, args)
+
+
 def end_of(cluster, score):
     """The same last change for every selector; its revision."""
     revision = 0
@@ -513,6 +630,9 @@ def last_for(selector, final):
 def main():
     args = _servers.arguments(rounds=10)
     score = _servers.Score()
+    for cluster in (_servers.start_kvd(args.build), _servers.start_etcd()):
+        one_by_one(cluster, score, args)
+        cluster.close()
     cluster = _servers.start_kvd(args.build, 3)
     random_run(cluster, args, score, args.rounds)
     cluster.close()
