@@ -11,8 +11,8 @@
 #define ALIASES_MAX 10000
 #define ALIASED_MAX (4u << 20)
 #define NODE_WEIGHT 16 /* of a value beside its text */
-/* libyaml's scanner looks at every open bracket for each token, 13 ns a look: under a second. A text
- * of 3 MiB in ordinary nesting needs a quarter of it. */
+/* libyaml's scanner looks at every open bracket for each token, 13 ns a look: under a second. A
+ * text of 3 MiB in ordinary nesting needs a quarter of it. */
 #define SCAN_MAX 60000000u
 #define DUPLICATES_MAX 100
 #define DUPLICATE_PATH_MAX 4096
@@ -413,6 +413,7 @@ static int read_scalar(struct reader *r)
     if (strcmp(tag, "binary") == 0) {
         if (!decode_base64(r->arena, text, &text))
             return fail(r, "!!binary value contains invalid base64 data");
+        text = json_valid_text(r->arena, text); /* bytes of any kind, and JSON has text only */
     } else if ((*tag != '\0' && strcmp(tag, "str") != 0) ||
                (full_tag == NULL && r->event.data.scalar.plain_implicit)) {
         scalar = kube_scalar_resolve(text);

@@ -221,7 +221,7 @@ static struct json *many(unsigned count, const char *fmt)
 static void a_json_patch_has_limits(void **state)
 {
     struct kube_status status;
-    struct json *out;
+    struct json *old, *out;
 
     (void)state;
     assert_int_equal(kube_patch_json(&arena, tree("{}"),
@@ -237,6 +237,57 @@ static void a_json_patch_has_limits(void **state)
                         &status),
         422);
     assert_true(arena.used < 64u << 20);
+    /* Each replacement walks along a hundred thousand items. */
+    old = tree("{\"a\":[]}");
+    for (int i = 0; i < 100000; i++)
+        json_append(json_get(old, "a"), json_new(&arena, JSON_NULL));
+    assert_int_equal(
+        kube_patch_json(&arena, old,
+                        many(10000, "{\"op\":\"replace\",\"path\":\"/a/99999\",\"value\":%u}"),
+                        &out, &status),
+        422);
+}
+
+/* {"a":{"a":...}} as deep as is read, 1 in the middle. */
+static struct json *deep(void)
+{
+    struct buf buf;
+    struct json *value;
+
+    buf_init(&buf, 1u << 20);
+    for (int i = 0; i < JSON_DEPTH_MAX; i++)
+        assert_int_equal(buf_append(&buf, "{\"a\":", 5), 0);
+    assert_int_equal(buf_append(&buf, "1", 1), 0);
+    for (int i = 0; i < JSON_DEPTH_MAX; i++)
+        assert_int_equal(buf_append(&buf, "}", 1), 0);
+    value = tree(memcpy(arena_calloc(&arena, buf.len + 1), buf.data, buf.len));
+    buf_release(&buf);
+    return value;
+}
+
+static void deep_documents_are_patched(void **state)
+{
+    struct json *old = deep(), *out = NULL;
+    struct kube_status status;
+
+    (void)state;
+    assert_int_equal(kube_patch_merge(&arena, old, deep(), &out, &status), 0);
+    assert_true(json_same(old, out));
+    assert_int_equal(kube_patch_merge(&arena, tree("{}"), old, &out, &status), 0);
+    assert_true(json_same(old, out));
+    assert_int_equal(kube_patch_json(&arena, old,
+                                     tree("[{\"op\":\"copy\",\"from\":\"/a/a\",\"path\":\"/a/b\"},"
+                                          "{\"op\":\"test\",\"path\":\"/a/b/a\",\"value\":1}]"),
+                                     &out, &status),
+                     422);
+    assert_int_equal(kube_patch_strategic(&arena, kube_struct_find("core/v1", "Pod"), tree("{}"),
+                                          old, &out, &status),
+                     0);
+    assert_true(json_same(old, out));
+    assert_int_equal(kube_patch_strategic(&arena, kube_struct_find("core/v1", "Pod"), old, deep(),
+                                          &out, &status),
+                     422);
+    assert_string_equal(status.message, "the patch is nested more than 1000 levels deep");
 }
 
 int main(void)
@@ -252,6 +303,7 @@ int main(void)
         cmocka_unit_test_teardown(json_pointers_are_unescaped_once, reset),
         cmocka_unit_test_teardown(a_json_patch_is_an_array_of_objects, reset),
         cmocka_unit_test_teardown(a_json_patch_has_limits, reset),
+        cmocka_unit_test_teardown(deep_documents_are_patched, reset),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

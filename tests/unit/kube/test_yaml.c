@@ -97,6 +97,7 @@ static void tags_are_obeyed(void **state)
     reads("[!!str 1, !!int \"3\", !!float 2, !!bool yes, !!binary aGk=, ! 4]",
           "[\"1\",3,2,true,\"hi\",\"4\"]");
     reads("!!int x", "yaml: cannot decode !!str `x` as a !!int");
+    reads("!!binary /w==", "\"\xef\xbf\xbd\"");
     reads("!!binary '*'", "yaml: !!binary value contains invalid base64 data");
 }
 
