@@ -308,6 +308,47 @@ static struct json *new_varint(const struct decoder *d, const struct kube_field 
 static int decode_message(const struct decoder *d, const struct kube_struct *type,
                           struct slice message, unsigned depth, struct json **out);
 
+/* apiextensions' JSONSchemaPropsOrBool (allows 1, schema 2), -OrArray (schema 1, schemas 2) and
+ * -OrStringArray (schema 1, strings 2; only in the map of dependencies). */
+static int decode_schema_or(const struct decoder *d, const struct kube_field *field,
+                            struct slice rest, unsigned depth, struct json **out)
+{
+    bool has_items = strcmp(field->name, "items") == 0, has_strings = field->shape == KUBE_MAP;
+    struct json *list = json_new(d->arena, JSON_ARRAY), *schema = NULL, *part;
+    bool allows = false;
+
+    while (rest.len > 0) {
+        struct wire wire;
+        int rc = read_wire(d, &rest, &wire);
+
+        if (rc != 0)
+            return rc;
+        if (wire.number == 1 && wire.type == WIRE_VARINT)
+            allows = wire.value != 0;
+        if (wire.number > 2 || wire.type != WIRE_BYTES)
+            continue;
+        if (wire.number == 2 && has_strings) {
+            part = json_new_string(d->arena, json_valid_text(d->arena, wire.bytes));
+        } else {
+            rc = decode_message(d, kube_struct(field->type), wire.bytes, depth + 1, &part);
+            if (rc != 0)
+                return rc;
+        }
+        if (wire.number == 2 && (has_items || has_strings))
+            json_append(list, part);
+        else
+            schema = part;
+    }
+    if (list->first != NULL)
+        *out = list;
+    else if (schema != NULL)
+        *out = schema;
+    else
+        *out = has_items || has_strings ? json_new(d->arena, JSON_NULL)
+                                        : json_new_bool(d->arena, allows);
+    return 0;
+}
+
 static int decode_value(const struct decoder *d, const struct kube_field *field,
                         const struct wire *wire, unsigned depth, struct json **out)
 {
@@ -340,6 +381,9 @@ static int decode_value(const struct decoder *d, const struct kube_field *field,
     case KUBE_INT_OR_STRING:
         return decode_int_or_string(d, wire->bytes, out);
     case KUBE_RAW:
+        if ((field->flags & KUBE_SCHEMA_OR) != 0)
+            return decode_schema_or(d, field, wire->bytes, depth, out);
+        return decode_raw(d, field, wire->bytes, out);
     case KUBE_FIELDS_V1:
         return decode_raw(d, field, wire->bytes, out);
     case KUBE_STRUCT:
@@ -531,6 +575,28 @@ static int decode_fields(const struct decoder *d, const struct kube_struct *type
     return 0;
 }
 
+/* Go sends zeros, too, and leaves them out of its JSON where the tag says so. */
+static bool is_left_out(const struct kube_field *field, const struct json *value)
+{
+    if ((field->flags & (KUBE_OMITEMPTY | KUBE_POINTER)) != KUBE_OMITEMPTY)
+        return false;
+    if (field->shape != KUBE_ONE)
+        return value->first == NULL;
+    switch ((enum kube_kind)field->kind) {
+    case KUBE_STRING:
+    case KUBE_BYTES:
+        return value->len == 0;
+    case KUBE_BOOL:
+        return !value->boolean;
+    case KUBE_INT32:
+    case KUBE_INT64:
+    case KUBE_DOUBLE:
+        return value->len == 1 && value->text[0] == '0';
+    default:
+        return false; /* structs are never empty to Go */
+    }
+}
+
 static int decode_message(const struct decoder *d, const struct kube_struct *type,
                           struct slice message, unsigned depth, struct json **out)
 {
@@ -545,7 +611,7 @@ static int decode_message(const struct decoder *d, const struct kube_struct *typ
     for (uint16_t i = 0; i < type->field_count; i++) {
         const struct kube_field *field = &type->fields[i];
 
-        if (slots[i] == NULL)
+        if (slots[i] == NULL || is_left_out(field, slots[i]))
             continue;
         if (field->shape == KUBE_MAP)
             sort_map(d->arena, slots[i]);

@@ -18,9 +18,10 @@ struct kube_envelope {
 bool kube_is_protobuf(struct slice body); /* begins with k8s\0 */
 /* Borrows from body. KV_EPROTO: err says what is wrong at which byte. */
 int kube_envelope_read(struct slice body, struct kube_envelope *out, struct err *err);
-/* What the message has, as JSON with members in the order of the tables; kind and apiVersion are
- * not in there. kube_normalise() makes of it what Go would write (zeros dropped, always-present
- * fields added). Texts may borrow from raw. Depth is bounded. KV_EPROTO. */
+/* What the message has, as JSON with members in the order of the tables, without the zeros that Go
+ * leaves out; kind and apiVersion are not in there. kube_normalise() makes of it what Go would
+ * write (always-present fields added, quantities canonical). Texts may borrow from raw. Depth is
+ * bounded. KV_EPROTO. */
 int kube_protobuf_decode(struct arena *arena, const struct kube_struct *type, struct slice raw,
                          struct json **out, struct err *err);
 

@@ -37,7 +37,9 @@ enum kube_field_flags {
     KUBE_RETAIN_KEYS = 1 << 4, /* patchStrategy retainKeys */
     KUBE_LIST_ITEMS = 1 << 5,  /* a named slice that protobuf wraps in a message of `items` (1); the
                                 * values of a KUBE_MAP with it are such lists */
-    KUBE_ENUM = 1 << 6         /* a string type with named values */
+    KUBE_ENUM = 1 << 6,        /* a string type with named values */
+    KUBE_SCHEMA_OR = 1 << 7 /* of KUBE_RAW: a schema of type, or else a bool, a list of schemas or
+                             * of strings; in protobuf a message of the two */
 };
 
 enum kube_list_type {
@@ -60,7 +62,7 @@ struct kube_field {
     uint16_t inlined_in;   /* protobuf number of the embedded message it lies in, of one within
                             * another outer << 8 | inner; 0: not inlined, or inlined without a
                             * message of its own */
-    uint16_t type;         /* struct id if kind is KUBE_STRUCT */
+    uint16_t type;         /* struct id if kind is KUBE_STRUCT, or with KUBE_SCHEMA_OR */
     const char *merge_key; /* patchMergeKey; NULL: none */
     const char *list_keys; /* of KUBE_LIST_MAP, comma-separated; NULL: none */
 };

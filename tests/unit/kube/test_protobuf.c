@@ -150,6 +150,25 @@ static void scalars_have_the_forms_of_json(void **state)
         "{\"maximum\":300}");
 }
 
+static void schemas_may_be_something_else(void **state)
+{
+    const char *const cases[][2] = {
+        {"c2 01 05 0a 03 2a 01 'a", "{\"items\":{\"type\":\"a\"}}"},
+        {"c2 01 0a 12 03 2a 01 'a 12 03 2a 01 'b",
+         "{\"items\":[{\"type\":\"a\"},{\"type\":\"b\"}]}"},
+        {"f2 01 02 08 01", "{\"additionalProperties\":true}"},
+        {"f2 01 00", "{\"additionalProperties\":false}"},
+        {"f2 01 07 08 01 12 03 2a 01 'a", "{\"additionalProperties\":{\"type\":\"a\"}}"},
+        {"82 02 0b 0a 01 'k 12 06 12 01 'x 12 01 'y", "{\"dependencies\":{\"k\":[\"x\",\"y\"]}}"},
+        {"82 02 07 0a 01 'k 12 02 0a 00", "{\"dependencies\":{\"k\":{}}}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_string_equal(decoded("apiextensions/v1", "JSONSchemaProps", cases[i][0]),
+                            cases[i][1]);
+}
+
 static void unknown_fields_are_skipped(void **state)
 {
     (void)state;
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test_teardown(embedded_messages_are_flattened, reset),
         cmocka_unit_test_teardown(lists_with_a_name_are_messages, reset),
         cmocka_unit_test_teardown(scalars_have_the_forms_of_json, reset),
+        cmocka_unit_test_teardown(schemas_may_be_something_else, reset),
         cmocka_unit_test_teardown(unknown_fields_are_skipped, reset),
         cmocka_unit_test_teardown(text_that_is_not_utf8_is_replaced, reset),
         cmocka_unit_test_teardown(broken_messages_say_what_and_where, reset),
