@@ -18,7 +18,11 @@ struct normaliser {
     struct arena *arena;
     struct kube_complaints *complaints;
     const char *error; /* the first one, in Go's words */
+    unsigned depth;    /* structs that are open */
 };
+
+/* Only schemas of custom resources can nest at all; the stack of a thread is what limits it. */
+#define STRUCT_DEPTH_MAX 2000
 
 static int value_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
                     const struct place *place, struct json **out);
@@ -686,6 +690,9 @@ static int struct_of(struct normaliser *n, const struct kube_struct *type, const
     if (in->type != JSON_OBJECT)
         return wrong_type(n, parent, in,
                           check__print(n->arena, "%s.%s", package_of(type), type->name));
+    if (n->depth >= STRUCT_DEPTH_MAX)
+        return own_error(n, "exceeded max depth");
+    n->depth++;
     values = arena_calloc(n->arena, type->field_count * (sizeof(values[0]) + sizeof(given[0])));
     given = (bool *)(values + type->field_count);
     json_each(member, in)
@@ -704,6 +711,7 @@ static int struct_of(struct normaliser *n, const struct kube_struct *type, const
         if (rc != 0)
             return rc;
     }
+    n->depth--;
     *out = json_new(n->arena, JSON_OBJECT);
     link_fields(n, type, values, given, *out);
     return 0;

@@ -221,6 +221,25 @@ static void opaque_kinds_keep_what_they_have(void **state)
                         "\"spec\":{\"c\":0},\"zz\":1,\"status\":{\"b\":[null]}}");
 }
 
+/* Method: a schema of schemas, as deep as JSON may be. */
+static void nesting_has_a_limit(void **state)
+{
+    const char *const begin = "{\"spec\":{\"versions\":[{\"schema\":{\"openAPIV3Schema\":";
+    const unsigned depth = 9900;
+    char *text = arena_calloc(&arena, 200 + 9 * depth), *at = text + sprintf(text, "%s", begin);
+
+    (void)state;
+    for (unsigned i = 0; i < depth; i++)
+        at += sprintf(at, "{\"not\":");
+    at += sprintf(at, "{}");
+    memset(at, '}', depth);
+    (void)strcpy(at + depth, "}}]}}");
+    assert_string_equal(
+        normal(resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), text),
+        "!CustomResourceDefinition in version \"v1\" cannot be handled as a "
+        "CustomResourceDefinition: exceeded max depth");
+}
+
 static void types_that_are_no_resources_work_too(void **state)
 {
     const struct kube_struct *type = kube_struct_find("meta/v1", "DeleteOptions");
@@ -431,6 +450,7 @@ int main(void)
         cmocka_unit_test_teardown(unknown_and_duplicate_fields_have_paths, reset),
         cmocka_unit_test_teardown(complaints_have_a_maximum, reset),
         cmocka_unit_test_teardown(opaque_kinds_keep_what_they_have, reset),
+        cmocka_unit_test_teardown(nesting_has_a_limit, reset),
         cmocka_unit_test_teardown(types_that_are_no_resources_work_too, reset),
         cmocka_unit_test_teardown(upstreams_objects_stay_as_they_are, reset),
         cmocka_unit_test_teardown(random_objects_become_normal_once_and_for_all, reset),
