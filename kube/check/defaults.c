@@ -3,40 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kube/check/internal.h"
-
-/* One field below a value. Tables end with a row of zeros. */
-struct defaulted {
-    const char *path; /* members of structs, "spec.strategy"; NULL with call: the value itself */
-    /* Its default, as JSON; given only if the structs on the way are there. NULL: one of these. */
-    const char *value;
-    const struct defaulted *table; /* for the struct at path, if it is there */
-    const struct defaulted *each;  /* for every item of the list at path */
-    void (*call)(struct arena *arena,
-                 struct json *value); /* with what is at path, if it is there */
-    bool also_zero; /* the value replaces a 0 as well, which Go writes for absent here */
-};
-
-/* clang-format off */
-#define VALUE(at, json) {.path = (at), .value = (json)}
-#define VALUE_FOR_ZERO(at, json) {.path = (at), .value = (json), .also_zero = true}
-#define IN(at, rows) {.path = (at), .table = (rows)}
-#define EACH(at, rows) {.path = (at), .each = (rows)}
-#define CALL(at, function) {.path = (at), .call = (function)}
-#define END {.path = NULL}
-/* clang-format on */
-
-/* Absent, null or "". */
-static bool is_unset(const struct json *value)
-{
-    return value == NULL || value->type == JSON_NULL ||
-           (value->type == JSON_STRING && value->len == 0);
-}
-
-static bool is_zero(const struct json *value)
-{
-    return json_is(value, JSON_NUMBER) && value->len == 1 && value->text[0] == '0';
-}
+#include "kube/check/defaults.h"
 
 /* Texts of defaults are ours: a string, number, word or {}. */
 static struct json *value_of(struct arena *arena, const char *text)
@@ -56,9 +23,9 @@ static struct json *value_of(struct arena *arena, const char *text)
     return value;
 }
 
-static void set_default(struct arena *arena, struct json *object, const char *key, const char *text)
+void check__set_default(struct arena *arena, struct json *object, const char *key, const char *text)
 {
-    if (is_unset(json_get(object, key)))
+    if (check__missing(json_get(object, key)))
         (void)json_set(object, key, value_of(arena, text));
 }
 
@@ -75,7 +42,7 @@ static struct json *holder_of(struct json *value, const char *path, const char *
     return json_is(value, JSON_OBJECT) ? value : NULL;
 }
 
-static void run(struct arena *arena, const struct defaulted *table, struct json *value)
+static void run(struct arena *arena, const struct check__default *table, struct json *value)
 {
     for (; table->path != NULL || table->call != NULL; table++) {
         const char *name = NULL;
@@ -90,7 +57,7 @@ static void run(struct arena *arena, const struct defaulted *table, struct json 
             continue;
         member = json_get(holder, name);
         if (table->value != NULL) {
-            if (is_unset(member) || (table->also_zero && is_zero(member)))
+            if (check__missing(member) || (table->also_zero && check__zero(member)))
                 (void)json_set(holder, name, value_of(arena, table->value));
         } else if (table->each != NULL) {
             if (json_is(member, JSON_ARRAY))
@@ -104,187 +71,7 @@ static void run(struct arena *arena, const struct defaulted *table, struct json 
     }
 }
 
-/* ---- containers ---- */
-
-/* True if an image is named without a tag or with "latest", and without a digest. */
-static bool is_moving(struct slice image)
-{
-    const uint8_t *slash, *colon;
-
-    if (memchr(image.data, '@', image.len) != NULL)
-        return false;
-    slash = memrchr(image.data, '/', image.len);
-    colon = memrchr(image.data, ':', image.len);
-    if (colon == NULL || (slash != NULL && colon < slash))
-        return true;
-    return slice_eq(slice_of(colon + 1, image.len - (size_t)(colon + 1 - image.data)),
-                    slice_str("latest"));
-}
-
-static void default_pull_policy(struct arena *arena, struct json *container)
-{
-    struct slice image = json_text_at(container, "image");
-    bool moving = image.len > 0 && is_moving(image);
-
-    /* No image at all counts as "latest" by upstream's parser of references. */
-    set_default(arena, container, "imagePullPolicy",
-                moving || image.len == 0 ? "\"Always\"" : "\"IfNotPresent\"");
-}
-
-static const struct defaulted http_get[] = {
-    VALUE("path", "\"/\""),
-    VALUE("scheme", "\"HTTP\""),
-    END,
-};
-static const struct defaulted probe[] = {
-    VALUE("timeoutSeconds", "1"),
-    VALUE("periodSeconds", "10"),
-    VALUE("successThreshold", "1"),
-    VALUE("failureThreshold", "3"),
-    IN("httpGet", http_get),
-    VALUE("grpc.service", "\"\""),
-    END,
-};
-static const struct defaulted container_port[] = {VALUE("protocol", "\"TCP\""), END};
-static const struct defaulted env[] = {VALUE("valueFrom.fieldRef.apiVersion", "\"v1\""), END};
-
-static const struct defaulted container[] = {
-    CALL(NULL, default_pull_policy),
-    VALUE("terminationMessagePath", "\"/dev/termination-log\""),
-    VALUE("terminationMessagePolicy", "\"File\""),
-    EACH("ports", container_port),
-    EACH("env", env),
-    IN("livenessProbe", probe),
-    IN("readinessProbe", probe),
-    IN("startupProbe", probe),
-    IN("lifecycle.postStart.httpGet", http_get),
-    IN("lifecycle.preStop.httpGet", http_get),
-    END,
-};
-
-/* ---- volumes ---- */
-
-static void default_volume_source(struct arena *arena, struct json *volume)
-{
-    json_each(source, volume)
-    {
-        if (json_is(source, JSON_OBJECT))
-            return;
-    }
-    (void)json_set(volume, "emptyDir", json_new(arena, JSON_OBJECT));
-}
-
-/* Unlike a default that is "", this one is written. */
-static void default_host_path_type(struct arena *arena, struct json *source)
-{
-    if (json_get(source, "type") == NULL)
-        (void)json_set(source, "type", json_new_cstring(arena, ""));
-}
-
-static void default_image_volume(struct arena *arena, struct json *source)
-{
-    struct slice image = json_text_at(source, "reference");
-
-    set_default(arena, source, "pullPolicy",
-                image.len == 0 || is_moving(image) ? "\"Always\"" : "\"IfNotPresent\"");
-}
-
-static const struct defaulted downward_file[] = {VALUE("fieldRef.apiVersion", "\"v1\""), END};
-static const struct defaulted projected_source[] = {
-    EACH("downwardAPI.items", downward_file),
-    VALUE("serviceAccountToken.expirationSeconds", "3600"),
-    END,
-};
-static const struct defaulted projected[] = {
-    VALUE("defaultMode", "420"),
-    EACH("sources", projected_source),
-    END,
-};
-static const struct defaulted downward[] = {
-    VALUE("defaultMode", "420"),
-    EACH("items", downward_file),
-    END,
-};
-
-/* What pods' volumes and PersistentVolumes share. */
-#define VOLUME_SOURCES                                                                             \
-    CALL("hostPath", default_host_path_type), VALUE("iscsi.iscsiInterface", "\"default\""),        \
-        VALUE("rbd.pool", "\"rbd\""), VALUE("rbd.user", "\"admin\""),                              \
-        VALUE("rbd.keyring", "\"/etc/ceph/keyring\""),                                             \
-        VALUE("azureDisk.cachingMode", "\"ReadWrite\""), VALUE("azureDisk.kind", "\"Shared\""),    \
-        VALUE("azureDisk.fsType", "\"ext4\""), VALUE("azureDisk.readOnly", "false"),               \
-        VALUE("scaleIO.storageMode", "\"ThinProvisioned\""), VALUE("scaleIO.fsType", "\"xfs\"")
-
-/* clang-format off */
-static const struct defaulted volume[] = {
-    CALL(NULL, default_volume_source),
-    VALUE("secret.defaultMode", "420"),
-    VALUE("configMap.defaultMode", "420"),
-    IN("downwardAPI", downward),
-    IN("projected", projected),
-    VALUE("ephemeral.volumeClaimTemplate.spec.volumeMode", "\"Filesystem\""),
-    CALL("image", default_image_volume),
-    VOLUME_SOURCES,
-    END,
-};
-/* clang-format on */
-
-/* ---- pods ---- */
-
-static void copy_host_ports(struct arena *arena, struct json *spec, const char *which)
-{
-    json_each(one, json_get(spec, which))
-    {
-        json_each(port, json_get(one, "ports"))
-        {
-            const struct json *number = json_get(port, "containerPort");
-
-            if (number != NULL && is_unset(json_get(port, "hostPort")))
-                (void)json_set(port, "hostPort", json_copy(arena, number));
-        }
-    }
-}
-
-static void default_host_ports(struct arena *arena, struct json *spec)
-{
-    const struct json *host = json_get(spec, "hostNetwork");
-
-    if (!json_is(host, JSON_BOOL) || !host->boolean)
-        return;
-    copy_host_ports(arena, spec, "containers");
-    copy_host_ports(arena, spec, "initContainers");
-}
-
-/* Two names of one field: whoever writes one, sees both. */
-static void default_service_account(struct arena *arena, struct json *spec)
-{
-    struct json *name = json_get(spec, "serviceAccountName");
-    struct json *old_name = json_get(spec, "serviceAccount");
-
-    if (!is_unset(name))
-        (void)json_set(spec, "serviceAccount", json_copy(arena, name));
-    else if (!is_unset(old_name))
-        (void)json_set(spec, "serviceAccountName", json_copy(arena, old_name));
-}
-
-static const struct defaulted pod_spec[] = {
-    EACH("volumes", volume),
-    EACH("initContainers", container),
-    EACH("containers", container),
-    EACH("ephemeralContainers", container),
-    VALUE("restartPolicy", "\"Always\""),
-    VALUE("terminationGracePeriodSeconds", "30"),
-    VALUE("dnsPolicy", "\"ClusterFirst\""),
-    VALUE("securityContext", "{}"),
-    VALUE("schedulerName", "\"default-scheduler\""),
-    CALL(NULL, default_host_ports),
-    CALL(NULL, default_service_account),
-    END,
-};
-static const struct defaulted template_of_pod[] = {IN("spec", pod_spec), END};
-
-/* Amounts that only `from` has are copied to `to`. */
-static void copy_missing(struct arena *arena, struct json *object, const char *from, const char *to)
+void check__copy_missing(struct arena *arena, struct json *object, const char *from, const char *to)
 {
     const struct json *amounts = json_get(object, from);
     struct json_index there;
@@ -306,41 +93,10 @@ static void copy_missing(struct arena *arena, struct json *object, const char *f
     }
 }
 
-/* A container that limits a resource and does not ask for it asks for the limit. */
-static void default_requests(struct arena *arena, struct json *container_object)
-{
-    copy_missing(arena, json_get(container_object, "resources"), "limits", "requests");
-}
-
-/* podIP and podIPs[0].ip are one field in two places. */
-static void default_pod_ips(struct arena *arena, struct json *status)
-{
-    struct json *ip = json_get(status, "podIP"), *ips = json_get(status, "podIPs"), *item;
-    bool listed = json_is(ips, JSON_ARRAY) && ips->count > 0;
-
-    if (is_unset(ip)) {
-        if (listed && !is_unset(json_get(ips->first, "ip")))
-            (void)json_set(status, "podIP", json_copy(arena, json_get(ips->first, "ip")));
-        return;
-    }
-    if (listed && slice_eq(json_text(ip), json_text_at(ips->first, "ip")))
-        return;
-    item = json_new(arena, JSON_OBJECT);
-    (void)json_set(item, "ip", json_copy(arena, ip));
-    ips = json_new(arena, JSON_ARRAY);
-    json_append(ips, item);
-    (void)json_set(status, "podIPs", ips);
-}
-
-static const struct defaulted requests[] = {CALL(NULL, default_requests), END};
-static const struct defaulted pod[] = {
-    EACH("spec.containers", requests),        EACH("spec.initContainers", requests),
-    VALUE("spec.enableServiceLinks", "true"), IN("spec", pod_spec),
-    CALL("status", default_pod_ips),          END,
-};
-static const struct defaulted pod_template[] = {IN("template.spec", pod_spec), END};
-
 /* ---- workloads ---- */
+
+static const struct check__default pod_template[] = {IN("template.spec", check__pod_spec_defaults),
+                                                     END};
 
 static void copy_labels(struct arena *arena, struct json *object)
 {
@@ -370,9 +126,9 @@ static void default_rolling(struct arena *arena, struct json *strategy, const ch
     if (!json_equals(json_get(strategy, "type"), "RollingUpdate"))
         return;
     rolling = json_set_object(arena, strategy, "rollingUpdate");
-    set_default(arena, rolling, first, first_value);
+    check__set_default(arena, rolling, first, first_value);
     if (second != NULL)
-        set_default(arena, rolling, second, second_value);
+        check__set_default(arena, rolling, second, second_value);
 }
 
 static void default_deployment_strategy(struct arena *arena, struct json *strategy)
@@ -392,12 +148,12 @@ static void default_stateful_strategy(struct arena *arena, struct json *strategy
 
 static void add_claim_type(struct arena *arena, struct json *claim)
 {
-    set_default(arena, claim, "kind", "\"PersistentVolumeClaim\"");
-    set_default(arena, claim, "apiVersion", "\"v1\"");
+    check__set_default(arena, claim, "kind", "\"PersistentVolumeClaim\"");
+    check__set_default(arena, claim, "apiVersion", "\"v1\"");
     (void)json_set_object(arena, claim, "status");
 }
 
-static const struct defaulted claim_template[] = {
+static const struct check__default claim_template[] = {
     CALL(NULL, add_claim_type),
     VALUE("spec.volumeMode", "\"Filesystem\""),
     VALUE("status.phase", "\"Pending\""),
@@ -412,34 +168,36 @@ static void default_job(struct arena *arena, struct json *object)
 
     if (spec == NULL)
         return;
-    if (is_unset(json_get(spec, "completions")) && is_unset(json_get(spec, "parallelism")))
-        set_default(arena, spec, "completions", "1");
-    set_default(arena, spec, "backoffLimit",
-                is_unset(json_get(spec, "backoffLimitPerIndex")) ? "6" : "2147483647");
-    set_default(arena, spec, "podReplacementPolicy", replacement);
+    if (check__missing(json_get(spec, "completions")) &&
+        check__missing(json_get(spec, "parallelism")))
+        check__set_default(arena, spec, "completions", "1");
+    check__set_default(arena, spec, "backoffLimit",
+                       check__missing(json_get(spec, "backoffLimitPerIndex")) ? "6" : "2147483647");
+    check__set_default(arena, spec, "podReplacementPolicy", replacement);
     copy_labels(arena, object);
 }
 
-static const struct defaulted failure_condition[] = {VALUE("status", "\"True\""), END};
-static const struct defaulted failure_rule[] = {EACH("onPodConditions", failure_condition), END};
+static const struct check__default failure_condition[] = {VALUE("status", "\"True\""), END};
+static const struct check__default failure_rule[] = {EACH("onPodConditions", failure_condition),
+                                                     END};
 
-static const struct defaulted deployment[] = {
+static const struct check__default deployment[] = {
     VALUE("spec.replicas", "1"),
     VALUE("spec.strategy.type", "\"RollingUpdate\""),
     CALL("spec.strategy", default_deployment_strategy),
     VALUE("spec.revisionHistoryLimit", "10"),
     VALUE("spec.progressDeadlineSeconds", "600"),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted daemon_set[] = {
+static const struct check__default daemon_set[] = {
     VALUE("spec.updateStrategy.type", "\"RollingUpdate\""),
     CALL("spec.updateStrategy", default_daemon_strategy),
     VALUE("spec.revisionHistoryLimit", "10"),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted stateful_set[] = {
+static const struct check__default stateful_set[] = {
     VALUE("spec.podManagementPolicy", "\"OrderedReady\""),
     VALUE("spec.updateStrategy.type", "\"RollingUpdate\""),
     CALL("spec.updateStrategy", default_stateful_strategy),
@@ -449,37 +207,37 @@ static const struct defaulted stateful_set[] = {
     VALUE("spec.replicas", "1"),
     VALUE("spec.revisionHistoryLimit", "10"),
     EACH("spec.volumeClaimTemplates", claim_template),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted replica_set[] = {
+static const struct check__default replica_set[] = {
     VALUE("spec.replicas", "1"),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted replication_controller[] = {
+static const struct check__default replication_controller[] = {
     CALL(NULL, default_controller),
     VALUE("spec.replicas", "1"),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted job[] = {
+static const struct check__default job[] = {
     CALL(NULL, default_job),
     VALUE("spec.parallelism", "1"),
     VALUE("spec.completionMode", "\"NonIndexed\""),
     VALUE("spec.suspend", "false"),
     VALUE("spec.manualSelector", "false"),
     EACH("spec.podFailurePolicy.rules", failure_rule),
-    IN("spec.template", template_of_pod),
+    IN("spec.template", check__template_defaults),
     END,
 };
-static const struct defaulted cron_job[] = {
+static const struct check__default cron_job[] = {
     VALUE("spec.concurrencyPolicy", "\"Allow\""),
     VALUE("spec.suspend", "false"),
     VALUE("spec.successfulJobsHistoryLimit", "3"),
     VALUE("spec.failedJobsHistoryLimit", "1"),
     EACH("spec.jobTemplate.spec.podFailurePolicy.rules", failure_rule),
-    IN("spec.jobTemplate.spec.template", template_of_pod),
+    IN("spec.jobTemplate.spec.template", check__template_defaults),
     END,
 };
 
@@ -499,9 +257,9 @@ static void default_scaling(struct arena *arena, struct json *rules, bool up)
 {
     struct json *policies = json_get(rules, "policies");
 
-    set_default(arena, rules, "selectPolicy", "\"Max\"");
+    check__set_default(arena, rules, "selectPolicy", "\"Max\"");
     if (up)
-        set_default(arena, rules, "stabilizationWindowSeconds", "0");
+        check__set_default(arena, rules, "stabilizationWindowSeconds", "0");
     if (json_is(policies, JSON_ARRAY) && policies->count > 0)
         return;
     policies = json_new(arena, JSON_ARRAY);
@@ -535,8 +293,8 @@ static void default_metrics(struct arena *arena, struct json *spec)
     (void)json_set(spec, "metrics", metrics);
 }
 
-static const struct defaulted autoscaler_v1[] = {VALUE("spec.minReplicas", "1"), END};
-static const struct defaulted autoscaler_v2[] = {
+static const struct check__default autoscaler_v1[] = {VALUE("spec.minReplicas", "1"), END};
+static const struct check__default autoscaler_v2[] = {
     VALUE("spec.minReplicas", "1"),
     CALL("spec", default_metrics),
     CALL("spec.behavior", default_behavior),
@@ -549,7 +307,7 @@ static void default_target_port(struct arena *arena, struct json *port)
 {
     const struct json *target = json_get(port, "targetPort"), *own = json_get(port, "port");
 
-    if (own != NULL && (is_unset(target) || is_zero(target)))
+    if (own != NULL && (check__missing(target) || check__zero(target)))
         (void)json_set(port, "targetPort", json_copy(arena, own));
 }
 
@@ -560,32 +318,33 @@ static void default_service(struct arena *arena, struct json *spec)
     const struct json *external = json_get(spec, "externalIPs");
 
     if (json_equals(json_get(spec, "sessionAffinity"), "ClientIP"))
-        set_default(arena,
-                    json_set_object(arena, json_set_object(arena, spec, "sessionAffinityConfig"),
-                                    "clientIP"),
-                    "timeoutSeconds", "10800");
+        check__set_default(arena,
+                           json_set_object(arena,
+                                           json_set_object(arena, spec, "sessionAffinityConfig"),
+                                           "clientIP"),
+                           "timeoutSeconds", "10800");
     if (balanced || json_equals(type, "NodePort") ||
         (json_equals(type, "ClusterIP") && external != NULL && external->count > 0))
-        set_default(arena, spec, "externalTrafficPolicy", "\"Cluster\"");
+        check__set_default(arena, spec, "externalTrafficPolicy", "\"Cluster\"");
     if (!json_equals(type, "ExternalName"))
-        set_default(arena, spec, "internalTrafficPolicy", "\"Cluster\"");
+        check__set_default(arena, spec, "internalTrafficPolicy", "\"Cluster\"");
     if (balanced)
-        set_default(arena, spec, "allocateLoadBalancerNodePorts", "true");
+        check__set_default(arena, spec, "allocateLoadBalancerNodePorts", "true");
 }
 
 static void default_ip_mode(struct arena *arena, struct json *ingress)
 {
-    if (!is_unset(json_get(ingress, "ip")))
-        set_default(arena, ingress, "ipMode", "\"VIP\"");
+    if (!check__missing(json_get(ingress, "ip")))
+        check__set_default(arena, ingress, "ipMode", "\"VIP\"");
 }
 
-static const struct defaulted service_port[] = {
+static const struct check__default service_port[] = {
     VALUE("protocol", "\"TCP\""),
     CALL(NULL, default_target_port),
     END,
 };
-static const struct defaulted load_balancer_ingress[] = {CALL(NULL, default_ip_mode), END};
-static const struct defaulted service[] = {
+static const struct check__default load_balancer_ingress[] = {CALL(NULL, default_ip_mode), END};
+static const struct check__default service[] = {
     VALUE("spec.sessionAffinity", "\"None\""),
     VALUE("spec.type", "\"ClusterIP\""),
     CALL("spec", default_service),
@@ -594,19 +353,19 @@ static const struct defaulted service[] = {
     END,
 };
 
-static const struct defaulted endpoint_port[] = {VALUE("protocol", "\"TCP\""), END};
-static const struct defaulted endpoint_subset[] = {EACH("ports", endpoint_port), END};
-static const struct defaulted endpoints[] = {EACH("subsets", endpoint_subset), END};
+static const struct check__default endpoint_port[] = {VALUE("protocol", "\"TCP\""), END};
+static const struct check__default endpoint_subset[] = {EACH("ports", endpoint_port), END};
+static const struct check__default endpoints[] = {EACH("subsets", endpoint_subset), END};
 
 static void default_slice_port(struct arena *arena, struct json *port)
 {
     if (json_get(port, "name") == NULL)
         (void)json_set(port, "name", json_new_cstring(arena, ""));
-    set_default(arena, port, "protocol", "\"TCP\"");
+    check__set_default(arena, port, "protocol", "\"TCP\"");
 }
 
-static const struct defaulted slice_port[] = {CALL(NULL, default_slice_port), END};
-static const struct defaulted endpoint_slice[] = {EACH("ports", slice_port), END};
+static const struct check__default slice_port[] = {CALL(NULL, default_slice_port), END};
+static const struct check__default endpoint_slice[] = {EACH("ports", slice_port), END};
 
 static void default_policy_types(struct arena *arena, struct json *spec)
 {
@@ -621,14 +380,14 @@ static void default_policy_types(struct arena *arena, struct json *spec)
     (void)json_set(spec, "policyTypes", types);
 }
 
-static const struct defaulted policy_rule[] = {EACH("ports", endpoint_port), END};
-static const struct defaulted network_policy[] = {
+static const struct check__default policy_rule[] = {EACH("ports", endpoint_port), END};
+static const struct check__default network_policy[] = {
     EACH("spec.ingress", policy_rule),
     EACH("spec.egress", policy_rule),
     CALL("spec", default_policy_types),
     END,
 };
-static const struct defaulted ingress_class[] = {
+static const struct check__default ingress_class[] = {
     VALUE("spec.parameters.scope", "\"Cluster\""),
     END,
 };
@@ -642,16 +401,16 @@ static void default_subject(struct arena *arena, struct json *subject)
     const struct json *kind = json_get(subject, "kind");
 
     if (json_equals(kind, "User") || json_equals(kind, "Group"))
-        set_default(arena, subject, "apiGroup", RBAC);
+        check__set_default(arena, subject, "apiGroup", RBAC);
 }
 
-static const struct defaulted subject[] = {CALL(NULL, default_subject), END};
-static const struct defaulted role_binding[] = {
+static const struct check__default subject[] = {CALL(NULL, default_subject), END};
+static const struct check__default role_binding[] = {
     VALUE("roleRef.apiGroup", RBAC),
     EACH("subjects", subject),
     END,
 };
-static const struct defaulted token_request[] = {VALUE("spec.expirationSeconds", "3600"), END};
+static const struct check__default token_request[] = {VALUE("spec.expirationSeconds", "3600"), END};
 
 /* ---- storage ---- */
 
@@ -666,27 +425,24 @@ static void default_lifecycle_modes(struct arena *arena, struct json *spec)
     (void)json_set(spec, "volumeLifecycleModes", modes);
 }
 
-/* clang-format off */
-static const struct defaulted persistent_volume_spec[] = {VOLUME_SOURCES, END};
-/* clang-format on */
-static const struct defaulted persistent_volume[] = {
+static const struct check__default persistent_volume[] = {
     VALUE("spec.persistentVolumeReclaimPolicy", "\"Retain\""),
     VALUE("spec.volumeMode", "\"Filesystem\""),
-    IN("spec", persistent_volume_spec),
+    IN("spec", check__volume_source_defaults),
     VALUE("status.phase", "\"Pending\""),
     END,
 };
-static const struct defaulted volume_claim[] = {
+static const struct check__default volume_claim[] = {
     VALUE("spec.volumeMode", "\"Filesystem\""),
     VALUE("status.phase", "\"Pending\""),
     END,
 };
-static const struct defaulted storage_class[] = {
+static const struct check__default storage_class[] = {
     VALUE("reclaimPolicy", "\"Delete\""),
     VALUE("volumeBindingMode", "\"Immediate\""),
     END,
 };
-static const struct defaulted csi_driver[] = {
+static const struct check__default csi_driver[] = {
     VALUE("spec.attachRequired", "true"),
     VALUE("spec.podInfoOnMount", "false"),
     VALUE("spec.storageCapacity", "false"),
@@ -707,7 +463,7 @@ static void default_namespace(struct arena *arena, struct json *object)
     if (name.len > 0)
         (void)json_set(json_set_object(arena, metadata, "labels"), "kubernetes.io/metadata.name",
                        json_new_string(arena, name));
-    set_default(arena, json_set_object(arena, object, "status"), "phase", "\"Active\"");
+    check__set_default(arena, json_set_object(arena, object, "status"), "phase", "\"Active\"");
 }
 
 static void default_allocatable(struct arena *arena, struct json *status)
@@ -723,24 +479,24 @@ static void default_limit(struct arena *arena, struct json *item)
 {
     if (!json_equals(json_get(item, "type"), "Container"))
         return;
-    copy_missing(arena, item, "max", "default");
-    copy_missing(arena, item, "default", "defaultRequest");
-    copy_missing(arena, item, "min", "defaultRequest");
+    check__copy_missing(arena, item, "max", "default");
+    check__copy_missing(arena, item, "default", "defaultRequest");
+    check__copy_missing(arena, item, "min", "defaultRequest");
 }
 
-static const struct defaulted limit[] = {CALL(NULL, default_limit), END};
-static const struct defaulted limit_range[] = {EACH("spec.limits", limit), END};
-static const struct defaulted namespace_object[] = {CALL(NULL, default_namespace), END};
-static const struct defaulted node[] = {CALL("status", default_allocatable), END};
-static const struct defaulted secret[] = {VALUE("type", "\"Opaque\""), END};
-static const struct defaulted priority_class[] = {
+static const struct check__default limit[] = {CALL(NULL, default_limit), END};
+static const struct check__default limit_range[] = {EACH("spec.limits", limit), END};
+static const struct check__default namespace_object[] = {CALL(NULL, default_namespace), END};
+static const struct check__default node[] = {CALL("status", default_allocatable), END};
+static const struct check__default secret[] = {VALUE("type", "\"Opaque\""), END};
+static const struct check__default priority_class[] = {
     VALUE("preemptionPolicy", "\"PreemptLowerPriority\""),
     END,
 };
 
 /* ---- extensions ---- */
 
-static const struct defaulted webhook_rule[] = {VALUE("scope", "\"*\""), END};
+static const struct check__default webhook_rule[] = {VALUE("scope", "\"*\""), END};
 
 #define WEBHOOK                                                                                    \
     VALUE("clientConfig.service.port", "443"), EACH("rules", webhook_rule),                        \
@@ -749,17 +505,18 @@ static const struct defaulted webhook_rule[] = {VALUE("scope", "\"*\""), END};
         VALUE("timeoutSeconds", "10")
 
 /* clang-format off */
-static const struct defaulted validating_webhook[] = {WEBHOOK, END};
-static const struct defaulted mutating_webhook[] = {
+static const struct check__default validating_webhook[] = {WEBHOOK, END};
+static const struct check__default mutating_webhook[] = {
     WEBHOOK,
     VALUE("reinvocationPolicy", "\"Never\""),
     END,
 };
 /* clang-format on */
-static const struct defaulted validating_webhooks[] = {EACH("webhooks", validating_webhook), END};
-static const struct defaulted mutating_webhooks[] = {EACH("webhooks", mutating_webhook), END};
+static const struct check__default validating_webhooks[] = {EACH("webhooks", validating_webhook),
+                                                            END};
+static const struct check__default mutating_webhooks[] = {EACH("webhooks", mutating_webhook), END};
 
-static const struct defaulted match_resources[] = {
+static const struct check__default match_resources[] = {
     VALUE("matchPolicy", "\"Equivalent\""),
     VALUE("namespaceSelector", "{}"),
     VALUE("objectSelector", "{}"),
@@ -767,12 +524,12 @@ static const struct defaulted match_resources[] = {
     EACH("excludeResourceRules", webhook_rule),
     END,
 };
-static const struct defaulted admission_policy[] = {
+static const struct check__default admission_policy[] = {
     VALUE("spec.failurePolicy", "\"Fail\""),
     IN("spec.matchConstraints", match_resources),
     END,
 };
-static const struct defaulted admission_binding[] = {
+static const struct check__default admission_binding[] = {
     IN("spec.matchResources", match_resources),
     END,
 };
@@ -788,29 +545,29 @@ static void default_names(struct arena *arena, struct json *names)
     for (size_t i = 0; i < kind.len; i++)
         lower[i] =
             (char)(kind.data[i] >= 'A' && kind.data[i] <= 'Z' ? kind.data[i] | 0x20 : kind.data[i]);
-    if (is_unset(json_get(names, "singular")))
+    if (check__missing(json_get(names, "singular")))
         (void)json_set(names, "singular", json_new_string(arena, slice_of(lower, kind.len)));
-    if (is_unset(json_get(names, "listKind")))
+    if (check__missing(json_get(names, "listKind")))
         (void)json_set(names, "listKind",
                        json_new_cstring(arena, check__print(arena, "%.*sList", TEXT(kind))));
 }
 
 static void default_conversion(struct arena *arena, struct json *spec)
 {
-    set_default(arena, json_set_object(arena, spec, "conversion"), "strategy", "\"None\"");
+    check__set_default(arena, json_set_object(arena, spec, "conversion"), "strategy", "\"None\"");
 }
 
-static const struct defaulted custom_resource_definition[] = {
+static const struct check__default custom_resource_definition[] = {
     CALL("spec.names", default_names),
     CALL("spec", default_conversion),
     VALUE("spec.conversion.webhook.clientConfig.service.port", "443"),
     END,
 };
-static const struct defaulted api_service[] = {VALUE("spec.service.port", "443"), END};
+static const struct check__default api_service[] = {VALUE("spec.service.port", "443"), END};
 
-static const struct defaulted flow_schema[] = {VALUE_FOR_ZERO("spec.matchingPrecedence", "1000"),
-                                               END};
-static const struct defaulted priority_level[] = {
+static const struct check__default flow_schema[] = {
+    VALUE_FOR_ZERO("spec.matchingPrecedence", "1000"), END};
+static const struct check__default priority_level[] = {
     VALUE("spec.limited.nominalConcurrencyShares", "30"),
     VALUE("spec.limited.lendablePercent", "0"),
     VALUE_FOR_ZERO("spec.limited.limitResponse.queuing.queues", "64"),
@@ -825,7 +582,7 @@ static const struct defaulted priority_level[] = {
 
 struct kind_defaults {
     const char *group, *version, *kind;
-    const struct defaulted *table;
+    const struct check__default *table;
 };
 
 #define ADMISSION "admissionregistration.k8s.io"
@@ -837,7 +594,7 @@ static const struct kind_defaults kinds[] = {
     {"", "v1", "Node", node},
     {"", "v1", "PersistentVolume", persistent_volume},
     {"", "v1", "PersistentVolumeClaim", volume_claim},
-    {"", "v1", "Pod", pod},
+    {"", "v1", "Pod", check__pod_defaults},
     {"", "v1", "PodTemplate", pod_template},
     {"", "v1", "ReplicationController", replication_controller},
     {"", "v1", "Secret", secret},

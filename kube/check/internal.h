@@ -11,6 +11,29 @@
 /* "%.*s" of a slice. */
 #define TEXT(slice) (int)(slice).len, (const char *)(slice).data
 
+/* Absent, or what Go writes for absent: null, "", [] or {}. */
+static inline bool check__missing(const struct json *value)
+{
+    if (value == NULL || value->type == JSON_NULL)
+        return true;
+    if (value->type == JSON_STRING)
+        return value->len == 0;
+    return (value->type == JSON_ARRAY || value->type == JSON_OBJECT) && value->count == 0;
+}
+static inline bool check__true(const struct json *value)
+{
+    return json_is(value, JSON_BOOL) && value->boolean;
+}
+static inline bool check__zero(const struct json *value)
+{
+    return json_is(value, JSON_NUMBER) && value->len == 1 && value->text[0] == '0';
+}
+/* The same, or both missing. */
+static inline bool check__unchanged(const struct json *a, const struct json *b)
+{
+    return (check__missing(a) && check__missing(b)) || (a != NULL && b != NULL && json_same(a, b));
+}
+
 /* printf into the arena. */
 const char *check__print(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The text as Go's %q and encoding/json quote it: with its quotes, terminated. */
@@ -126,8 +149,14 @@ extern const struct check__rule check__pod_template[];
 extern const struct check__rule check__pod[];
 /* What may change in a pod. */
 void check__pod_update(struct checker *checker);
-/* The rules of a kind; NULL: only metadata is looked at. */
-const struct check__rule *check__rules_of(const struct kube_resource *resource);
+struct check__kind_rules {
+    const char *group, *kind; /* group NULL: the end */
+    const struct check__rule *rules;
+};
+
+extern const struct check__kind_rules check__workload_kinds[];
+extern const struct check__kind_rules check__network_kinds[];
+extern const struct check__kind_rules check__other_kinds[];
 
 /* ---- names ---- */
 

@@ -1,217 +1,21 @@
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kube/check/internal.h"
-
-/* Where in the object the work is; lives on the stack. */
-struct place {
-    const struct place *parent;
-    const struct kube_struct *type; /* of which name is a field; NULL: a map key or an item */
-    struct slice name;              /* of a field or a map key */
-    size_t index;                   /* of an item, if name.data is NULL */
-};
-
-struct normaliser {
-    struct arena *arena;
-    struct kube_complaints *complaints;
-    const char *error; /* the first one, in Go's words */
-    unsigned depth;    /* structs that are open */
-};
+#include "kube/check/normal_internal.h"
 
 /* Only schemas of custom resources can nest at all; the stack of a thread is what limits it. */
 #define STRUCT_DEPTH_MAX 2000
 
-static int value_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                    const struct place *place, struct json **out);
-static int struct_of(struct normaliser *n, const struct kube_struct *type, const struct json *in,
-                     const struct place *place, struct json **out);
-
-/* ---- complaints ---- */
-
-#define COMPLAINTS_MAX 100      /* as in Go's strict decoder */
-#define COMPLAINT_PATH_MAX 8192 /* a longer one is cut */
-
-static void print_place(struct buf *buf, const struct place *place)
-{
-    if (place == NULL)
-        return;
-    print_place(buf, place->parent);
-    if (place->name.data == NULL) {
-        (void)buf_printf(buf, "[%zu]", place->index);
-        return;
-    }
-    if (buf->len > 0)
-        (void)buf_append_u8(buf, '.');
-    (void)buf_append(buf, place->name.data, place->name.len);
-}
-
-static void complain(struct arena *arena, struct kube_complaints *complaints, const char *text)
-{
-    if (complaints->count >= COMPLAINTS_MAX)
-        return;
-    for (size_t i = 0; i < complaints->count; i++) {
-        if (strcmp(complaints->texts[i], text) == 0)
-            return;
-    }
-    /* Grown at 0 and at each power of two. */
-    if ((complaints->count & (complaints->count - 1)) == 0) {
-        size_t room = complaints->count == 0 ? 1 : complaints->count * 2;
-        const char **texts = arena_alloc(arena, room * sizeof(texts[0]));
-
-        if (complaints->count > 0)
-            memcpy(texts, complaints->texts, complaints->count * sizeof(texts[0]));
-        complaints->texts = texts;
-    }
-    complaints->texts[complaints->count++] = text;
-}
-
-static void complain_unknown(struct normaliser *n, const struct place *parent, struct slice name)
-{
-    struct place place = {.parent = parent, .name = name};
-    struct buf path;
-
-    if (n->complaints == NULL || n->complaints->count >= COMPLAINTS_MAX)
-        return;
-    if (name.data == NULL) /* the key "" */
-        place.name = slice_str("");
-    buf_init(&path, COMPLAINT_PATH_MAX);
-    print_place(&path, &place);
-    complain(n->arena, n->complaints,
-             check__print(n->arena, "unknown field \"%.*s\"", (int)path.len,
-                          path.data == NULL ? "" : (const char *)path.data));
-    buf_release(&path);
-}
-
-void kube_complain_of_duplicates(struct arena *arena, const struct json_duplicate *duplicates,
-                                 struct kube_complaints *complaints)
-{
-    for (; duplicates != NULL; duplicates = duplicates->next)
-        complain(arena, complaints,
-                 check__print(arena, "duplicate field \"%.*s\"", TEXT(duplicates->path)));
-}
-
-/* ---- errors ---- */
-
-/* The names of the fields on the way, without indices and map keys: Go's FieldStack. */
-static void print_fields(struct buf *buf, const struct place *place)
-{
-    if (place == NULL)
-        return;
-    print_fields(buf, place->parent);
-    if (place->type == NULL)
-        return;
-    if (buf->len > 0)
-        (void)buf_append_u8(buf, '.');
-    (void)buf_append(buf, place->name.data, place->name.len);
-}
-
-/* "v1" of "core/v1": the name that Go gives the package. */
-static const char *package_of(const struct kube_struct *type)
-{
-    const char *slash = strrchr(type->package, '/');
-
-    return slash == NULL ? type->package : slash + 1;
-}
-
-static const char *scalar_type(const struct kube_field *field)
-{
-    switch ((enum kube_kind)field->kind) {
-    case KUBE_BOOL:
-        return "bool";
-    case KUBE_INT32:
-        return "int32";
-    case KUBE_INT64:
-        return "int64";
-    case KUBE_DOUBLE:
-        return "float64";
-    case KUBE_BYTES:
-        return "[]uint8";
-    case KUBE_QUANTITY:
-        return "resource.Quantity";
-    case KUBE_INT_OR_STRING:
-        return "intstr.IntOrString";
-    case KUBE_TIME:
-        return "v1.Time";
-    case KUBE_MICROTIME:
-        return "v1.MicroTime";
-    default:
-        return "string";
-    }
-}
-
-static const char *go_type(struct normaliser *n, const struct kube_field *field)
-{
-    const char *one = scalar_type(field);
-
-    if (field->kind == KUBE_STRUCT) {
-        const struct kube_struct *type = kube_struct(field->type);
-
-        one = check__print(n->arena, "%s.%s", package_of(type), type->name);
-    }
-    if (field->shape == KUBE_LIST)
-        return check__print(n->arena, "[]%s", one);
-    if (field->shape == KUBE_MAP && field->kind == KUBE_QUANTITY)
-        return "v1.ResourceList";
-    if (field->shape == KUBE_MAP)
-        return check__print(n->arena, "map[string]%s", one);
-    return one;
-}
-
-static const char *json_type_name(const struct json *value)
-{
-    static const char *const names[] = {"null", "bool", "number", "string", "array", "object"};
-
-    return names[value->type];
-}
-
-/* UnmarshalTypeError: what was found, and where of which type it should have been. */
-static int type_error(struct normaliser *n, const struct place *place, const char *what,
-                      const char *type)
-{
-    const struct place *field = place;
-    struct buf path;
-
-    while (field != NULL && field->type == NULL)
-        field = field->parent;
-    if (field == NULL) {
-        n->error = check__print(n->arena, "json: cannot unmarshal %s into Go value of type %s",
-                                what, type);
-        return KV_EINVAL;
-    }
-    buf_init(&path, COMPLAINT_PATH_MAX);
-    print_fields(&path, place);
-    n->error =
-        check__print(n->arena, "json: cannot unmarshal %s into Go struct field %s.%.*s of type %s",
-                     what, field->type->name, (int)path.len, (const char *)path.data, type);
-    buf_release(&path);
-    return KV_EINVAL;
-}
-
-static int wrong_type(struct normaliser *n, const struct place *place, const struct json *in,
-                      const char *type)
-{
-    return type_error(n, place, json_type_name(in), type);
-}
-
-/* Types that decode themselves report without a path. */
-static int own_error(struct normaliser *n, const char *text)
-{
-    n->error = text;
-    return KV_EINVAL;
-}
-
-static int own_type_error(struct normaliser *n, const char *what, const char *type)
-{
-    return own_error(n, check__print(n->arena, "json: cannot unmarshal %s into Go value of type %s",
-                                     what, type));
-}
+static int value_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                    const struct normal__place *place, struct json **out);
+static int struct_of(struct normal__work *n, const struct kube_struct *type, const struct json *in,
+                     const struct normal__place *place, struct json **out);
 
 /* ---- scalars ---- */
 
-static struct json *leaf(struct normaliser *n, enum json_type type, struct slice text)
+static struct json *leaf(struct normal__work *n, enum json_type type, struct slice text)
 {
     struct json *value = json_new(n->arena, type);
 
@@ -220,7 +24,7 @@ static struct json *leaf(struct normaliser *n, enum json_type type, struct slice
     return value;
 }
 
-static struct json *share_leaf(struct normaliser *n, const struct json *in)
+static struct json *share_leaf(struct normal__work *n, const struct json *in)
 {
     struct json *value = arena_alloc(n->arena, sizeof(*value));
 
@@ -236,21 +40,22 @@ static bool in_range(const struct json *in, bool is_int32, int64_t *out)
     return json_int(in, out) && (!is_int32 || (*out >= INT32_MIN && *out <= INT32_MAX));
 }
 
-static int int_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                  const struct place *place, struct json **out)
+static int int_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                  const struct normal__place *place, struct json **out)
 {
     int64_t value;
 
     if (in->type != JSON_NUMBER)
-        return wrong_type(n, place, in, scalar_type(field));
+        return normal__wrong_type(n, place, in, normal__scalar_type(field));
     if (!in_range(in, field->kind == KUBE_INT32, &value))
-        return type_error(n, place, check__print(n->arena, "number %.*s", (int)in->len, in->text),
-                          scalar_type(field));
+        return normal__type_error(n, place,
+                                  check__print(n->arena, "number %.*s", (int)in->len, in->text),
+                                  normal__scalar_type(field));
     *out = value == 0 ? json_new_int(n->arena, 0) : share_leaf(n, in);
     return 0;
 }
 
-static int int_or_string_of(struct normaliser *n, const struct json *in, struct json **out)
+static int int_or_string_of(struct normal__work *n, const struct json *in, struct json **out)
 {
     int64_t value;
 
@@ -259,16 +64,16 @@ static int int_or_string_of(struct normaliser *n, const struct json *in, struct 
         return 0;
     }
     if (in->type != JSON_NUMBER)
-        return own_type_error(n, json_type_name(in), "int32");
+        return normal__own_type_error(n, normal__json_type(in), "int32");
     if (!in_range(in, true, &value))
-        return own_type_error(n, check__print(n->arena, "number %.*s", (int)in->len, in->text),
-                              "int32");
+        return normal__own_type_error(
+            n, check__print(n->arena, "number %.*s", (int)in->len, in->text), "int32");
     *out = value == 0 ? json_new_int(n->arena, 0) : share_leaf(n, in);
     return 0;
 }
 
 /* The shortest digits that give the same double, in Go's choice of notation. */
-static struct json *double_value(struct normaliser *n, double value)
+static struct json *double_value(struct normal__work *n, double value)
 {
     char digits[40], text[64];
     int exponent;
@@ -297,51 +102,51 @@ static struct json *double_value(struct normaliser *n, double value)
     return leaf(n, JSON_NUMBER, arena_copy(n->arena, slice_str(text)));
 }
 
-static int double_of(struct normaliser *n, const struct json *in, const struct place *place,
-                     struct json **out)
+static int double_of(struct normal__work *n, const struct json *in,
+                     const struct normal__place *place, struct json **out)
 {
     char *text;
     double value;
 
     if (in->type != JSON_NUMBER)
-        return wrong_type(n, place, in, "float64");
+        return normal__wrong_type(n, place, in, "float64");
     text = arena_alloc(n->arena, in->len + 1);
     memcpy(text, in->text, in->len);
     text[in->len] = '\0';
     errno = 0;
     value = strtod(text, NULL);
     if (value - value != 0)
-        return type_error(n, place, check__print(n->arena, "number %s", text), "float64");
+        return normal__type_error(n, place, check__print(n->arena, "number %s", text), "float64");
     *out = double_value(n, value);
     return 0;
 }
 
-static int bytes_of(struct normaliser *n, const struct json *in, const struct place *place,
-                    struct json **out)
+static int bytes_of(struct normal__work *n, const struct json *in,
+                    const struct normal__place *place, struct json **out)
 {
     struct slice text;
     const char *why;
 
     if (in->type != JSON_STRING)
-        return wrong_type(n, place, in, "[]uint8");
+        return normal__wrong_type(n, place, in, "[]uint8");
     why = check__base64(n->arena, json_text(in), &text);
     if (why != NULL)
-        return own_error(n, why);
+        return normal__own_error(n, why);
     *out = leaf(n, JSON_STRING, text);
     return 0;
 }
 
 /* *out stays NULL for the zero time, which Go writes as null. */
-static int time_of(struct normaliser *n, bool micro, const struct json *in, struct json **out)
+static int time_of(struct normal__work *n, bool micro, const struct json *in, struct json **out)
 {
     struct slice text;
     const char *why;
 
     if (in->type != JSON_STRING)
-        return own_type_error(n, json_type_name(in), "string");
+        return normal__own_type_error(n, normal__json_type(in), "string");
     why = check__time(n->arena, json_text(in), micro, &text);
     if (why != NULL)
-        return own_error(n, why);
+        return normal__own_error(n, why);
     if (text.len >= 19 && memcmp(text.data, "0001-01-01T00:00:00", 19) == 0 &&
         (!micro || memcmp(text.data + 19, ".000000", 7) == 0))
         *out = NULL;
@@ -350,38 +155,38 @@ static int time_of(struct normaliser *n, bool micro, const struct json *in, stru
     return 0;
 }
 
-static int duration_of(struct normaliser *n, const struct json *in, struct json **out)
+static int duration_of(struct normal__work *n, const struct json *in, struct json **out)
 {
     struct slice text;
     const char *why;
 
     if (in->type != JSON_STRING)
-        return own_type_error(n, json_type_name(in), "string");
+        return normal__own_type_error(n, normal__json_type(in), "string");
     why = check__duration(n->arena, json_text(in), &text);
     if (why != NULL)
-        return own_error(n, why);
+        return normal__own_error(n, why);
     *out = leaf(n, JSON_STRING, text);
     return 0;
 }
 
 /* Numbers are taken as well as strings. */
-static int quantity_of(struct normaliser *n, const struct json *in, struct json **out)
+static int quantity_of(struct normal__work *n, const struct json *in, struct json **out)
 {
     struct slice text = json_text(in);
     const char *why = check__quantity(n->arena, text, &text);
 
     if (why != NULL)
-        return own_error(n, why);
+        return normal__own_error(n, why);
     *out = leaf(n, JSON_STRING, text);
     return 0;
 }
 
 /* ---- what is there when nothing was said ---- */
 
-static struct json *zero_struct(struct normaliser *n, const struct kube_struct *type);
+static struct json *zero_struct(struct normal__work *n, const struct kube_struct *type);
 
 /* The zero value of one item of the field, written. */
-static struct json *zero_item(struct normaliser *n, const struct kube_field *field)
+static struct json *zero_item(struct normal__work *n, const struct kube_field *field)
 {
     switch ((enum kube_kind)field->kind) {
     case KUBE_STRING:
@@ -437,7 +242,7 @@ static bool omits_empty(const struct kube_field *field)
 }
 
 /* What an absent or null field is written as; NULL: nothing. */
-static struct json *absent(struct normaliser *n, const struct kube_field *field)
+static struct json *absent(struct normal__work *n, const struct kube_field *field)
 {
     if (omits_empty(field))
         return NULL;
@@ -446,7 +251,7 @@ static struct json *absent(struct normaliser *n, const struct kube_field *field)
     return zero_item(n, field);
 }
 
-static struct json *zero_struct(struct normaliser *n, const struct kube_struct *type)
+static struct json *zero_struct(struct normal__work *n, const struct kube_struct *type)
 {
     struct json *object = json_new(n->arena, JSON_OBJECT);
 
@@ -481,7 +286,7 @@ static bool is_empty(const struct json *value)
 /* ---- values with structure ---- */
 
 /* Any JSON, as it is. Members that are null go if drop_nulls. */
-static struct json *raw_of(struct normaliser *n, const struct json *in, bool drop_nulls)
+static struct json *raw_of(struct normal__work *n, const struct json *in, bool drop_nulls)
 {
     struct json *out;
 
@@ -499,18 +304,18 @@ static struct json *raw_of(struct normaliser *n, const struct json *in, bool dro
 }
 
 /* One item of a field's kind, not null. */
-static int item_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                   const struct place *place, struct json **out)
+static int item_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                   const struct normal__place *place, struct json **out)
 {
     switch ((enum kube_kind)field->kind) {
     case KUBE_STRING:
         if (in->type != JSON_STRING)
-            return wrong_type(n, place, in, "string");
+            return normal__wrong_type(n, place, in, "string");
         *out = share_leaf(n, in);
         return 0;
     case KUBE_BOOL:
         if (in->type != JSON_BOOL)
-            return wrong_type(n, place, in, "bool");
+            return normal__wrong_type(n, place, in, "bool");
         *out = share_leaf(n, in);
         return 0;
     case KUBE_INT32:
@@ -536,11 +341,11 @@ static int item_of(struct normaliser *n, const struct kube_field *field, const s
     case KUBE_STRUCT:
         return struct_of(n, kube_struct(field->type), in, place, out);
     }
-    return own_error(n, "a field of a kind that is not known here");
+    return normal__own_error(n, "a field of a kind that is not known here");
 }
 
-static int item_or_zero(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                        const struct place *place, struct json **out)
+static int item_or_zero(struct normal__work *n, const struct kube_field *field,
+                        const struct json *in, const struct normal__place *place, struct json **out)
 {
     int rc = 0;
 
@@ -552,13 +357,13 @@ static int item_or_zero(struct normaliser *n, const struct kube_field *field, co
     return rc;
 }
 
-static int list_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                   const struct place *parent, struct json **out)
+static int list_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                   const struct normal__place *parent, struct json **out)
 {
-    struct place place = {.parent = parent};
+    struct normal__place place = {.parent = parent};
 
     if (in->type != JSON_ARRAY)
-        return wrong_type(n, parent, in, go_type(n, field));
+        return normal__wrong_type(n, parent, in, normal__type(n, field));
     *out = json_new(n->arena, JSON_ARRAY);
     json_each(child, in)
     {
@@ -604,8 +409,8 @@ static void sort_members(struct arena *arena, struct json *object)
 }
 
 /* The values of some maps are lists (UserInfo.extra). */
-static int map_value_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                        const struct place *place, struct json **out)
+static int map_value_of(struct normal__work *n, const struct kube_field *field,
+                        const struct json *in, const struct normal__place *place, struct json **out)
 {
     if ((field->flags & KUBE_LIST_ITEMS) == 0)
         return item_or_zero(n, field, in, place, out);
@@ -614,17 +419,17 @@ static int map_value_of(struct normaliser *n, const struct kube_field *field, co
         return 0;
     }
     if (in->type != JSON_ARRAY)
-        return wrong_type(n, place, in, "[]string");
+        return normal__wrong_type(n, place, in, "[]string");
     return list_of(n, field, in, place, out);
 }
 
-static int map_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                  const struct place *parent, struct json **out)
+static int map_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                  const struct normal__place *parent, struct json **out)
 {
-    struct place place = {.parent = parent};
+    struct normal__place place = {.parent = parent};
 
     if (in->type != JSON_OBJECT)
-        return wrong_type(n, parent, in, go_type(n, field));
+        return normal__wrong_type(n, parent, in, normal__type(n, field));
     *out = json_new(n->arena, JSON_OBJECT);
     json_each(child, in)
     {
@@ -642,8 +447,8 @@ static int map_of(struct normaliser *n, const struct kube_field *field, const st
 }
 
 /* What a field that was given is written as; *out NULL: it is left out. */
-static int value_of(struct normaliser *n, const struct kube_field *field, const struct json *in,
-                    const struct place *place, struct json **out)
+static int value_of(struct normal__work *n, const struct kube_field *field, const struct json *in,
+                    const struct normal__place *place, struct json **out)
 {
     int rc;
 
@@ -668,8 +473,8 @@ static int value_of(struct normaliser *n, const struct kube_field *field, const 
     return 0;
 }
 
-static void link_fields(struct normaliser *n, const struct kube_struct *type, struct json **values,
-                        const bool *given, struct json *object)
+static void link_fields(struct normal__work *n, const struct kube_struct *type,
+                        struct json **values, const bool *given, struct json *object)
 {
     for (size_t i = 0; i < type->field_count; i++) {
         const struct kube_field *field = &type->fields[i];
@@ -680,18 +485,18 @@ static void link_fields(struct normaliser *n, const struct kube_struct *type, st
     }
 }
 
-static int struct_of(struct normaliser *n, const struct kube_struct *type, const struct json *in,
-                     const struct place *parent, struct json **out)
+static int struct_of(struct normal__work *n, const struct kube_struct *type, const struct json *in,
+                     const struct normal__place *parent, struct json **out)
 {
-    struct place place = {.parent = parent, .type = type};
+    struct normal__place place = {.parent = parent, .type = type};
     struct json **values;
     bool *given;
 
     if (in->type != JSON_OBJECT)
-        return wrong_type(n, parent, in,
-                          check__print(n->arena, "%s.%s", package_of(type), type->name));
+        return normal__wrong_type(
+            n, parent, in, check__print(n->arena, "%s.%s", normal__package(type), type->name));
     if (n->depth >= STRUCT_DEPTH_MAX)
-        return own_error(n, "exceeded max depth");
+        return normal__own_error(n, "exceeded max depth");
     n->depth++;
     values = arena_calloc(n->arena, type->field_count * (sizeof(values[0]) + sizeof(given[0])));
     given = (bool *)(values + type->field_count);
@@ -703,7 +508,7 @@ static int struct_of(struct normaliser *n, const struct kube_struct *type, const
         place.name = json_key(member);
         field = kube_field_find(type, place.name);
         if (field == NULL) {
-            complain_unknown(n, parent, place.name);
+            normal__unknown(n, parent, place.name);
             continue;
         }
         given[field - type->fields] = true;
@@ -719,11 +524,11 @@ static int struct_of(struct normaliser *n, const struct kube_struct *type, const
 
 /* ---- whole objects ---- */
 
-static int metadata_of(struct normaliser *n, const struct json *in, struct json **out)
+static int metadata_of(struct normal__work *n, const struct json *in, struct json **out)
 {
     static const struct kube_struct object = {.name = "Object", .package = "meta/v1"};
     const struct kube_struct *type = kube_struct_find("meta/v1", "ObjectMeta");
-    struct place place = {.type = &object, .name = slice_str("metadata")};
+    struct normal__place place = {.type = &object, .name = slice_str("metadata")};
 
     if (in == NULL || in->type == JSON_NULL) {
         *out = zero_struct(n, type);
@@ -732,7 +537,8 @@ static int metadata_of(struct normaliser *n, const struct json *in, struct json 
     return struct_of(n, type, in, &place, out);
 }
 
-static void add_raw(struct normaliser *n, const struct json *in, const char *key, struct json *out)
+static void add_raw(struct normal__work *n, const struct json *in, const char *key,
+                    struct json *out)
 {
     const struct json *value = json_get(in, key);
 
@@ -751,14 +557,14 @@ static bool is_one_of(const struct json *member, const char *const *keys, size_t
 
 /* A resource without a field table: metadata as everywhere, then what the client sent, less nulls.
  */
-static int opaque_of(struct normaliser *n, const struct json *in, struct json **out)
+static int opaque_of(struct normal__work *n, const struct json *in, struct json **out)
 {
     static const char *const placed[] = {"kind", "apiVersion", "metadata", "spec", "status"};
     struct json *object = json_new(n->arena, JSON_OBJECT), *metadata;
     int rc;
 
     if (in->type != JSON_OBJECT)
-        return own_type_error(n, json_type_name(in), "map[string]interface {}");
+        return normal__own_type_error(n, normal__json_type(in), "map[string]interface {}");
     rc = metadata_of(n, json_get(in, "metadata"), &metadata);
     if (rc != 0)
         return rc;
@@ -788,7 +594,7 @@ int kube_normalise(struct arena *arena, const struct kube_resource *resource, co
                    struct kube_complaints *complaints, struct json **out,
                    struct kube_status *status)
 {
-    struct normaliser n = {.arena = arena, .complaints = complaints};
+    struct normal__work n = {.arena = arena, .complaints = complaints};
     struct json *object = NULL;
     int rc;
 
@@ -809,13 +615,13 @@ int kube_normalise_struct(struct arena *arena, const struct kube_struct *type, c
                           const struct json *in, struct kube_complaints *complaints,
                           struct json **out, struct kube_status *status)
 {
-    struct normaliser n = {.arena = arena, .complaints = complaints};
+    struct normal__work n = {.arena = arena, .complaints = complaints};
     struct json *object = NULL;
 
     if (struct_of(&n, type, in, NULL, &object) != 0)
         return kube_status_bad_request(status, arena,
                                        "%s in version \"%s\" cannot be handled as a %s: %s", name,
-                                       package_of(type), name, n.error);
+                                       normal__package(type), name, n.error);
     *out = object;
     return 0;
 }

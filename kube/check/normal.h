@@ -4,7 +4,7 @@
  * Members in the order of the tables; nulls dropped, and empty values where the field is omitempty
  * and no pointer; always-present structs added ({} for fields that are structs without omitempty);
  * quantities, times and durations rewritten to their canonical text; base64 checked; unknown
- * members dropped and reported. Knows no defaults and no rules (check/defaults.h, check/rules.h).
+ * members dropped and reported. Knows no defaults and no rules (check/rules.h).
  */
 #ifndef KVD_KUBE_CHECK_NORMAL_H
 #define KVD_KUBE_CHECK_NORMAL_H

@@ -11,17 +11,6 @@ struct preparing {
     struct json *object;
 };
 
-static bool is_unset(const struct json *value)
-{
-    return value == NULL || value->type == JSON_NULL ||
-           (value->type == JSON_STRING && value->len == 0);
-}
-
-static bool is_true(const struct json *value)
-{
-    return json_is(value, JSON_BOOL) && value->boolean;
-}
-
 static struct json *set_text(struct preparing *p, struct json *object, const char *key,
                              const char *text)
 {
@@ -161,7 +150,7 @@ static void begin_job(struct preparing *p)
     struct slice uid = json_text_at(metadata, "uid"), name = json_text_at(metadata, "name");
     struct json *template_metadata, *labels, *own;
 
-    if (is_true(json_get(spec, "manualSelector")) || uid.len == 0)
+    if (check__true(json_get(spec, "manualSelector")) || uid.len == 0)
         return;
     template_metadata =
         json_set_object(p->arena, json_set_object(p->arena, spec, "template"), "metadata");
@@ -188,7 +177,8 @@ static void prepare_service(struct preparing *p)
 
     if (json_equals(json_get(spec, "type"), "ExternalName"))
         return;
-    if (is_unset(json_get(spec, "clusterIP")) && !is_unset(json_get(old, "clusterIP"))) {
+    if (check__missing(json_get(spec, "clusterIP")) &&
+        !check__missing(json_get(old, "clusterIP"))) {
         (void)json_set(spec, "clusterIP", json_copy(p->arena, json_get(old, "clusterIP")));
         if (json_get(spec, "clusterIPs") == NULL && json_get(old, "clusterIPs") != NULL)
             (void)json_set(spec, "clusterIPs", json_copy(p->arena, json_get(old, "clusterIPs")));
@@ -204,7 +194,7 @@ static void prepare_service(struct preparing *p)
         list = json_set(spec, "ipFamilies", json_new(p->arena, JSON_ARRAY));
         json_append(list, json_new_cstring(p->arena, six ? "IPv6" : "IPv4"));
     }
-    if (is_unset(json_get(spec, "ipFamilyPolicy")))
+    if (check__missing(json_get(spec, "ipFamilyPolicy")))
         (void)set_text(p, spec, "ipFamilyPolicy", "SingleStack");
 }
 
@@ -248,7 +238,7 @@ static void begin_definition(struct preparing *p)
 
     json_each(version, json_at(p->object, "spec.versions"))
     {
-        if (is_true(json_get(version, "storage")))
+        if (check__true(json_get(version, "storage")))
             json_append(stored, json_copy(p->arena, json_get(version, "name")));
     }
     (void)json_set(status, "storedVersions", stored);

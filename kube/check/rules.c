@@ -118,15 +118,6 @@ void check__unsupported(struct checker *checker, const struct check__place *plac
 
 /* ---- single checks ---- */
 
-static bool is_missing(const struct json *value)
-{
-    if (value == NULL || value->type == JSON_NULL)
-        return true;
-    if (value->type == JSON_STRING)
-        return value->len == 0;
-    return (value->type == JSON_ARRAY || value->type == JSON_OBJECT) && value->count == 0;
-}
-
 static bool is_listed(const char *values, struct slice text)
 {
     struct slice word;
@@ -153,7 +144,7 @@ static void check_name(struct checker *checker, const struct check__rule *rule,
     const char *texts[CHECK_NAME_COMPLAINTS_MAX];
     unsigned count;
 
-    if (is_missing(value))
+    if (check__missing(value))
         return;
     count = rule->name(json_text(value), texts);
     for (unsigned i = 0; i < count; i++)
@@ -173,7 +164,7 @@ static void check_unique(struct checker *checker, const struct check__place *pla
     {
         const struct json *value = json_get(child, key);
 
-        if (!is_missing(value) && !check__set_add(&seen, json_text(value)))
+        if (!check__missing(value) && !check__set_add(&seen, json_text(value)))
             check__duplicate(checker, &item, key, value);
         item.index++;
     }
@@ -203,11 +194,11 @@ static void run_rule(struct checker *checker, const struct check__rule *rule,
 {
     switch (rule->what) {
     case CHECK_REQUIRED:
-        if (is_missing(value))
+        if (check__missing(value))
             check__required(checker, place, NULL, rule->text);
         break;
     case CHECK_ENUM:
-        if (!is_missing(value) && !is_listed(rule->text, json_text(value)))
+        if (!check__missing(value) && !is_listed(rule->text, json_text(value)))
             check__unsupported(checker, place, NULL, value, rule->text);
         break;
     case CHECK_NOT_NEGATIVE:
@@ -229,7 +220,7 @@ static void run_rule(struct checker *checker, const struct check__rule *rule,
         check__label_selector(checker, place, value);
         break;
     case CHECK_IMMUTABLE:
-        if (checker->old == NULL || (is_missing(value) && is_missing(old)) ||
+        if (checker->old == NULL || (check__missing(value) && check__missing(old)) ||
             (value != NULL && old != NULL && json_same(value, old)))
             break;
         if (rule->text != NULL)
@@ -268,11 +259,26 @@ void check__run(struct checker *checker, const struct check__rule *table,
     }
 }
 
+/* NULL: only metadata is looked at. */
+static const struct check__rule *rules_of(const struct kube_resource *resource)
+{
+    static const struct check__kind_rules *const tables[] = {
+        check__workload_kinds, check__network_kinds, check__other_kinds};
+
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        for (const struct check__kind_rules *row = tables[i]; row->group != NULL; row++) {
+            if (strcmp(row->kind, resource->kind) == 0 && strcmp(row->group, resource->group) == 0)
+                return row->rules;
+        }
+    }
+    return NULL;
+}
+
 int kube_validate(struct arena *arena, const struct kube_resource *resource, const struct json *old,
                   const struct json *object, struct kube_status *status)
 {
     struct checker checker = {.arena = arena, .resource = resource, .old = old, .object = object};
-    const struct check__rule *rules = check__rules_of(resource);
+    const struct check__rule *rules = rules_of(resource);
 
     check__metadata(&checker);
     /* An update is checked by the generic code and by the kind's, and both complain. */

@@ -8,12 +8,6 @@
 
 /* ---- small things ---- */
 
-static bool is_missing(const struct json *value)
-{
-    return value == NULL || value->type == JSON_NULL ||
-           (value->type == JSON_STRING && value->len == 0);
-}
-
 static bool is_port_character(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -154,7 +148,7 @@ static void check_env_source(struct checker *checker, const struct check__place 
         check__invalid(checker, &source, NULL, NULL,
                        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
                        "`secretKeyRef`");
-    else if (!is_missing(json_get(env, "value")))
+    else if (!check__missing(json_get(env, "value")))
         check__invalid(checker, &source, NULL, NULL,
                        "may not be specified when `value` is not "
                        "empty");
@@ -197,7 +191,7 @@ static void check_mount_paths(struct checker *checker, const struct check__place
     {
         const struct json *path = json_get(mount, "mountPath");
 
-        if (!is_missing(path) && !check__set_add(&seen, json_text(path)))
+        if (!check__missing(path) && !check__set_add(&seen, json_text(path)))
             check__invalid(checker, &item, "mountPath", path, "must be unique");
         item.index++;
     }
@@ -410,7 +404,7 @@ static void check_toleration(struct checker *checker, const struct check__place 
     const struct json *effect = json_get(toleration, "effect");
     const struct json *key = json_get(toleration, "key");
 
-    if (!is_missing(key))
+    if (!check__missing(key))
         check__qualified(checker, place, "key", json_text(key));
     else if (!json_equals(op, "Exists"))
         check__invalid(checker, place, "operator", op,
@@ -420,10 +414,10 @@ static void check_toleration(struct checker *checker, const struct check__place 
         check__invalid(checker, place, "effect", effect,
                        "effect must be 'NoExecute' when `tolerationSeconds` is set");
     if (json_equals(op, "Exists")) {
-        if (!is_missing(json_get(toleration, "value")))
+        if (!check__missing(json_get(toleration, "value")))
             check__invalid(checker, place, "operator", toleration,
                            "value must be empty when `operator` is 'Exists'");
-    } else if (is_missing(op) || json_equals(op, "Equal")) {
+    } else if (check__missing(op) || json_equals(op, "Equal")) {
         const char *texts[CHECK_NAME_COMPLAINTS_MAX];
 
         if (check__label_value(json_text_at(toleration, "value"), texts) > 0)

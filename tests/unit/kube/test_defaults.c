@@ -191,6 +191,12 @@ static const struct defaulted cases[] = {
      "[{\"name\":\"c\",\"ports\":[{\"hostPort\":80,\"containerPort\":80,\"protocol\":\"TCP\"}],"
      "\"resources\":{},\"terminationMessagePath\":\"/dev/termination-log\","
      "\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"Always\"}]"},
+    {"apps", "v1", "ReplicaSet",
+     "{\"spec\":{\"template\":{\"spec\":{\"hostNetwork\":true,\"containers\":[{\"name\":\"c\","
+     "\"image\":\"i:1\",\"ports\":[{\"containerPort\":80}]}]}}}}", "spec.template.spec.containers",
+     "[{\"name\":\"c\",\"image\":\"i:1\",\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],"
+     "\"resources\":{},\"terminationMessagePath\":\"/dev/termination-log\","
+     "\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"IfNotPresent\"}]"},
     {"", "v1", "Pod", "{\"spec\":{\"serviceAccount\":\"sa\"}}", "spec.serviceAccountName",
      "\"sa\""},
     {"", "v1", "Pod", "{\"status\":{\"podIP\":\"1.2.3.4\",\"podIPs\":[{\"ip\":\"::1\"}]}}",
