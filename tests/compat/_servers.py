@@ -19,6 +19,7 @@ import grpc
 from etcd3 import etcdrpc
 
 READY_TIMEOUT_S = 30
+SKIPPED = 77
 
 
 def arguments(**extra):
@@ -33,6 +34,12 @@ def arguments(**extra):
         args.seed = int.from_bytes(os.urandom(4), "little")
     print("seed", args.seed, flush=True)
     return args
+
+
+def skip(reason):
+    """Ends the program: what it tests can not be had here."""
+    print("skipped:", reason, flush=True)
+    sys.exit(SKIPPED)
 
 
 def free_ports(count):

@@ -8,55 +8,14 @@ Without node, npm or a registry there is nothing to run: exit code 77, and the r
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 
+import _npm
 import _servers
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "npm")
-INSTALL_LIMIT_S = 180
 RUN_LIMIT_S = 300
-SKIPPED = 77
-UNREACHABLE = r"\b(ENOTFOUND|EAI_AGAIN|ECONN[A-Z]+|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|E50[0-9])\b"
-
-
-def skip(reason):
-    print("skipped:", reason, flush=True)
-    sys.exit(SKIPPED)
-
-
-def installed(folder, name, version):
-    try:
-        with open(os.path.join(folder, "node_modules", name, "package.json")) as file:
-            return json.load(file)["version"] == version
-    except OSError:
-        return False
-
-
-def install(build):
-    """The folder with node_modules in it."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            skip("%s is not installed" % program)
-    with open(os.path.join(HERE, "package.json")) as file:
-        (name, version), = json.load(file)["dependencies"].items()
-    folder = os.path.abspath(os.path.join(build, "npm"))
-    if installed(folder, name, version):
-        return folder
-    os.makedirs(folder, exist_ok=True)
-    shutil.copy(os.path.join(HERE, "package.json"), folder)
-    try:
-        done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"],
-                              cwd=folder, capture_output=True, text=True, timeout=INSTALL_LIMIT_S, check=False)
-    except subprocess.TimeoutExpired:
-        skip("npm could not get %s %s within %d s" % (name, version, INSTALL_LIMIT_S))
-    if done.returncode != 0 and re.search(UNREACHABLE, done.stderr):
-        skip("the npm registry can not be reached: " + " ".join(done.stderr.split())[:200])
-    if done.returncode != 0 or not installed(folder, name, version):
-        sys.exit("npm could not install %s %s:\n%s" % (name, version, done.stderr[-4000:]))
-    return folder
 
 
 def play(folder, member):
@@ -71,7 +30,7 @@ def play(folder, member):
 
 def main():
     args = _servers.arguments()
-    folder = install(args.build)
+    folder = _npm.install(HERE, os.path.join(args.build, "npm"))
     etcd, kvd = _servers.start_etcd(), _servers.start_kvd(args.build)
     score = _servers.Score()
     theirs, ours = play(folder, etcd.members[0]), play(folder, kvd.members[0])

@@ -29,9 +29,9 @@ class Certs:
         self.run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                  "-subj", "/CN=" + name, "-keyout", self.path(name + ".key"), "-out", self.path(name + ".crt"))
 
-    def sign(self, name, ca="ca", san="IP:127.0.0.1,DNS:localhost", rsa=False):
+    def sign(self, name, ca="ca", san="IP:127.0.0.1,DNS:localhost", rsa=False, subject=None):
         key = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self.run("req", "-newkey", *key, "-nodes", "-subj", "/O=kvd/CN=" + name,
+        self.run("req", "-newkey", *key, "-nodes", "-subj", subject or "/O=kvd/CN=" + name,
                  "-keyout", self.path(name + ".key"), "-out", self.path(name + ".csr"))
         with open(self.path(name + ".ext"), "w", encoding="ascii") as out:
             out.write("extendedKeyUsage=serverAuth,clientAuth\n" + ("subjectAltName=%s\n" % san if san else ""))
