@@ -59,7 +59,7 @@ else
 say =
 endif
 
-.PHONY: all help deps run stop test unit sim soak compat cluster bench asan format format-check clean
+.PHONY: all help deps run stop test unit sim soak compat cluster bench asan fuzz format format-check clean
 all: $(PROGRAMS)
 
 help:
@@ -128,6 +128,8 @@ $(BUILD)/kubestore: $(BUILD)/obj/tests/cluster/kubestore.o $(call lib,kube $(NEE
 $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
 
+$(BUILD)/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(call lib,kube base)
+	$(call say,LINK)$(link) -fsanitize=fuzzer $(LDLIBS)
 # kube/json beside the json-c and jansson of this machine.
 $(BUILD)/json-speed: $(BUILD)/obj/tests/bench/json_speed.o $(call lib,kube base)
 	$(call say,LINK)$(link) -lm
@@ -194,6 +196,7 @@ uninstall:
 ## make unit | sim | compat | cluster    one kind of test
 ## make asan       unit tests and simulator under address and undefined-behaviour sanitizers
 ## make clang      everything built by clang, warnings as errors
+## make fuzz       parsers of what clients send, by libFuzzer (SECONDS=20 for each)
 ## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
 ## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
 ## make format     clang-format everything
@@ -235,6 +238,10 @@ asan:
 clang:
 	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim build/clang/watchcheck build/clang/kubestore
 	@echo "built by clang without a warning"
+
+SECONDS ?= 20
+fuzz:
+	@tests/fuzz/run.py --seconds $(SECONDS)
 
 bench: all
 	@bench/run $(BENCH)
