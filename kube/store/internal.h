@@ -419,9 +419,6 @@ void kube__list_later(struct kube_list *list);
 void kube__op_finish(struct kube_op *op);
 void kube__list_finish(struct kube_list *list);
 
-/* Sends the operation's transaction. */
-void kube__op_send(struct kube_op *op);
-
 const struct kube_resource *kube__namespaces(void);
 bool kube__is_terminating(const struct kube_object *ns);
 int kube__status_terminating(struct kube_status *status, struct arena *arena,
@@ -459,6 +456,25 @@ static inline struct slice kube__slice(ProtobufCBinaryData data)
 {
     return slice_of(data.data, data.len);
 }
+
+/* ---- op.c, write.c ---- */
+
+enum kube__op_kind { OP_GET, OP_CREATE, OP_UPDATE, OP_DELETE, OP_HEALTH };
+
+void kube__op_begin(struct kube_store *store, struct kube_op *op, struct arena *arena,
+                    const struct kube_resource *resource, kube_op_cb cb, enum kube__op_kind kind);
+/* Copies both and makes the key of them. */
+void kube__op_address(struct kube_op *op, struct slice ns, struct slice name);
+/* Calls kvd within the operation's time; op ends, later, if that is not possible. */
+void kube__op_call(struct kube_op *op, const struct kv_method *method,
+                   const ProtobufCMessage *request, kv_call_cb cb);
+/* The answer, or NULL and op has its status. */
+void *kube__op_answer(struct kube_op *op);
+void kube__op_take(struct kube_op *op, const Mvccpb__KeyValue *kv);
+/* Releases the answer and calls back. */
+void kube__op_end(struct kube_op *op);
+/* Sends the operation's transaction. */
+void kube__op_send(struct kube_op *op);
 
 /* ---- lease.c, compact.c ---- */
 

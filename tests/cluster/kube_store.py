@@ -464,6 +464,31 @@ def unreadable_value_is_named(cluster, program, score):
         score.check(isinstance(got, str) and got.startswith("failed 500 InternalError") and name in got, what, str(got))
 
 
+def many_pages(cluster, program, score):
+    """More than is asked of the store at once, by whoever answers."""
+    with cluster.members[0].channel() as channel:
+        kv = pb.KVStub(channel)
+        for first in range(0, 2500, 100):
+            txn = pb.TxnRequest()
+            for i in range(first, first + 100):
+                op = txn.success.add().request_put
+                op.key = b"/registry/serviceaccounts/a/s%04d" % i
+                op.value = b'{"kind":"ServiceAccount","apiVersion":"v1","metadata":{"name":"s%04d","namespace":"a"}}' % i
+            kv.Txn(txn, timeout=10)
+    names = ["s%04d" % i for i in range(2500)]
+    for words in ("a - - newest 0 0 -", "a - - newest 0 1200 -", "a - - any 0 0 -", "a - - newest 0 1200 -",
+                  "- - metadata.name!=s0003 newest 0 1200 -"):
+        got = program.ask("list", "v1/serviceaccounts " + words)
+        if not score.check(not isinstance(got, str), "list " + words, got):
+            continue
+        wanted = [n for n in names if "!=" not in words or n != "s0003"]
+        wanted = wanted[:1200] if "1200" in words else wanted
+        score.check([i["metadata"]["name"] for i in got[5]] == wanted, "list %s has what it shall" % words)
+        left = 1300 if "1200" in words and "!=" not in words else -1
+        score.check(int(got[2]) == left and (got[3] != "-") == ("1200" in words), "list %s says what is left" % words,
+                    " ".join(got[:5]))
+
+
 def continues_after_compaction(cluster, score, args):
     """A token of a revision that is gone: 410 with one that goes on."""
     program = Kubestore(args.build, cluster.endpoints)
@@ -527,6 +552,7 @@ def one_by_one(cluster, score, args):
     namespaces_are_compared(cluster, program, score)
     events_end_by_a_lease(cluster, program, score)
     unreadable_value_is_named(cluster, program, score)
+    many_pages(cluster, program, score)
     score.check(program.close() == 0, "kubestore ends in order")
     continues_after_compaction(cluster, score, args)
     lost_store(cluster, score, args)
