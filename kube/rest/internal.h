@@ -25,7 +25,7 @@ struct kube_api {
 
 enum {
     REST_WARNINGS_MAX = 20, /* headers; clients bound them */
-    REST_PIECE = 512 * 1024 /* of an answer that is written in pieces */
+    REST_PIECE = 128 * 1024 /* of an answer that is written in pieces */
 };
 
 /* One request. Lives in its own arena, which net frees when it has been answered. */

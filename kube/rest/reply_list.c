@@ -11,7 +11,7 @@
 #include "kube/rest/views.h"
 
 enum {
-    QUEUED_MAX = 1 << 20, /* of the answer; more is written when this has gone out */
+    QUEUED_MAX = 256 * 1024, /* of the answer; more is written when this has gone out */
     GATHERED_MAX = 64 * 1024,
     HEAD_MAX = 1 << 20
 };

@@ -396,10 +396,23 @@ const struct kube_selected kube_selected_object = {.label = object_label, .field
 
 /* ---- writing one ---- */
 
-static size_t revision_text(const struct kube_object *object, char *out)
+/* Lists ask for it three times per object: printf() would be a tenth of their cost. */
+static size_t revision_text(const struct kube_object *object, char out[REVISION_TEXT_MAX])
 {
-    return (size_t)snprintf(out, REVISION_TEXT_MAX, ",\"resourceVersion\":\"%" PRId64 "\"",
-                            object->revision);
+    static const char before[] = ",\"resourceVersion\":\"";
+    char digits[24];
+    uint64_t left = (uint64_t)object->revision;
+    size_t count = 0, len = sizeof before - 1;
+
+    do {
+        digits[count++] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    memcpy(out, before, len);
+    while (count > 0)
+        out[len++] = digits[--count];
+    out[len++] = '"';
+    return len;
 }
 
 size_t kube_object_size(const struct kube_object *object, bool with_type)
