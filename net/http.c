@@ -213,7 +213,7 @@ size_t http__answer_fields(const struct http_request *request,
 
 void h2_http__begin(struct grpc_call *call)
 {
-    struct http_request *request = xcalloc(1, sizeof *request);
+    struct http_request *request = xmalloc(sizeof *request); /* its tables are large and empty */
     nghttp2_vec path = nghttp2_rcbuf_get_buf(call->path);
 
     http__init(request, call->conn);

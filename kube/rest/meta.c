@@ -28,10 +28,17 @@ const char *rest_new_uid(struct rest *rest)
 {
     uint64_t a = prng_next(&rest->api->prng), b = prng_next(&rest->api->prng);
 
-    return rest_print(rest->arena, "%08x-%04x-4%03x-%04x-%012llx", (unsigned)(a >> 32),
-                      (unsigned)(a >> 16 & 0xffff), (unsigned)(a & 0xfff),
-                      (unsigned)(0x8000 | (b >> 48 & 0x3fff)),
-                      (unsigned long long)(b & 0xffffffffffff));
+    const uint64_t halves[] = {(a & ~0xf000ull) | 0x4000, (b & ~(3ull << 62)) | 2ull << 62};
+    char *out = arena_alloc(rest->arena, 37);
+    size_t len = 0;
+
+    for (int digit = 0; digit < 32; digit++) { /* every answer has one: no printf() */
+        if (digit == 8 || digit == 12 || digit == 16 || digit == 20)
+            out[len++] = '-';
+        out[len++] = "0123456789abcdef"[halves[digit / 16] >> (60 - digit % 16 * 4) & 0xf];
+    }
+    out[len] = '\0';
+    return out;
 }
 
 static const char *time_text(struct arena *arena, time_t at)
