@@ -43,8 +43,9 @@ def with_revision(text, revision):
 class Kubestore:
     """The program; answers go to a queue for each id."""
 
-    def __init__(self, build, endpoints, timeout_ms=20000, history=0):
-        env = dict(os.environ, KUBESTORE_TIMEOUT_MS=str(timeout_ms), KUBESTORE_HISTORY=str(history))
+    def __init__(self, build, endpoints, timeout_ms=20000, history=0, compact_ms=0):
+        env = dict(os.environ, KUBESTORE_TIMEOUT_MS=str(timeout_ms), KUBESTORE_HISTORY=str(history),
+                   KUBESTORE_COMPACT_MS=str(compact_ms))
         self.process = subprocess.Popen([os.path.join(build, "kubestore"), endpoints], env=env, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lock = threading.Lock()
@@ -515,6 +516,27 @@ def continues_after_compaction(cluster, score, args):
     other.close()
 
 
+def one_of_two_compacts(cluster, score, args):
+    """Each round by one of them, up to what the round before has seen."""
+    programs = [Kubestore(args.build, cluster.endpoints, compact_ms=1) for _ in range(2)]
+    with cluster.members[0].channel() as channel:
+        kv = pb.KVStub(channel)
+        rounds, compacted = [], False
+        while not compacted or len(rounds) < 3:
+            got = kv.Range(pb.RangeRequest(key=b"compact_rev_key"), timeout=10)
+            if got.kvs and got.kvs[0] not in rounds:
+                rounds.append(got.kvs[0])
+            try:
+                kv.Range(pb.RangeRequest(key=b"x", revision=rounds[0].mod_revision - 1 if rounds else 0), timeout=10)
+            except grpc.RpcError as refusal:
+                compacted = "required revision has been compacted" in refusal.details()
+        versions = [kv.version for kv in rounds]
+        score.check(versions == sorted(versions), "the rounds are counted", str(versions))
+        score.check(all(int(kv.value) < kv.mod_revision for kv in rounds), "what is there now stays", str(rounds))
+    for program in programs:
+        program.close()
+
+
 def lost_store(cluster, score, args):
     """Any state goes on, the rest fails in time and says why; then all is well again."""
     program = Kubestore(args.build, cluster.endpoints, timeout_ms=1500)
@@ -555,6 +577,7 @@ def one_by_one(cluster, score, args):
     many_pages(cluster, program, score)
     score.check(program.close() == 0, "kubestore ends in order")
     continues_after_compaction(cluster, score, args)
+    one_of_two_compacts(cluster, score, args)
     lost_store(cluster, score, args)
 
 

@@ -599,12 +599,14 @@ static int open_store(char *endpoints)
     const char *list[ENDPOINTS_MAX];
     struct kv_options options = {.endpoints = list};
     struct kube_store_options store = {.loop = &program.loop, .prefix = "/registry"};
-    const char *timeout = getenv("KUBESTORE_TIMEOUT_MS"), *history = getenv("KUBESTORE_HISTORY");
+    const char *timeout = getenv("KUBESTORE_TIMEOUT_MS"), *compact = getenv("KUBESTORE_COMPACT_MS");
+    const char *history = getenv("KUBESTORE_HISTORY");
     struct err err = ERR_INIT;
 
     for (char *at = strtok(endpoints, ","); at != NULL && options.endpoints_len < ENDPOINTS_MAX;
          at = strtok(NULL, ","))
         list[options.endpoints_len++] = at;
+    store.compact_every_ms = compact != NULL ? strtoull(compact, NULL, 10) : 0;
     store.history_max = history != NULL ? strtoull(history, NULL, 10) : 0;
     store.timeout_ms = timeout != NULL ? strtoull(timeout, NULL, 10) : 0;
     if (kv_client_open(&program.loop, &options, &program.client, &err) == 0) {
