@@ -111,13 +111,71 @@ static const char *quality_of_pod(const struct json *spec)
     return counts[BURSTABLE] == 0 && counts[BEST_EFFORT] == 0 ? "Guaranteed" : "Burstable";
 }
 
+static bool tolerates(const struct json *tolerations, const char *taint)
+{
+    json_each(toleration, tolerations)
+    {
+        const struct json *key = json_get(toleration, "key");
+        const struct json *effect = json_get(toleration, "effect");
+
+        if ((check__missing(key) || json_equals(key, taint)) &&
+            (check__missing(effect) || json_equals(effect, "NoExecute")))
+            return true;
+    }
+    return false;
+}
+
+/* Admission's DefaultTolerationSeconds: a pod outlives its node's silence by five minutes. */
+static void tolerate_lost_nodes(struct preparing *p, struct json *spec)
+{
+    static const char *const taints[] = {"node.kubernetes.io/not-ready",
+                                         "node.kubernetes.io/unreachable"};
+    struct json *tolerations = json_get(spec, "tolerations"), *one;
+
+    for (size_t i = 0; i < ARRAY_LEN(taints); i++) {
+        if (tolerates(tolerations, taints[i]))
+            continue;
+        if (!json_is(tolerations, JSON_ARRAY))
+            tolerations = json_set(spec, "tolerations", json_new(p->arena, JSON_ARRAY));
+        one = json_new(p->arena, JSON_OBJECT);
+        (void)set_text(p, one, "key", taints[i]);
+        (void)set_text(p, one, "operator", "Exists");
+        (void)set_text(p, one, "effect", "NoExecute");
+        (void)json_set(one, "tolerationSeconds", json_new_int(p->arena, 300));
+        json_append(tolerations, one);
+    }
+}
+
+/* Admission's Priority, as far as it needs no PriorityClass: whose name is given needs a look at
+ * the store, but for the two that are always there. */
+static void set_priority(struct preparing *p, struct json *spec)
+{
+    const struct json *class = json_get(spec, "priorityClassName");
+    int64_t priority = 0;
+
+    if (json_equals(class, "system-node-critical"))
+        priority = 2000001000;
+    else if (json_equals(class, "system-cluster-critical"))
+        priority = 2000000000;
+    else if (!check__missing(class))
+        return;
+    if (json_get(spec, "priority") == NULL)
+        (void)json_set(spec, "priority", json_new_int(p->arena, priority));
+    if (check__missing(json_get(spec, "preemptionPolicy")))
+        (void)set_text(p, spec, "preemptionPolicy", "PreemptLowerPriority");
+}
+
 static void begin_pod(struct preparing *p)
 {
     struct json *status = json_set_object(p->arena, p->object, "status");
-    const struct json *gates = json_at(p->object, "spec.schedulingGates");
+    struct json *spec = json_set_object(p->arena, p->object, "spec");
+    const struct json *gates = json_get(spec, "schedulingGates");
+
+    tolerate_lost_nodes(p, spec);
+    set_priority(p, spec);
 
     (void)set_text(p, status, "phase", "Pending");
-    (void)set_text(p, status, "qosClass", quality_of_pod(json_get(p->object, "spec")));
+    (void)set_text(p, status, "qosClass", quality_of_pod(spec));
     if (gates != NULL && gates->count > 0) {
         struct json *conditions = json_new(p->arena, JSON_ARRAY);
         struct json *condition = json_new(p->arena, JSON_OBJECT);

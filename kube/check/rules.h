@@ -16,8 +16,8 @@ void kube_defaults(struct arena *arena, const struct kube_resource *resource, st
 /* What the server does to an object before it is stored, beyond metadata: on create (old NULL) and
  * update. Namespaces get finalizers, label and phase; jobs their selector and labels; pods phase
  * and qosClass; secrets move stringData into data; ... metadata.uid and name must be set: a job's
- * selector is made of them. Addresses and ports of services, and what admission adds to pods
- * (service account, priority, tolerations), are not given here. */
+ * selector is made of them. Addresses and ports of services, and what pods get
+ * by looking at other objects (service account, priority of a class), are not given here. */
 void kube_prepare(struct arena *arena, const struct kube_resource *resource, const struct json *old,
                   struct json *object);
 

@@ -213,6 +213,17 @@ static const struct defaulted created[] = {
      "status.qosClass", "\"Burstable\""},
     {"", "v1", "Pod", "{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"x.io/gpu\":1}}}]}}",
      "status.qosClass", "\"BestEffort\""},
+    {"", "v1", "Pod", "{\"spec\":{\"tolerations\":[{\"operator\":\"Exists\"}]}}",
+     "spec.tolerations", "[{\"operator\":\"Exists\"}]"},
+    {"", "v1", "Pod",
+     "{\"spec\":{\"tolerations\":[{\"key\":\"node.kubernetes.io/not-ready\",\"effect\":"
+     "\"NoExecute\"}]}}", "spec.tolerations",
+     "[{\"key\":\"node.kubernetes.io/not-ready\",\"effect\":\"NoExecute\"},{\"key\":"
+     "\"node.kubernetes.io/unreachable\",\"operator\":\"Exists\",\"effect\":\"NoExecute\","
+     "\"tolerationSeconds\":300}]"},
+    {"", "v1", "Pod", "{\"spec\":{\"priorityClassName\":\"system-node-critical\"}}",
+     "spec.priority", "2000001000"},
+    {"", "v1", "Pod", "{\"spec\":{\"priorityClassName\":\"mine\"}}", "spec.priority", "null"},
     {"apps", "v1", "Deployment", "{\"status\":{\"replicas\":3}}", "status", "{}"},
     {"", "v1", "Node", "{\"status\":{\"phase\":\"x\"}}", "status.phase", "\"x\""},
     {"", "v1", "PersistentVolumeClaim", "{\"status\":{\"phase\":\"Bound\"}}", "status",

@@ -202,10 +202,8 @@ static bool is_set_by_store(struct slice path)
 /* What the real server adds by admission and by allocating addresses: kvapi does it elsewhere. */
 static bool is_added_elsewhere(const char *kind, struct slice path)
 {
-    static const char *const pod[] = {
-        "spec.volumes",         "spec.containers.volumeMounts", "spec.serviceAccountName",
-        "spec.tolerations",     "spec.serviceAccount",          "spec.priority",
-        "spec.preemptionPolicy"};
+    static const char *const pod[] = {"spec.volumes", "spec.containers.volumeMounts",
+                                      "spec.serviceAccountName", "spec.serviceAccount"};
     static const char *const service[] = {"spec.clusterIP", "spec.clusterIPs"};
 
     for (size_t i = 0; strcmp(kind, "Pod") == 0 && i < ARRAY_LEN(pod); i++) {
