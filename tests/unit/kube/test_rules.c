@@ -32,7 +32,7 @@ static const struct kube_resource *resource(const char *kind)
 }
 
 /* The object with what every object has, its defaults set. */
-static struct json *object_of(const struct kube_resource *of, const char *text)
+static struct json *object_of(const struct kube_resource *of, const char *text, bool created)
 {
     struct kube_status status = {0};
     struct json *object = NULL, *metadata;
@@ -49,7 +49,8 @@ static struct json *object_of(const struct kube_resource *of, const char *text)
     if (kube_normalise(&arena, of, object, NULL, &object, &status) != 0)
         fail_msg("%s: %s", text, status.message);
     kube_defaults(&arena, of, object);
-    kube_prepare(&arena, of, NULL, object);
+    if (created)
+        kube_prepare(&arena, of, NULL, object);
     return object;
 }
 
@@ -58,10 +59,10 @@ static const char *verdict(const char *kind, const char *old, const char *text)
 {
     const struct kube_resource *of = resource(kind);
     struct kube_status status = {0};
-    const struct json *before = old == NULL ? NULL : object_of(of, old);
+    const struct json *before = old == NULL ? NULL : object_of(of, old, false);
     const char *said;
 
-    if (kube_validate(&arena, of, before, object_of(of, text), &status) == 0)
+    if (kube_validate(&arena, of, before, object_of(of, text, old == NULL), &status) == 0)
         return "";
     assert_int_equal(status.code, 422);
     assert_non_null(status.causes);
