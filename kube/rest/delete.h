@@ -36,6 +36,9 @@ struct rest_deletion {
 
 /* Of the body if there is one, else of the query; dryRun too. 0 or rest->status. */
 int rest_read_delete_options(struct rest *rest, struct rest_delete_options *out);
+/* The same of what a body holds; NULL: defaults. */
+int rest_delete_options_of(struct rest *rest, const struct json *body,
+                           struct rest_delete_options *out);
 /* object: a first guess at what is there, already held; NULL: it is read. */
 void rest_deletion_start(struct rest_deletion *deletion, struct kube_object *object);
 

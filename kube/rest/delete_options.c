@@ -51,13 +51,17 @@ static void read_orphan(struct rest *rest, bool orphan, struct rest_delete_optio
     out->policy = orphan ? REST_ORPHAN : REST_BACKGROUND;
 }
 
-static int of_body(struct rest *rest, const struct json *body, struct rest_delete_options *out)
+int rest_delete_options_of(struct rest *rest, const struct json *body,
+                           struct rest_delete_options *out)
 {
     const struct json *orphan = json_get(body, "orphanDependents");
     const struct json *preconditions = json_get(body, "preconditions");
     struct kube_issues issues = {0};
 
+    *out = (struct rest_delete_options){0};
     out->has_grace = json_int(json_get(body, "gracePeriodSeconds"), &out->grace_s);
+    if (out->grace_s < 0)
+        out->grace_s = 1; /* as upstream */
     out->uid = json_text(json_get(preconditions, "uid"));
     out->version = json_text(json_get(preconditions, "resourceVersion"));
     read_policy(rest, json_text(json_get(body, "propagationPolicy")), out, &issues);
@@ -76,6 +80,8 @@ static int of_query(struct rest *rest, struct rest_delete_options *out)
     if (code != 0)
         return code;
     out->has_grace = rest_query_get(&rest->query, "gracePeriodSeconds").len > 0;
+    if (out->grace_s < 0)
+        out->grace_s = 1;
     read_policy(rest, rest_query_get(&rest->query, "propagationPolicy"), out, &issues);
     if (rest_query_get(&rest->query, "orphanDependents").len > 0)
         read_orphan(rest, rest_query_bool(&rest->query, "orphanDependents"), out, &issues);
@@ -91,8 +97,6 @@ int rest_read_delete_options(struct rest *rest, struct rest_delete_options *out)
 
     *out = (struct rest_delete_options){0};
     if (code == 0)
-        code = body != NULL ? of_body(rest, body, out) : of_query(rest, out);
-    if (out->has_grace && out->grace_s < 0)
-        out->grace_s = 1; /* as upstream */
+        code = body != NULL ? rest_delete_options_of(rest, body, out) : of_query(rest, out);
     return code;
 }

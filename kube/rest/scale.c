@@ -48,19 +48,18 @@ static void write_expression(const struct json *expression, struct buf *out)
     (void)buf_append_u8(out, ')');
 }
 
-/* As `kubectl get -l` takes it: of a LabelSelector, or of a plain map of labels. */
-static struct json *selector_text(struct arena *arena, const struct json *selector)
+struct slice rest_selector_text(struct arena *arena, const struct json *selector)
 {
     bool structured =
         json_get(selector, "matchLabels") != NULL || json_get(selector, "matchExpressions") != NULL;
-    struct json *text;
+    struct slice text;
     struct buf out;
 
     buf_init(&out, 1 << 20);
     write_labels(arena, structured ? json_get(selector, "matchLabels") : selector, &out);
     if (structured)
         json_each(item, json_get(selector, "matchExpressions")) write_expression(item, &out);
-    text = json_new_string(arena, arena_copy(arena, buf_slice(&out)));
+    text = arena_copy(arena, buf_slice(&out));
     buf_release(&out);
     return text;
 }
@@ -90,7 +89,9 @@ static struct json *scale_of(struct arena *arena, const struct json *object)
     status = json_set_object(arena, scale, "status");
     (void)json_set(status, "replicas", json_new_int(arena, running));
     if (json_at(object, "spec.selector") != NULL)
-        (void)json_set(status, "selector", selector_text(arena, json_at(object, "spec.selector")));
+        (void)json_set(
+            status, "selector",
+            json_new_string(arena, rest_selector_text(arena, json_at(object, "spec.selector"))));
     return scale;
 }
 

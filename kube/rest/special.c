@@ -5,7 +5,7 @@
 #include "kube/rest/delete.h"
 #include "kube/rest/internal.h"
 
-static void reply_success(struct rest *rest, int code)
+void rest_reply_success(struct rest *rest, int code)
 {
     struct json *status = json_new(rest->arena, JSON_OBJECT);
 
@@ -79,7 +79,7 @@ static int make_bound(struct rest *rest, struct rest_change *change, const struc
 static void bound(struct rest *rest, struct rest_change *change)
 {
     (void)change;
-    reply_success(rest, 201);
+    rest_reply_success(rest, 201);
 }
 
 void rest_bind(struct rest *rest)
@@ -143,6 +143,8 @@ bool rest_special(struct rest *rest)
         rest_scale(rest);
     else if (strcmp(sub, "binding") == 0)
         rest_bind(rest);
+    else if (strcmp(sub, "eviction") == 0)
+        rest_evict(rest);
     else if (strcmp(resource->plural, "componentstatuses") == 0)
         rest_component_statuses(rest);
     else if (strcmp(resource->plural, "selfsubjectreviews") == 0)

@@ -37,7 +37,7 @@ static const struct kube_subresource of_pods[] = {
     {"attach", "", "", "PodAttachOptions", LATER(STREAM)},
     {"binding", "", "", "Binding", KUBE_CREATE},
     {"ephemeralcontainers", "", "", "Pod", LATER(READ_WRITE)},
-    {"eviction", "policy", "v1", "Eviction", LATER(KUBE_CREATE)},
+    {"eviction", "policy", "v1", "Eviction", KUBE_CREATE},
     {"exec", "", "", "PodExecOptions", LATER(STREAM)},
     {"log", "", "", "Pod", LATER(KUBE_GET)},
     {"portforward", "", "", "PodPortForwardOptions", LATER(STREAM)},

@@ -340,6 +340,31 @@ def test_deletions(score, api):
     score.check(api.ask("GET", "/api/v1/namespaces/t").status == 404, "finalized, it goes")
 
 
+def test_evictions(score, api):
+    pod = {"metadata": {"name": "e", "labels": {"app": "e"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    evict = lambda **more: api.ask("POST", PODS + "/e/eviction", {"metadata": {"name": "e"}, **more})
+    api.ask("POST", PODS, pod)
+    api.ask("POST", PODS + "/e/binding", {"metadata": {"name": "e"}, "target": {"kind": "Node", "name": "n1"}})
+    api.ask("PATCH", PODS + "/e/status", json.dumps({"status": {"phase": "Running"}}), {"Content-Type": "application/merge-patch+json"})
+    budget = api.ask("POST", budgets, {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "e"}}}}).json
+    waits = evict()
+    score.check(waits.status == 429 and waits.headers["Retry-After"] == "10", "a budget that nobody has counted yet: later", waits)
+    budget["status"] = {"observedGeneration": 1, "disruptionsAllowed": 0, "desiredHealthy": 1, "currentHealthy": 1, "expectedPods": 1}
+    budget = api.ask("PUT", budgets + "/b/status", budget).json
+    refused = evict()
+    score.check(refused.status == 429 and "needs 1 healthy pods and has 1" in refused.body.decode(), "no disruption allowed", refused)
+    budget["status"]["disruptionsAllowed"] = 1
+    api.ask("PUT", budgets + "/b/status", budget)
+    dry = evict(deleteOptions={"dryRun": ["All"]})
+    score.check(dry.status == 201 and "deletionTimestamp" not in api.ask("GET", PODS + "/e").json["metadata"], "a dry run", dry)
+    done = evict(deleteOptions={"gracePeriodSeconds": 7})
+    score.check(done.status == 201 and done.json["status"] == "Success", "evicted", done)
+    score.check(api.ask("GET", PODS + "/e").json["metadata"]["deletionGracePeriodSeconds"] == 7, "with the grace asked for")
+    left = api.ask("GET", budgets + "/b").json["status"]
+    score.check(left["disruptionsAllowed"] == 0 and "e" in left["disruptedPods"], "the budget has paid for it", left)
+
+
 def test_discovery(score, api):
     first = api.ask("GET", "/apis")
     again = api.ask("GET", "/apis", headers={"If-None-Match": first.headers["ETag"]})
@@ -405,7 +430,7 @@ def main():
     try:
         api = Kvapi(args.build, folder + "/dev")
         for test in (test_folder, test_identities, test_hostile_bodies, test_slow_clients, test_lists, test_watches,
-                     test_changes, test_deletions, test_discovery):
+                     test_changes, test_deletions, test_evictions, test_discovery):
             test(score, api)
         test_foreign_certificate(score, api, folder)
         score.check(api.stop() == 0, "kvapi stops in good order", api.process.stderr.read())
