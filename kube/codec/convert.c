@@ -90,6 +90,8 @@ struct slice kube_stored_field(struct arena *arena, const struct kube_resource *
 #define CONDITIONS "autoscaling.alpha.kubernetes.io/conditions"
 #define BEHAVIOR "autoscaling.alpha.kubernetes.io/behavior"
 
+#define CPU_TARGET_DEFAULT 80 /* per cent */
+
 #define V1 "autoscaling/v1"
 #define V2 "autoscaling/v2"
 
@@ -359,8 +361,10 @@ static void show_metrics(struct arena *arena, struct json *object)
         metrics = json_new(arena, JSON_ARRAY);
     if (percentage != NULL && percentage->type != JSON_NULL)
         json_append(metrics, cpu_metric(arena, "target", json_copy(arena, percentage)));
-    if (metrics->first != NULL)
-        (void)json_set(spec, "metrics", metrics);
+    /* v2's default, which cannot be set before: an annotation may have had metrics. */
+    if (metrics->first == NULL)
+        json_append(metrics, cpu_metric(arena, "target", json_new_int(arena, CPU_TARGET_DEFAULT)));
+    (void)json_set(spec, "metrics", metrics);
 }
 
 static void show_status(struct arena *arena, struct json *object)

@@ -188,7 +188,7 @@ static void what_v1_lacks_travels_in_annotations(void **state)
     assert_string_equal(converted(v1(), v2(), old), new);
 }
 
-static void annotations_that_cannot_be_read_are_ignored(void **state)
+static void annotations_that_cannot_be_read_leave_the_default(void **state)
 {
     (void)state;
     assert_string_equal(
@@ -200,7 +200,9 @@ static void annotations_that_cannot_be_read_are_ignored(void **state)
                   "'autoscaling.alpha.kubernetes.io/current-metrics':'{}'}},'spec':{"
                   "'scaleTargetRef':{'kind':'Deployment','name':'web'},'maxReplicas':5}}"),
         "{'kind':'HorizontalPodAutoscaler','apiVersion':'autoscaling/v2','metadata':{},'spec':{"
-        "'scaleTargetRef':{'kind':'Deployment','name':'web'},'maxReplicas':5},"
+        "'scaleTargetRef':{'kind':'Deployment','name':'web'},'maxReplicas':5,'metrics':[{'type':'"
+        "Resource',"
+        "'resource':{'name':'cpu','target':{'type':'Utilization','averageUtilization':80}}}]},"
         "'status':{'desiredReplicas':0,'currentMetrics':null}}");
 }
 
@@ -219,7 +221,7 @@ int main(void)
         cmocka_unit_test_teardown(fields_of_events_are_found_in_what_is_stored, reset),
         cmocka_unit_test_teardown(a_cpu_target_is_a_field_in_v1, reset),
         cmocka_unit_test_teardown(what_v1_lacks_travels_in_annotations, reset),
-        cmocka_unit_test_teardown(annotations_that_cannot_be_read_are_ignored, reset),
+        cmocka_unit_test_teardown(annotations_that_cannot_be_read_leave_the_default, reset),
         cmocka_unit_test_teardown(an_object_is_its_own_view, reset),
     };
 
