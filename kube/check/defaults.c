@@ -599,6 +599,8 @@ static const struct kind_defaults kinds[] = {
     {"", "v1", "ReplicationController", replication_controller},
     {"", "v1", "Secret", secret},
     {"", "v1", "Service", service},
+    {ADMISSION, "v1", "MutatingAdmissionPolicy", admission_policy},
+    {ADMISSION, "v1", "MutatingAdmissionPolicyBinding", admission_binding},
     {ADMISSION, "v1", "MutatingWebhookConfiguration", mutating_webhooks},
     {ADMISSION, "v1", "ValidatingAdmissionPolicy", admission_policy},
     {ADMISSION, "v1", "ValidatingAdmissionPolicyBinding", admission_binding},

@@ -310,6 +310,57 @@ static void check_pod(struct checker *checker, const struct check__place *place,
 
 static const struct check__rule pod[] = {CALL(NULL, check_pod), END};
 
+/* ---- custom resource definitions ---- */
+
+static void check_definition(struct checker *checker, const struct check__place *place,
+                             const struct json *object)
+{
+    const struct json *name = json_at(object, "metadata.name");
+    const char *wanted =
+        check__print(checker->arena, "%.*s.%.*s", TEXT(json_text_at(object, "spec.names.plural")),
+                     TEXT(json_text_at(object, "spec.group")));
+    unsigned stored = 0;
+
+    json_each(version, json_at(object, "spec.versions")) stored +=
+        check__true(json_get(version, "storage"));
+    if (!json_equals(name, wanted))
+        check__invalid(checker, place, "metadata.name", name,
+                       "must be spec.names.plural+\".\"+spec.group");
+    if (stored != 1)
+        check__invalid(checker, place, "spec.versions", json_at(object, "spec.versions"),
+                       "must have exactly one version marked as storage version");
+}
+
+static void check_schema(struct checker *checker, const struct check__place *place,
+                         const struct json *version)
+{
+    if (json_at(version, "schema.openAPIV3Schema") == NULL)
+        check__required(checker, place, "schema.openAPIV3Schema", NULL);
+}
+
+static const struct check__rule definition_version[] = {
+    MUST("name"),
+    NAME("name", check__label_1035),
+    CALL(NULL, check_schema),
+    END,
+};
+static const struct check__rule definition[] = {
+    CALL(NULL, check_definition),
+    MUST("spec.group"),
+    NAME("spec.group", check__subdomain),
+    MUST("spec.scope"),
+    ONE_OF("spec.scope", "Cluster Namespaced"),
+    MUST("spec.versions"),
+    EACH("spec.versions", definition_version),
+    UNIQUE("spec.versions", "name"),
+    MUST("spec.names.plural"),
+    MUST("spec.names.kind"),
+    IMMUTABLE("spec.group"),
+    IMMUTABLE("spec.scope"),
+    IMMUTABLE("spec.names.kind"),
+    END,
+};
+
 /* ---- which kind has which ---- */
 
 const struct check__kind_rules check__other_kinds[] = {
@@ -325,5 +376,6 @@ const struct check__kind_rules check__other_kinds[] = {
     {"node.k8s.io", "RuntimeClass", runtime_class},
     {"scheduling.k8s.io", "PriorityClass", priority_class},
     {"storage.k8s.io", "StorageClass", storage_class},
+    {"apiextensions.k8s.io", "CustomResourceDefinition", definition},
     {NULL, NULL, NULL},
 };

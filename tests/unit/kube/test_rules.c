@@ -317,6 +317,16 @@ static const struct judged cases[] = {
     {"Event", NULL, "{\"involvedObject\":{\"namespace\":\"other\"}}",
      "involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"},
     {"Event", NULL, "{}", ""},
+    {"CustomResourceDefinition", NULL,
+     "{\"metadata\":{\"name\":\"as.x.io\"},\"spec\":{\"group\":\"x.io\",\"scope\":\"Namespaced\","
+     "\"names\":{\"plural\":\"as\",\"kind\":\"A\"},\"versions\":[{\"name\":\"v1\",\"served\":true,"
+     "\"storage\":true}]}}",
+     "spec.versions[0].schema.openAPIV3Schema: Required value"},
+    {"CustomResourceDefinition", NULL,
+     "{\"metadata\":{\"name\":\"foo\"},\"spec\":{\"group\":\"x.io\",\"scope\":\"Namespaced\","
+     "\"names\":{\"plural\":\"as\",\"kind\":\"A\"},\"versions\":[{\"name\":\"v1\",\"served\":true,"
+     "\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}",
+     "metadata.name: Invalid value: \"foo\": must be spec.names.plural+\".\"+spec.group"},
 };
 /* clang-format on */
 
