@@ -29,10 +29,10 @@ static int put_byte(struct buf *buf, uint8_t byte)
 
 /* ---- strings ---- */
 
-static bool is_plain(uint8_t c)
-{
-    return c >= 0x20 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' && c != 0xe2;
-}
+/* Bytes beyond the controls that cannot be written as they are; 0xe2 begins U+2028 and U+2029. */
+static const bool is_special[256] = {
+    ['"'] = true, ['\\'] = true, ['<'] = true, ['>'] = true, ['&'] = true, [0xe2] = true,
+};
 
 #ifdef __SSE2__
 /* Which of 16 bytes are not plain. */
@@ -51,21 +51,24 @@ static unsigned special_mask(__m128i bytes)
 }
 #endif
 
-/* Bytes of text that can be written as they are. */
-static size_t plain_run(const uint8_t *text, size_t len)
+/* Copies the beginning of text that can be written as it is; out has room for all of it. Returns
+ * its length. */
+static size_t copy_plain(uint8_t *out, const uint8_t *text, size_t len)
 {
     size_t i = 0;
 
 #ifdef __SSE2__
     for (; len - i >= 16; i += 16) {
-        unsigned mask = special_mask(_mm_loadu_si128((const __m128i *)(const void *)(text + i)));
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
+        unsigned mask = special_mask(bytes);
 
+        _mm_storeu_si128((__m128i *)(void *)(out + i), bytes);
         if (mask != 0)
             return i + (size_t)__builtin_ctz(mask);
     }
 #endif
-    while (i < len && is_plain(text[i]))
-        i++;
+    for (; i < len && text[i] >= 0x20 && !is_special[text[i]]; i++)
+        out[i] = text[i];
     return i;
 }
 
@@ -106,23 +109,36 @@ static int write_special(struct buf *buf, const uint8_t *text, size_t len, size_
     }
 }
 
+/* Room for all that is left of a string and its end, if nothing in it is special. */
+static int make_room(struct buf *buf, size_t left)
+{
+    return buf->cap - buf->len > left ? 0 : buf_reserve(buf, left + 1);
+}
+
 int json_write_string(struct buf *buf, struct slice text)
 {
     size_t at = 0;
-    int rc = buf_reserve(buf, text.len + 2);
+    int rc = make_room(buf, text.len + 1);
 
-    if (rc == 0)
-        rc = put_byte(buf, '"');
-    while (rc == 0 && at < text.len) {
-        size_t run = plain_run(text.data + at, text.len - at);
+    if (rc != 0)
+        return rc;
+    buf->data[buf->len++] = '"';
+    for (;;) {
+        size_t used = copy_plain(buf->data + buf->len, text.data + at, text.len - at);
 
-        if (run == 0)
-            rc = write_special(buf, text.data + at, text.len - at, &run);
-        else
-            rc = put(buf, text.data + at, run);
-        at += run;
+        buf->len += used;
+        at += used;
+        if (at == text.len)
+            break;
+        rc = write_special(buf, text.data + at, text.len - at, &used);
+        at += used;
+        if (rc == 0)
+            rc = make_room(buf, text.len - at);
+        if (rc != 0)
+            return rc;
     }
-    return rc != 0 ? rc : put_byte(buf, '"');
+    buf->data[buf->len++] = '"';
+    return 0;
 }
 
 /* ---- values ---- */
