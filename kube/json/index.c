@@ -3,9 +3,6 @@
 #include "base/hash.h"
 #include "kube/json/json.h"
 
-/* Objects with fewer members are searched one by one. */
-#define LINEAR_MEMBERS_MAX 16
-
 static void put(struct json_index *index, struct json *member)
 {
     uint64_t hash = hash_bytes(json_key(member), index->salt);
@@ -19,7 +16,7 @@ static void put(struct json_index *index, struct json *member)
 /* At most half of the slots are taken. */
 static void make_room(struct json_index *index)
 {
-    if (index->object == NULL || index->object->count < LINEAR_MEMBERS_MAX ||
+    if (index->object == NULL || index->object->count < JSON_INDEX_MIN ||
         index->object->count * 2 <= index->size)
         return;
     index->size = 64;
@@ -53,7 +50,7 @@ struct json *json_index_get(const struct json_index *index, struct slice key)
     return NULL;
 }
 
-void json_index_added(struct json_index *index, struct json *member)
+void json__index_added(struct json_index *index, struct json *member)
 {
     size_t size = index->size;
 

@@ -117,11 +117,19 @@ struct json_index {
     uint64_t salt;
 };
 
+/* Objects with fewer members are searched one by one. */
+#define JSON_INDEX_MIN 16
+
 /* object: an object, or NULL that has no members. */
 void json_index_init(struct json_index *index, struct arena *arena, const struct json *object);
 struct json *json_index_get(const struct json_index *index, struct slice key);
+void json__index_added(struct json_index *index, struct json *member);
 /* member was put at the end of the object. */
-void json_index_added(struct json_index *index, struct json *member);
+static inline void json_index_added(struct json_index *index, struct json *member)
+{
+    if (index->object->count >= JSON_INDEX_MIN)
+        json__index_added(index, member);
+}
 
 /* ---- making and changing one; all memory comes from arena, keys and texts are borrowed ---- */
 

@@ -200,10 +200,26 @@ static void pop(struct json_parser *p)
     p->depth--;
 }
 
+/* NULL if there is none. Most objects are small: keys differ in length or in the first byte. */
+static struct json *find_member(const struct json_level *level)
+{
+    struct slice key = level->key;
+
+    if (level->index.size > 0)
+        return json_index_get(&level->index, key);
+    json_each(member, level->value)
+    {
+        if (member->key_len == key.len && (key.len == 0 || member->key[0] == (char)key.data[0]) &&
+            slice_eq(json_key(member), key))
+            return member;
+    }
+    return NULL;
+}
+
 /* The member with key; a new one if there is none. */
 static struct json *member_for(struct json_parser *p, struct json_level *level)
 {
-    struct json *member = json_index_get(&level->index, level->key);
+    struct json *member = find_member(level);
 
     if (member != NULL) {
         if (p->duplicates != NULL)
