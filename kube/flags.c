@@ -43,6 +43,7 @@ static const struct flag flags[] = {
     {"advertise-address", TEXT, AT(advertise_address), NULL, "address that discovery tells; default: the one it listens at"},
     {"event-ttl", SECONDS, AT(event_ttl_s), "1h", "how long events are kept"},
     {"request-timeout", SECONDS, AT(request_timeout_s), "1m", "how long a request waits for the store"},
+    {"http2-max-streams-per-connection", NUMBER, AT(max_streams), "4096", "requests and watches at once on one connection; 0: any number"},
     {"v", NUMBER, AT(verbosity), "0", "3: a line per request"},
 };
 /* clang-format on */
@@ -221,6 +222,9 @@ static int check(const struct flags *out, struct err *err)
                        "--insecure-port for plain HTTP on loopback, or --dev DIR");
     if (out->secure_port > 65535 || out->insecure_port > 65535)
         return err_set(err, KV_EINVAL, "a port is at most 65535");
+    if (out->max_streams > INT32_MAX)
+        return err_set(err, KV_EINVAL, "--http2-max-streams-per-connection is at most %d",
+                       INT32_MAX);
     if (strcmp(out->authorization_mode, "Masters") != 0 &&
         strcmp(out->authorization_mode, "AlwaysAllow") != 0)
         return err_set(err, KV_EINVAL,

@@ -1,11 +1,12 @@
 /* kvapi: a Kubernetes-style API server as a process. */
-#include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -211,7 +212,7 @@ static int open_server(struct process *process, struct err *err)
                                          .on_http = kube_api_on_http,
                                          .on_http_cancel = kube_api_on_cancel,
                                          .http_body_size_max = KUBE_BODY_MAX,
-                                         .concurrent_streams_max = 1000,
+                                         .concurrent_streams_max = (uint32_t)flags->max_streams,
                                          .preface_timeout_ms = 30000,
                                          .ping_min_interval_ms = 1000,
                                          .cors_origins = no_origins,
@@ -232,10 +233,33 @@ static int open_server(struct process *process, struct err *err)
     return rc;
 }
 
+/* Code and constants that only the start needed (most of OpenSSL) stop counting as ours; what is
+ * used again comes back from the page cache. Segments that may be written are left alone. */
+static int give_back_segments(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)unused;
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        uintptr_t from = object->dlpi_addr + segment->p_vaddr;
+        uintptr_t to = from + segment->p_filesz;
+
+        from = (from + page - 1) & ~(page - 1);
+        to &= ~(page - 1);
+        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) == 0 && to > from)
+            (void)madvise((void *)from, to - from, MADV_DONTNEED); /* then they just stay */
+    }
+    return 0;
+}
+
 static void on_ready(void *ctx)
 {
     const struct process *process = ctx;
 
+    (void)dl_iterate_phdr(give_back_segments, NULL);
+    (void)malloc_trim(0);
     say("ready at %s", process->address);
     if (process->flags.dev == NULL)
         return;
