@@ -6,22 +6,25 @@
 #include "base/mem.h"
 #include "net/server_internal.h"
 
-void http__init(struct http_request *request, struct net_conn *conn)
+void http__init(struct http_request *request, struct net_conn *conn, struct arena *arena)
 {
     request->conn = conn;
     request->call = NULL;
-    arena_init(&request->arena);
+    request->fields = NULL;
+    arena_init(&request->own_arena);
+    request->arena = arena != NULL ? arena : &request->own_arena;
     buf_init(&request->body, conn->server->options.http_body_size_max);
     http__reset(request);
 }
 
 void http__reset(struct http_request *request)
 {
-    arena_reset(&request->arena);
+    arena_reset(&request->own_arena);
     buf_reset(&request->body);
     request->data = NULL;
     request->method = request->path = request->query = "";
-    request->field_count = request->extra_count = 0;
+    request->field_count = request->extra_count = request->extra_cap = 0;
+    request->extra = NULL;
     request->dispatched = request->begun = request->keep_alive = request->minor_0 = false;
     request->inner = NULL;
     request->sized = false;
@@ -31,7 +34,7 @@ void http__reset(struct http_request *request)
 
 void http__release(struct http_request *request)
 {
-    arena_release(&request->arena);
+    arena_release(&request->own_arena);
     buf_release(&request->body);
 }
 
@@ -136,8 +139,8 @@ int http__set_target(struct http_request *request, struct slice target)
         return KV_EPROTO;
     mark = memchr(p, '?', len);
     request->query =
-        mark != NULL ? copy_text(&request->arena, mark + 1, len - (size_t)(mark - p) - 1) : "";
-    path = copy_text(&request->arena, p, mark != NULL ? (size_t)(mark - p) : len);
+        mark != NULL ? copy_text(request->arena, mark + 1, len - (size_t)(mark - p) - 1) : "";
+    path = copy_text(request->arena, p, mark != NULL ? (size_t)(mark - p) : len);
     request->path = path;
     return percent_decode(path);
 }
@@ -213,15 +216,15 @@ size_t http__answer_fields(const struct http_request *request,
 
 void h2_http__begin(struct grpc_call *call)
 {
-    struct http_request *request = xmalloc(sizeof *request); /* its tables are large and empty */
+    struct http_request *request = xmalloc(sizeof *request);
     nghttp2_vec path = nghttp2_rcbuf_get_buf(call->path);
 
-    http__init(request, call->conn);
+    http__init(request, call->conn, &call->arena);
     request->call = call;
     call->http = request;
     call__hold(call, (ptrdiff_t)sizeof *request);
     request->method =
-        call->is_post ? "POST" : copy_text(&request->arena, call->verb.data, call->verb.len);
+        call->is_post ? "POST" : copy_text(request->arena, call->verb.data, call->verb.len);
     if (http__set_target(request, slice_of(path.base, path.len)) != 0) {
         request->dispatched = true;
         http_reply(request, 400, "text/plain; charset=utf-8", slice_str("bad request target\n"));
@@ -293,7 +296,7 @@ static size_t fill_head(struct http_request *request, char status_text[HTTP_STAT
     if (content_type != NULL)
         nv[n++] = field_nv(slice_str("content-type"), slice_str(content_type));
     for (size_t i = 0; i < count; i++) {
-        char *lower = copy_text(&request->arena, fields[i].name.data, fields[i].name.len);
+        char *lower = copy_text(request->arena, fields[i].name.data, fields[i].name.len);
 
         for (char *c = lower; *c != '\0'; c++)
             *c = (char)tolower((unsigned char)*c);
@@ -379,7 +382,7 @@ bool http_is_tls(const struct http_request *request)
 
 struct arena *http_arena(struct http_request *request)
 {
-    return &request->arena;
+    return request->arena;
 }
 
 void http_set_data(struct http_request *request, void *data)
@@ -406,12 +409,12 @@ static struct slice one_line(struct arena *arena, const char *text)
 
 struct slice http_peer_name(struct http_request *request)
 {
-    return net_sock_peer_name(request->conn->sock, &request->arena);
+    return net_sock_peer_name(request->conn->sock, request->arena);
 }
 
 struct slice http_peer_organization(struct http_request *request, size_t n)
 {
-    return net_sock_peer_organization(request->conn->sock, n, &request->arena);
+    return net_sock_peer_organization(request->conn->sock, n, request->arena);
 }
 
 const char *http_peer(const struct http_request *request)
@@ -419,11 +422,24 @@ const char *http_peer(const struct http_request *request)
     return net_sock_peer(request->conn->sock);
 }
 
+static void grow_extra(struct http_request *request)
+{
+    size_t cap = request->extra_cap == 0 ? HTTP_EXTRA_MAX / 4 : request->extra_cap * 2;
+    struct http_field *more = arena_alloc(request->arena, cap * sizeof *more);
+
+    if (request->extra_count > 0)
+        memcpy(more, request->extra, request->extra_count * sizeof *more);
+    request->extra = more;
+    request->extra_cap = cap;
+}
+
 void http_add_header(struct http_request *request, const char *name, const char *value)
 {
     ASSERT(request->extra_count < HTTP_EXTRA_MAX);
+    if (request->extra_count == request->extra_cap)
+        grow_extra(request);
     request->extra[request->extra_count++] = (struct http_field){
-        .name = one_line(&request->arena, name), .value = one_line(&request->arena, value)};
+        .name = one_line(request->arena, name), .value = one_line(request->arena, value)};
 }
 
 void http_reply(struct http_request *request, int status, const char *content_type,

@@ -36,7 +36,8 @@ void h1__open(struct net_conn *conn)
     h1->conn = conn;
     buf_init(&h1->in, INPUT_MAX);
     buf_init(&h1->out, SIZE_MAX / 2); /* one answer, and those are the service's to bound */
-    http__init(&h1->request, conn);
+    http__init(&h1->request, conn, NULL);
+    h1->request.fields = h1->fields;
     begin_wait(h1);
 }
 
@@ -533,7 +534,7 @@ static bool step_head(struct h1 *h1)
     }
     if (end == 0)
         return false;
-    head = memcpy(arena_alloc(&request->arena, end), h1__at(h1), end);
+    head = memcpy(arena_alloc(request->arena, end), h1__at(h1), end);
     skip(h1, end);
     h1->scanned = 0;
     status = parse_head(request, head, end);

@@ -25,6 +25,7 @@ struct h1 {
     bool drain_due;           /* who answers in pieces wants to know when they have gone out */
     struct h1_socket *socket; /* in SERVICE, after an upgrade to WebSocket */
     struct http_request request;
+    struct http_field fields[HEADER_FIELDS_MAX]; /* the request's */
 };
 
 /* Input before pos is used up. */

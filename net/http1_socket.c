@@ -159,7 +159,7 @@ static bool take_token(struct http_request *request)
         return false;
     while (skip < protocol.len && protocol.data[skip] == ' ')
         skip++;
-    token = arena_alloc(&request->arena, sizeof "Bearer " - 1 + protocol.len - skip);
+    token = arena_alloc(request->arena, sizeof "Bearer " - 1 + protocol.len - skip);
     memcpy(token, "Bearer ", sizeof "Bearer " - 1);
     memcpy(token + sizeof "Bearer " - 1, protocol.data + skip, protocol.len - skip);
     request->fields[request->field_count++] = (struct http_field){

@@ -416,15 +416,17 @@ struct http_request {
     struct net_conn *conn;
     struct grpc_call *call;  /* over HTTP/2; NULL: HTTP/1.1 */
     struct grpc_call *inner; /* opened by http_call_open() */
-    struct arena arena;
+    struct arena *arena;     /* own_arena, or over HTTP/2 the call's: a watch that is open for hours
+                              * shall     not keep two blocks where one will do */
+    struct arena own_arena;
     void *data;
     const char *method;
     const char *path;
     const char *query;
-    struct http_field fields[HEADER_FIELDS_MAX];
+    struct http_field *fields; /* HTTP/1.1's, HEADER_FIELDS_MAX; HTTP/2 keeps them with the call */
     size_t field_count;
-    struct http_field extra[HTTP_EXTRA_MAX];
-    size_t extra_count;
+    struct http_field *extra; /* in the arena; HTTP_EXTRA_MAX at most */
+    size_t extra_count, extra_cap;
     struct buf body;
     bool dispatched; /* on_http() was told and the answer, or the rest of it, is due */
     bool begun;      /* the answer comes in pieces */
@@ -435,7 +437,8 @@ struct http_request {
     bool minor_0; /* HTTP/1.0 */
 };
 
-void http__init(struct http_request *request, struct net_conn *conn);
+/* arena NULL: one of its own. */
+void http__init(struct http_request *request, struct net_conn *conn, struct arena *arena);
 /* For the next one on the connection. */
 void http__reset(struct http_request *request);
 void http__release(struct http_request *request);

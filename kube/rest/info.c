@@ -1,4 +1,5 @@
 #include "kube/rest/info.h"
+#include "base/util.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -38,13 +39,22 @@ static bool decode(struct arena *arena, struct slice text, struct slice *out)
     return true;
 }
 
+static size_t parts(const char *text)
+{
+    size_t count = 1;
+
+    for (; *text != '\0'; text++)
+        count += *text == '&';
+    return count;
+}
+
 void rest_query_parse(struct arena *arena, const char *text, struct rest_query *out)
 {
     out->params = NULL;
     out->count = 0;
     if (text[0] == '\0')
         return;
-    out->params = arena_alloc(arena, REST_PARAMS_MAX * sizeof *out->params);
+    out->params = arena_alloc(arena, MIN(parts(text), REST_PARAMS_MAX) * sizeof *out->params);
     while (*text != '\0' && out->count < REST_PARAMS_MAX) {
         size_t len = strcspn(text, "&");
         const char *equals = memchr(text, '=', len);
