@@ -1,4 +1,4 @@
-/* What the files of the JSON parser share. */
+/* What the files of kube/json share. */
 #ifndef KVD_KUBE_JSON_INTERNAL_H
 #define KVD_KUBE_JSON_INTERNAL_H
 
@@ -42,6 +42,9 @@ int json__fail_at(struct json_parser *p, const char *where);
 
 /* The string that begins at p->at; p->at is behind it then. Borrows from the text if it can. */
 int json__read_string(struct json_parser *p, struct slice *out);
+
+/* Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629). len: at least 1. */
+size_t json__utf8_len(const uint8_t *s, size_t len);
 
 /* How many bytes at text are ASCII, printable, and neither a quote nor a backslash. */
 static inline size_t json__plain_len(const uint8_t *text, size_t len)

@@ -74,7 +74,8 @@ int json_parse(struct arena *arena, struct slice text, const struct json_parse_o
 struct slice json_valid_text(struct arena *arena, struct slice text);
 
 /* Compact; order of members as in the tree. <, >, & and U+2028, U+2029 are escaped as Go does it
- * (\u003c), so that our bytes are what upstream writes. KV_ETOOBIG. */
+ * (\u003c), and bytes that are no UTF-8 become \ufffd, so that our bytes are what upstream writes.
+ * KV_ETOOBIG. */
 int json_write(struct buf *buf, const struct json *value);
 /* A string with its quotes. */
 int json_write_string(struct buf *buf, struct slice text);

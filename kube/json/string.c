@@ -37,8 +37,7 @@ static size_t put_utf8(uint8_t *out, uint32_t code)
     return 4;
 }
 
-/* Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629). */
-static size_t utf8_len(const uint8_t *s, size_t len)
+size_t json__utf8_len(const uint8_t *s, size_t len)
 {
     if (s[0] < 0x80)
         return 1;
@@ -88,7 +87,7 @@ static int scan_string(struct json_parser *p, size_t *end, bool *plain)
                 break;
             continue;
         }
-        run = utf8_len(p->text + i, p->len - i);
+        run = json__utf8_len(p->text + i, p->len - i);
         *plain = *plain && run != 0;
         i += run == 0 ? 1 : run;
     }
@@ -172,7 +171,7 @@ static int decode_string(struct json_parser *p, size_t end, struct slice *out)
                 return rc;
             continue;
         }
-        run = utf8_len(p->text + p->at, end - p->at);
+        run = json__utf8_len(p->text + p->at, end - p->at);
         if (run == 0) {
             len += put_utf8(text + len, 0xfffd);
             p->at++;
@@ -215,7 +214,7 @@ static size_t valid_len(struct slice text)
         if (text.len - at >= sizeof(word))
             memcpy(&word, text.data + at, sizeof(word));
         run = (word & 0x8080808080808080) == 0 ? sizeof(word)
-                                               : utf8_len(text.data + at, text.len - at);
+                                               : json__utf8_len(text.data + at, text.len - at);
         if (run == 0)
             break;
         at += run;

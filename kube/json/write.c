@@ -1,12 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "base/mem.h"
-#include "kube/json/json.h"
+#include "kube/json/internal.h"
 
 static const char hex[] = "0123456789abcdef";
 
@@ -29,30 +25,36 @@ static int put_byte(struct buf *buf, uint8_t byte)
 
 /* ---- strings ---- */
 
-/* Bytes beyond the controls that cannot be written as they are; 0xe2 begins U+2028 and U+2029. */
-static const bool is_special[256] = {
-    ['"'] = true, ['\\'] = true, ['<'] = true, ['>'] = true, ['&'] = true, [0xe2] = true,
+/* ASCII that is written as it is: not controls, quote, backslash, <, > and &. */
+/* clang-format off */
+static const bool is_plain[256] = {
+    [0x20] = 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    [0x30] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1,
+    [0x40] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    [0x50] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1,
+    [0x60] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    [0x70] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
 };
+/* clang-format on */
 
 #ifdef __SSE2__
-/* Which of 16 bytes are not plain. */
+/* Which of 16 bytes are not is_plain. */
 static unsigned special_mask(__m128i bytes)
 {
-    /* < and > differ in one bit. */
+    /* < and > differ in one bit; as signed bytes, all beyond ASCII are less than a space too. */
     __m128i angles = _mm_or_si128(bytes, _mm_set1_epi8('<' ^ '>'));
-    __m128i special = _mm_cmpeq_epi8(_mm_max_epu8(bytes, _mm_set1_epi8(0x1f)), _mm_set1_epi8(0x1f));
+    __m128i special = _mm_cmplt_epi8(bytes, _mm_set1_epi8(' '));
 
     special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
     special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
     special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('&')));
     special = _mm_or_si128(special, _mm_cmpeq_epi8(angles, _mm_set1_epi8('>')));
-    special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)0xe2)));
     return (unsigned)_mm_movemask_epi8(special);
 }
 #endif
 
-/* Copies the beginning of text that can be written as it is; out has room for all of it. Returns
- * its length. */
+/* Copies the beginning of text that is ASCII and written as it is; out has room for all of it.
+ * Returns its length. */
 static size_t copy_plain(uint8_t *out, const uint8_t *text, size_t len)
 {
     size_t i = 0;
@@ -67,7 +69,7 @@ static size_t copy_plain(uint8_t *out, const uint8_t *text, size_t len)
             return i + (size_t)__builtin_ctz(mask);
     }
 #endif
-    for (; i < len && text[i] >= 0x20 && !is_special[text[i]]; i++)
+    for (; i < len && is_plain[text[i]]; i++)
         out[i] = text[i];
     return i;
 }
@@ -80,7 +82,30 @@ static int write_unicode(struct buf *buf, unsigned code)
     return put(buf, text, sizeof(text));
 }
 
-/* Writes the character at text, which has no plain run; *used is its length. */
+/* Writes the characters beyond ASCII that text begins with; *used is their length. Bytes that are
+ * no UTF-8 become U+FFFD: what we write is text, whatever a caller took for it. */
+static int write_wide(struct buf *buf, const uint8_t *text, size_t len, size_t *used)
+{
+    size_t at = 0;
+    int rc = 0;
+
+    while (rc == 0 && at < len && text[at] >= 0x80) {
+        size_t run = json__utf8_len(text + at, len - at);
+
+        if (run == 0)
+            rc = write_unicode(buf, 0xfffd);
+        else if (run == 3 && text[at] == 0xe2 && text[at + 1] == 0x80 &&
+                 (text[at + 2] & 0xfe) == 0xa8)
+            rc = write_unicode(buf, 0x2000u | (text[at + 2] & 0x3f));
+        else
+            rc = put(buf, text + at, run);
+        at += run == 0 ? 1 : run;
+    }
+    *used = at;
+    return rc;
+}
+
+/* Writes what text begins with and copy_plain() does not take; *used is its length. */
 static int write_special(struct buf *buf, const uint8_t *text, size_t len, size_t *used)
 {
     *used = 1;
@@ -99,13 +124,8 @@ static int write_special(struct buf *buf, const uint8_t *text, size_t len, size_
         return put(buf, "\\b", 2);
     case '\f':
         return put(buf, "\\f", 2);
-    case 0xe2:
-        if (len < 3 || text[1] != 0x80 || (text[2] & 0xfe) != 0xa8)
-            return put_byte(buf, text[0]);
-        *used = 3;
-        return write_unicode(buf, 0x2000u | (text[2] & 0x3f));
     default:
-        return write_unicode(buf, text[0]);
+        return text[0] >= 0x80 ? write_wide(buf, text, len, used) : write_unicode(buf, text[0]);
     }
 }
 

@@ -65,6 +65,20 @@ static void strings_are_decoded_and_escaped_as_in_go(void **state)
     assert_string_equal(rewritten("\"\xff\""), "\"\xef\xbf\xbd\"");
 }
 
+static void what_is_no_text_is_written_as_in_go(void **state)
+{
+    struct json *value =
+        json_new_string(&arena, slice_str("a\xff\xc3\xa9\xe2\x80\xa9\xe2\x80\xf0\x9f\x98\x80z"));
+    struct buf buf;
+
+    (void)state;
+    buf_init(&buf, 1 << 10);
+    assert_int_equal(json_write(&buf, value), 0);
+    assert_true(slice_eq(buf_slice(&buf),
+                         slice_str("\"a\\ufffd\xc3\xa9\\u2029\\ufffd\\ufffd\xf0\x9f\x98\x80z\"")));
+    buf_release(&buf);
+}
+
 static void invalid_text_is_repaired_as_in_go(void **state)
 {
     struct slice plain = slice_str("plain \xc3\xa9 \\ \"");
@@ -477,6 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(values_come_back_as_they_were, reset),
         cmocka_unit_test_teardown(strings_are_decoded_and_escaped_as_in_go, reset),
+        cmocka_unit_test_teardown(what_is_no_text_is_written_as_in_go, reset),
         cmocka_unit_test_teardown(invalid_text_is_repaired_as_in_go, reset),
         cmocka_unit_test_teardown(errors_are_worded_as_in_go, reset),
         cmocka_unit_test_teardown(nesting_has_a_limit, reset),
