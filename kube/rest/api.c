@@ -42,6 +42,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct kube_api *api = handle->data;
 
     rest_metrics_release(&api->metrics);
+    rest_watch_release(api);
     free(api);
 }
 

@@ -40,7 +40,7 @@ static int check_namespace(struct rest *rest, struct json *object)
 /* Kinds whose first status is the client's to give: a node tells what it has. */
 static bool keeps_status(const struct kube_resource *resource)
 {
-    return strcmp(resource->plural, "nodes") == 0 && resource->group[0] == '\0';
+    return rest_is_core(resource, "nodes");
 }
 
 static void set_metadata(struct rest *rest, struct json *object)

@@ -39,17 +39,12 @@ static int check_preconditions(struct rest_deletion *deletion)
     return 0;
 }
 
-static bool is_core(const struct kube_resource *resource, const char *plural)
-{
-    return resource->group[0] == '\0' && strcmp(resource->plural, plural) == 0;
-}
-
 static int check_protected(struct rest_deletion *deletion)
 {
     static const char *const names[] = {"default", "kube-system", "kube-public"};
     struct rest *rest = deletion->rest;
 
-    if (!is_core(rest->resource, "namespaces"))
+    if (!rest_is_core(rest->resource, "namespaces"))
         return 0;
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (slice_eq(deletion->name, slice_str(names[i])))
@@ -137,7 +132,7 @@ static struct json *marked(struct rest_deletion *deletion, int64_t grace, struct
     struct arena *arena = rest->arena;
     struct json *tree = json_copy(arena, deletion->old);
     struct json *metadata = rest_metadata(arena, tree);
-    bool is_namespace = is_core(rest->resource, "namespaces");
+    bool is_namespace = rest_is_core(rest->resource, "namespaces");
     int64_t before;
     bool again = is_terminating(deletion->old, &before);
 
@@ -162,7 +157,7 @@ static bool keeps_namespace(const struct rest_deletion *deletion)
 {
     const struct json *list = json_at(deletion->old, "spec.finalizers");
 
-    return is_core(deletion->rest->resource, "namespaces") && list != NULL && list->count > 0;
+    return rest_is_core(deletion->rest->resource, "namespaces") && list != NULL && list->count > 0;
 }
 
 static enum act decide(struct rest_deletion *deletion)

@@ -2,6 +2,8 @@
 #ifndef KVD_KUBE_REST_INTERNAL_H
 #define KVD_KUBE_REST_INTERNAL_H
 
+#include <string.h>
+
 #include "base/list.h"
 #include "base/prng.h"
 #include "kube/check/normal.h"
@@ -19,7 +21,8 @@ struct kube_api {
     struct prng prng; /* uids, generated names, how long watches last: no secrets */
     struct list watches;
     uv_timer_t watch_timer;
-    struct bootstrap *bootstrap; /* NULL: it has ended */
+    struct rest_alias_encodings *aliases; /* of watch.c */
+    struct bootstrap *bootstrap;          /* NULL: it has ended */
     bool started, stopping;
 };
 
@@ -124,6 +127,11 @@ const char *rest_time_after(struct arena *arena, int64_t seconds);
 const char *rest_generate_name(struct rest *rest, struct slice base);
 /* metadata of an object in the making; made if it is missing. */
 struct json *rest_metadata(struct arena *arena, struct json *object);
+/* "pods" of the core group, and the like. */
+static inline bool rest_is_core(const struct kube_resource *resource, const char *plural)
+{
+    return resource->group[0] == '\0' && strcmp(resource->plural, plural) == 0;
+}
 /* Text of metadata.name or the like, empty if missing. */
 struct slice rest_meta(const struct json *object, const char *name);
 bool rest_has_finalizers(const struct json *object);

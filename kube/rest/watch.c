@@ -1,6 +1,8 @@
 /* Watches: a stream of lines, one event each, until the client has enough or its time is up. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "kube/rest/views.h"
 #include "kube/rest/watch.h"
 
@@ -97,47 +99,61 @@ static void write_view(const struct kube_encoding *base, const struct kube_resou
 static const struct event_encoding plain = {.base = {write_object}, .view = KUBE_VIEW_OBJECT};
 static const struct event_encoding views[] = {VIEWS("v1", NULL), VIEWS("v1beta1", NULL)};
 
-enum { PER_ALIAS = 1 + ARRAY_LEN(views), ALIASES_MAX = 8 };
-
-/* Of resources that are another version's view: made when one of them is watched first. */
-static struct alias_encodings {
+/* Of a resource that is another version's view: made when one is watched first. */
+struct rest_alias_encodings {
+    struct rest_alias_encodings *next;
     const struct kube_resource *resource;
-    struct event_encoding encodings[PER_ALIAS];
-} aliases[ALIASES_MAX];
+    struct event_encoding plain, views[ARRAY_LEN(views)];
+};
 
-static const struct event_encoding *alias_encodings(const struct kube_resource *resource)
+static struct rest_alias_encodings *alias_encodings(struct kube_api *api,
+                                                    const struct kube_resource *resource)
 {
-    size_t i = 0;
+    struct rest_alias_encodings *alias = api->aliases;
 
-    while (aliases[i].resource != NULL && aliases[i].resource != resource)
-        ASSERT(++i < ALIASES_MAX); /* a few lines of the kinds table */
-    if (aliases[i].resource == NULL) {
-        aliases[i].resource = resource;
-        aliases[i].encodings[0] =
-            (struct event_encoding){.base = {write_view}, .view = KUBE_VIEW_OBJECT};
-        memcpy(aliases[i].encodings + 1, views, sizeof views);
-        for (size_t n = 0; n < PER_ALIAS; n++)
-            aliases[i].encodings[n].shown = resource;
+    while (alias != NULL && alias->resource != resource)
+        alias = alias->next;
+    if (alias != NULL)
+        return alias;
+    alias = xcalloc(1, sizeof *alias);
+    alias->resource = resource;
+    alias->plain =
+        (struct event_encoding){.base = {write_view}, .view = KUBE_VIEW_OBJECT, .shown = resource};
+    memcpy(alias->views, views, sizeof views);
+    for (size_t i = 0; i < ARRAY_LEN(views); i++)
+        alias->views[i].shown = resource;
+    alias->next = api->aliases;
+    api->aliases = alias;
+    return alias;
+}
+
+void rest_watch_release(struct kube_api *api)
+{
+    while (api->aliases != NULL) {
+        struct rest_alias_encodings *alias = api->aliases;
+
+        api->aliases = alias->next;
+        free(alias);
     }
-    return aliases[i].encodings;
+}
+
+static bool is_asked_for(const struct event_encoding *encoding, const struct rest *rest)
+{
+    return encoding->view == rest->accept.view &&
+           strcmp(encoding->version, rest->accept.version) == 0 &&
+           (encoding->view != KUBE_VIEW_TABLE || encoding->include == rest_include(rest));
 }
 
 static const struct event_encoding *find_encoding(const struct rest *rest)
 {
-    const struct event_encoding *list = views;
+    const struct rest_alias_encodings *alias =
+        rest_is_stored_form(rest->resource) ? NULL : alias_encodings(rest->api, rest->resource);
+    const struct event_encoding *list = alias != NULL ? alias->views : views;
 
-    if (!rest_is_stored_form(rest->resource))
-        list = alias_encodings(rest->resource);
-    if (rest->accept.view == KUBE_VIEW_OBJECT)
-        return list == views ? &plain : list;
-    if (list != views)
-        list++;
     for (size_t i = 0; i < ARRAY_LEN(views); i++)
-        if (list[i].view == rest->accept.view &&
-            strcmp(list[i].version, rest->accept.version) == 0 &&
-            (list[i].view != KUBE_VIEW_TABLE || list[i].include == rest_include(rest)))
+        if (rest->accept.view != KUBE_VIEW_OBJECT && is_asked_for(&list[i], rest))
             return &list[i];
-    return &list[0];
+    return alias != NULL ? &alias->plain : &plain;
 }
 
 /* ---- the stream ---- */

@@ -6,6 +6,8 @@
 
 /* Ends watches whose time is up; runs while there are any. */
 void rest_watch_timer(struct kube_api *api);
+/* What watches have left behind; after the last one. */
+void rest_watch_release(struct kube_api *api);
 /* All of them, in order, with a bookmark. */
 void rest_watches_end(struct kube_api *api);
 
