@@ -66,7 +66,7 @@ def seeds():
     """By the fuzzer's name: the inputs it starts from."""
     out = {"json": [s.encode() for s in JSON_SEEDS], "yaml": [s.encode() for s in YAML_SEEDS],
            "selector": [s.encode() for s in SELECTOR_SEEDS], "protobuf": protobuf_seeds(),
-           "patch": [json.dumps(POD).encode() + b"\0" + json.dumps(p).encode() for p in PATCH_SEEDS]}
+           "patch": [json.dumps(POD).encode() + b"\0" + json.dumps(p).encode() for p in PATCH_SEEDS], "check": []}
     for line in GOLDEN.read_text().splitlines() if GOLDEN.exists() else []:
         case = json.loads(line)
         body = case.get("body")
@@ -74,6 +74,9 @@ def seeds():
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(case["path"]).query)
         for name in ("labelSelector", "fieldSelector"):
             out["selector"] += [value.encode() for value in query.get(name, [])]
+        if isinstance(case.get("resp"), dict) and "metadata" in case["resp"]:
+            answer = json.dumps(case["resp"]).replace("<time>", "2026-01-01T00:00:00Z").encode()
+            out["check"].append(case["resp"]["kind"].encode() + b"\0" + answer + b"\0" + answer)
         if body is None:
             continue
         out["json"].append(text.encode())
