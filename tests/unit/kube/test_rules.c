@@ -122,6 +122,13 @@ static const struct judged cases[] = {
      "{\"metadata\":{\"creationTimestamp\":\"2026-01-01T00:00:01Z\"}}",
      "metadata.creationTimestamp: Invalid value: \"2026-01-01T00:00:01Z\": field is immutable"},
 
+    /* what was stored by other rules can be labelled, and has to be right when it is changed */
+    {"Deployment", "{\"spec\":{}}",
+     "{\"metadata\":{\"labels\":{\"x\":\"y\"}},\"spec\":{},\"status\":{\"replicas\":1}}", ""},
+    {"Deployment", "{\"spec\":{\"selector\":{}," TEMPLATE "}}",
+     "{\"spec\":{\"replicas\":2,\"selector\":{}," TEMPLATE "}}",
+     "spec.selector: Invalid value: {}: empty selector is invalid for deployment"},
+
     /* config maps and secrets */
     {"ConfigMap", NULL, "{\"data\":{\"a b\":\"\"}}",
      "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric "
