@@ -25,7 +25,7 @@ GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "apiserver-gol
 ALLOWED = {
     113: "upstream ends its text with a diff of two Go structs",
 }
-ADMISSION = "pods are not shaped by admission yet: service account, priority, tolerations"
+ADMISSION = "pods get no service account from admission yet"
 ADDRESSES = "services get no addresses and node ports yet"
 RBAC = "nodes may not write yet, and n1 is not there"
 # Cases of stage 2 that are still to come.
