@@ -1,5 +1,6 @@
 #include "kube/codec/yaml.h"
 
+#include <openssl/evp.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -133,22 +134,17 @@ static int merge_map(struct reader *r, struct level *level, const struct json *m
     return 0;
 }
 
-/* Of a sequence the first map wins. */
-static int merge_sequence(struct reader *r, struct level *level, const struct json *item)
+/* Of a sequence the first map wins, so it comes in last. */
+static int merge_sequence(struct reader *r, struct level *level, const struct json *sequence)
 {
-    int rc;
+    const struct json **maps = arena_alloc(r->arena, sequence->count * sizeof(maps[0]));
+    size_t count = 0;
+    int rc = 0;
 
-    for (const struct json *last = NULL; last != item;) {
-        const struct json *at = item;
-
-        while (at->next != last)
-            at = at->next;
-        rc = merge_map(r, level, at);
-        if (rc != 0)
-            return rc;
-        last = at;
-    }
-    return 0;
+    json_each(item, sequence) maps[count++] = item;
+    while (rc == 0 && count > 0)
+        rc = merge_map(r, level, maps[--count]);
+    return rc;
 }
 
 static int finish(struct reader *r, struct json *value)
@@ -170,7 +166,7 @@ static int finish(struct reader *r, struct json *value)
     }
     level->merge = false;
     if (value->type == JSON_ARRAY)
-        return value->first == NULL ? 0 : merge_sequence(r, level, value->first);
+        return merge_sequence(r, level, value);
     return merge_map(r, level, value);
 }
 
@@ -188,6 +184,17 @@ static void take_key(struct reader *r, struct slice key)
 }
 
 /* ---- anchors and aliases ---- */
+
+/* What value is now, on its own: a duplicate of its key changes the member later. Children are
+ * shared, and stay as they are once value is closed. */
+static struct json *snapshot(struct arena *arena, const struct json *value)
+{
+    struct json *copy = arena_alloc(arena, sizeof(*copy));
+
+    *copy = *value;
+    copy->next = NULL;
+    return copy;
+}
 
 static int set_anchor(struct reader *r, const yaml_char_t *name, struct json *value, bool open)
 {
@@ -209,7 +216,7 @@ static int set_anchor(struct reader *r, const yaml_char_t *name, struct json *va
         anchor = &r->anchors[r->anchor_count++];
         anchor->name = (char *)(uintptr_t)arena_copy(r->arena, copy).data;
     }
-    anchor->value = value;
+    anchor->value = open ? value : snapshot(r->arena, value);
     anchor->open = open;
     return 0;
 }
@@ -217,8 +224,10 @@ static int set_anchor(struct reader *r, const yaml_char_t *name, struct json *va
 static void close_anchors(struct reader *r, const struct json *value)
 {
     for (size_t i = 0; i < r->anchor_count; i++) {
-        if (r->anchors[i].value == value)
+        if (r->anchors[i].value == value) {
+            r->anchors[i].value = snapshot(r->arena, value);
             r->anchors[i].open = false;
+        }
     }
 }
 
@@ -283,32 +292,25 @@ static int key_of(struct reader *r, const struct json *value, struct slice *out)
     return 0;
 }
 
+/* Line ends within are skipped, as in Go. */
 static bool decode_base64(struct arena *arena, struct slice text, struct slice *out)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint8_t *digits = arena_alloc(arena, text.len + 1);
     uint8_t *bytes = arena_alloc(arena, text.len + 1);
-    size_t len = 0, padding = 0, count = 0;
-    uint32_t bits = 0;
+    size_t count = 0, padding = 0;
+    int len;
 
     for (size_t i = 0; i < text.len; i++) {
-        const char *digit;
-
-        if (text.data[i] == '\n' || text.data[i] == '\r')
-            continue;
-        digit = text.data[i] == '\0' ? NULL : strchr(digits, text.data[i]);
-        if (text.data[i] == '=')
-            padding++;
-        else if (digit == NULL || padding > 0)
-            return false;
-        bits = bits << 6 | (digit == NULL ? 0 : (uint32_t)(digit - digits));
-        if (++count % 4 == 0) {
-            bytes[len++] = (uint8_t)(bits >> 16);
-            bytes[len++] = (uint8_t)(bits >> 8);
-            bytes[len++] = (uint8_t)bits;
-        }
+        if (text.data[i] != '\n' && text.data[i] != '\r')
+            digits[count++] = text.data[i];
     }
-    *out = slice_of(bytes, len - MIN(padding, len));
-    return count % 4 == 0 && padding <= 2;
+    while (padding < 2 && padding < count && digits[count - 1 - padding] == '=')
+        padding++;
+    if (count % 4 != 0 || memchr(digits, '=', count - padding) != NULL)
+        return false;
+    len = EVP_DecodeBlock(bytes, digits, (int)count); /* counts what was padded */
+    *out = slice_of(bytes, len < 0 ? 0 : (size_t)len - padding);
+    return len >= 0;
 }
 
 /* The tag behind "tag:yaml.org,2002:"; "" for none or for one that is not YAML's. */

@@ -98,6 +98,10 @@ static void tags_are_obeyed(void **state)
           "[\"1\",3,2,true,\"hi\",\"4\"]");
     reads("!!int x", "yaml: cannot decode !!str `x` as a !!int");
     reads("!!binary /w==", "\"\xef\xbf\xbd\"");
+    reads("[!!binary \"aGkK\\naGk=\", !!binary '', !!binary YQ==]", "[\"hi\\nhi\",\"\",\"a\"]");
+    reads("!!binary YQ=", "yaml: !!binary value contains invalid base64 data");
+    reads("!!binary Y=Q=", "yaml: !!binary value contains invalid base64 data");
+    reads("!!binary '====' ", "yaml: !!binary value contains invalid base64 data");
     reads("!!binary '*'", "yaml: !!binary value contains invalid base64 data");
 }
 
@@ -117,6 +121,8 @@ static void anchors_and_merges_are_expanded(void **state)
     reads("a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n",
           "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"k\":1,\"l\":3}}");
     reads("<<: [{a: 1}, {a: 2, b: 3}]\n", "{\"a\":1,\"b\":3}");
+    reads("a: &x 1\na: 2\nb: *x\n", "{\"a\":2,\"b\":1}");
+    reads("a: &x [1]\na: 2\nb: *x\n", "{\"a\":2,\"b\":[1]}");
     reads("&k key: *k\n", "{\"key\":\"key\"}");
     reads("a: *nobody\n", "yaml: unknown anchor 'nobody' referenced");
     reads("a: &x [*x]\n", "yaml: anchor 'x' value contains itself");
@@ -208,6 +214,20 @@ static void deep_and_long_documents_are_given_up(void **state)
     reads(text, "yaml: document is nested too deeply for its size");
 }
 
+/* A square of it would take minutes. */
+static void long_merges_take_no_square(void **state)
+{
+    enum { MAPS = 200000 };
+    char *text = arena_calloc(&arena, 3 * MAPS + 8);
+
+    (void)state;
+    memcpy(text, "<<: [", 5);
+    for (size_t i = 0; i < MAPS; i++)
+        memcpy(text + 5 + 3 * i, "{},", 3);
+    text[5 + 3 * MAPS - 1] = ']';
+    reads(text, "{}");
+}
+
 static void output_stops_at_its_maximum(void **state)
 {
     struct json *value;
@@ -235,6 +255,7 @@ int main(void)
         cmocka_unit_test_teardown(objects_are_written_as_kubectl_shows_them, reset),
         cmocka_unit_test_teardown(nesting_has_a_limit, reset),
         cmocka_unit_test_teardown(deep_and_long_documents_are_given_up, reset),
+        cmocka_unit_test_teardown(long_merges_take_no_square, reset),
         cmocka_unit_test_teardown(output_stops_at_its_maximum, reset),
     };
 
