@@ -227,7 +227,7 @@ cluster: all $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests cluster
 soak: all $(BUILD)/kvsim $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests soak
-unit-programs: $(UNIT)
+unit-programs: $(UNIT) $(BUILD)/json-speed
 
 ASAN_FLAGS := BUILD=build/asan OPT=-O1 \
 	SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
