@@ -131,7 +131,8 @@ bool kube_auth_allows(const struct kube_auth *auth, const struct kube_user *user
         return true;
     if (attributes->is_resource)
         return kube_user_in(user, "system:authenticated") &&
-               slice_eq(attributes->resource, slice_str("selfsubjectreviews")) &&
+               (slice_eq(attributes->resource, slice_str("selfsubjectreviews")) ||
+                slice_eq(attributes->resource, slice_str("selfsubjectaccessreviews"))) &&
                strcmp(attributes->verb, "create") == 0;
     if (strcmp(attributes->verb, "get") != 0 && strcmp(attributes->verb, "head") != 0)
         return false;

@@ -149,6 +149,8 @@ bool rest_special(struct rest *rest)
         rest_component_statuses(rest);
     else if (strcmp(resource->plural, "selfsubjectreviews") == 0)
         rest_who_am_i(rest);
+    else if (strstr(resource->plural, "subjectaccessreviews") != NULL)
+        rest_review_access(rest);
     else
         return false;
     return true;

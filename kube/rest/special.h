@@ -12,6 +12,7 @@ void rest_bind(struct rest *rest);
 void rest_evict(struct rest *rest);
 void rest_component_statuses(struct rest *rest);
 void rest_who_am_i(struct rest *rest);
+void rest_review_access(struct rest *rest);
 
 /* Status Success with this code. */
 void rest_reply_success(struct rest *rest, int code);

@@ -217,11 +217,11 @@ WITH_STATUS(resourceclaims, "ResourceClaim");
       "", TOKENREVIEWS) \
     X(LOCALSUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "LocalSubjectAccessReview", \
       "localsubjectaccessreviews", "localsubjectaccessreview", "", "", "", \
-      TYPE(authorization_v1_LocalSubjectAccessReview), LATER(KUBE_CREATE), N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_LocalSubjectAccessReview), KUBE_CREATE, N | NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", LOCALSUBJECTACCESSREVIEWS) \
     X(SELFSUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "SelfSubjectAccessReview", \
       "selfsubjectaccessreviews", "selfsubjectaccessreview", "", "", "", \
-      TYPE(authorization_v1_SelfSubjectAccessReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_SelfSubjectAccessReview), KUBE_CREATE, NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SELFSUBJECTACCESSREVIEWS) \
     X(SELFSUBJECTRULESREVIEWS, "authorization.k8s.io", "v1", "SelfSubjectRulesReview", \
       "selfsubjectrulesreviews", "selfsubjectrulesreview", "", "", "", \
@@ -229,7 +229,7 @@ WITH_STATUS(resourceclaims, "ResourceClaim");
       "", SELFSUBJECTRULESREVIEWS) \
     X(SUBJECTACCESSREVIEWS, "authorization.k8s.io", "v1", "SubjectAccessReview", \
       "subjectaccessreviews", "subjectaccessreview", "", "", "", \
-      TYPE(authorization_v1_SubjectAccessReview), LATER(KUBE_CREATE), NOT_STORED, SUBDOMAIN, NO_SUBS, \
+      TYPE(authorization_v1_SubjectAccessReview), KUBE_CREATE, NOT_STORED, SUBDOMAIN, NO_SUBS, \
       "", SUBJECTACCESSREVIEWS) \
     X(AUTOSCALING_V2_HORIZONTALPODAUTOSCALERS, "autoscaling", "v2", "HorizontalPodAutoscaler", \
       "horizontalpodautoscalers", "horizontalpodautoscaler", "hpa", "all", "horizontalpodautoscalers", \

@@ -147,6 +147,19 @@ def test_identities(score, api):
     score.check(review["status"]["userInfo"]["groups"] == ["system:masters", "system:authenticated"], "and in which groups", review)
 
 
+def test_access_reviews(score, api):
+    path = "/apis/authorization.k8s.io/v1/"
+    mine = api.ask("POST", path + "selfsubjectaccessreviews", {"spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}})
+    score.check(mine.status == 201 and mine.json["status"]["allowed"] is True, "an admin may list pods", mine)
+    for group, resource, allowed in (("dev", {"resourceAttributes": {"verb": "list", "resource": "pods"}}, False),
+                                     ("system:masters", {"resourceAttributes": {"verb": "list", "resource": "pods"}}, True),
+                                     ("system:authenticated", {"nonResourceAttributes": {"verb": "get", "path": "/api"}}, True)):
+        other = api.ask("POST", path + "subjectaccessreviews", {"spec": {"user": "bob", "groups": [group], **resource}})
+        score.check(other.json["status"]["allowed"] is allowed, "bob of %s: %s" % (group, resource), other)
+    neither = api.ask("POST", path + "selfsubjectaccessreviews", {"spec": {}})
+    score.check(neither.status == 422, "one of the two must be asked for", neither)
+
+
 def test_foreign_certificate(score, api, folder):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
                     "-subj", "/O=system:masters/CN=admin", "-keyout", folder + "/alien.key", "-out", folder + "/alien.crt"],
@@ -429,7 +442,7 @@ def main():
     score = _servers.Score()
     try:
         api = Kvapi(args.build, folder + "/dev")
-        for test in (test_folder, test_identities, test_hostile_bodies, test_slow_clients, test_lists, test_watches,
+        for test in (test_folder, test_identities, test_access_reviews, test_hostile_bodies, test_slow_clients, test_lists, test_watches,
                      test_changes, test_deletions, test_evictions, test_discovery):
             test(score, api)
         test_foreign_certificate(score, api, folder)
