@@ -125,15 +125,17 @@ static bool tolerates(const struct json *tolerations, const char *taint)
     return false;
 }
 
-/* Admission's DefaultTolerationSeconds: a pod outlives its node's silence by five minutes. */
+/* Admission's DefaultTolerationSeconds: a pod outlives its node's silence by five minutes. An
+ * update that leaves them out, as every kubectl apply does, gets them again. */
 static void tolerate_lost_nodes(struct preparing *p, struct json *spec)
 {
+    const struct json *old = json_at(p->old, "spec.tolerations");
     static const char *const taints[] = {"node.kubernetes.io/not-ready",
                                          "node.kubernetes.io/unreachable"};
     struct json *tolerations = json_get(spec, "tolerations"), *one;
 
     for (size_t i = 0; i < ARRAY_LEN(taints); i++) {
-        if (tolerates(tolerations, taints[i]))
+        if (tolerates(tolerations, taints[i]) || (p->old != NULL && !tolerates(old, taints[i])))
             continue;
         if (!json_is(tolerations, JSON_ARRAY))
             tolerations = json_set(spec, "tolerations", json_new(p->arena, JSON_ARRAY));
@@ -165,14 +167,20 @@ static void set_priority(struct preparing *p, struct json *spec)
         (void)set_text(p, spec, "preemptionPolicy", "PreemptLowerPriority");
 }
 
+static void prepare_pod(struct preparing *p)
+{
+    struct json *spec = json_set_object(p->arena, p->object, "spec");
+
+    tolerate_lost_nodes(p, spec);
+    if (p->old == NULL || json_at(p->old, "spec.priority") != NULL)
+        set_priority(p, spec);
+}
+
 static void begin_pod(struct preparing *p)
 {
     struct json *status = json_set_object(p->arena, p->object, "status");
     struct json *spec = json_set_object(p->arena, p->object, "spec");
     const struct json *gates = json_get(spec, "schedulingGates");
-
-    tolerate_lost_nodes(p, spec);
-    set_priority(p, spec);
 
     (void)set_text(p, status, "phase", "Pending");
     (void)set_text(p, status, "qosClass", quality_of_pod(spec));
@@ -318,7 +326,7 @@ static const struct kind_prepare kinds[] = {
     {"", "Node", NULL, begin_node, KEEPS_STATUS},
     {"", "PersistentVolume", NULL, begin_pending, 0},
     {"", "PersistentVolumeClaim", NULL, begin_pending, 0},
-    {"", "Pod", NULL, begin_pod, 0},
+    {"", "Pod", prepare_pod, begin_pod, 0},
     {"", "Secret", prepare_secret, NULL, 0},
     {"", "Service", prepare_service, NULL, 0},
     {"apiextensions.k8s.io", "CustomResourceDefinition", NULL, begin_definition, 0},

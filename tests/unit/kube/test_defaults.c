@@ -268,6 +268,25 @@ static void creates_are_prepared(void **state)
     }
 }
 
+/* kubectl apply sends the tolerations of the manifest each time; the pod must not lose those that
+ * admission added. A pod of a store that knew no such admission gets none. */
+static void an_update_of_a_pod_gets_its_default_tolerations_again(void **state)
+{
+    static const char bare[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{"
+                               "\"name\":\"c\",\"image\":\"i\"}]}}";
+    const struct kube_resource *pod = resource("", "v1", "Pod");
+    struct json *old = parsed(bare), *again = parsed(bare);
+
+    (void)state;
+    kube_prepare(&arena, pod, parsed(bare), again);
+    assert_null(json_at(again, "spec.tolerations"));
+    assert_null(json_at(again, "spec.priority"));
+    kube_prepare(&arena, pod, NULL, old);
+    kube_prepare(&arena, pod, old, again);
+    assert_int_equal(json_at(again, "spec.tolerations")->count, 2);
+    assert_true(json_same(json_get(again, "spec"), json_get(old, "spec")));
+}
+
 /* Method: defaults of what has its defaults, for every kind. */
 static void defaults_of_defaulted_objects_change_nothing(void **state)
 {
@@ -292,6 +311,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(absent_fields_get_upstreams_defaults, reset),
         cmocka_unit_test_teardown(creates_are_prepared, reset),
+        cmocka_unit_test_teardown(an_update_of_a_pod_gets_its_default_tolerations_again, reset),
         cmocka_unit_test_teardown(defaults_of_defaulted_objects_change_nothing, reset),
     };
 
