@@ -121,6 +121,7 @@ class Historian(threading.Thread):
         self.stubs = [pb.KVStub(m.channel()) for m in cluster.members]
         self.states = {1: {}}
         self.done = 1
+        self.acked = 0  # by anybody
         self.goal = None
         self.change = threading.Condition()
 
@@ -231,7 +232,7 @@ class Observer(threading.Thread):
 
     def list(self):
         fresh = self.rng.choice(["newest", "newest", "any", "notolder"])
-        acked = self.historian.done
+        acked = self.historian.acked
         got = self.program.list(self.selector.ns, self.selector.labels, self.selector.fields, fresh, acked)
         if isinstance(got, str):
             self.failures.append(("list " + fresh, got))
@@ -355,11 +356,24 @@ class Writer(threading.Thread):
             text = canonical(ns, name, "%d-%d" % (self.number, count), self.rng.choice("01"), str(count))
             write = self.through if self.number % 2 else self.straight
             revision = write(ns, name, text)
+            if revision is not None:
+                with self.historian.change:
+                    self.historian.acked = max(self.historian.acked, revision)
+                if self.number == 2 and self.rng.random() < 0.2:  # 0 writes while kubestore stands still
+                    self.look(ns, name, revision)
             with self.change:
                 self.acked += revision is not None
                 self.change.notify_all()
             if revision is not None:
                 self.historian.wait_for(revision - BEHIND_MAX)
+
+    def look(self, ns, name, revision):
+        """Who reads the newest sees what has just been written."""
+        got = self.program.ask("get", "v1/configmaps %s %s newest 0" % (ns, name)).split(" ")
+        if got[0] == "object" and int(got[2]) < revision:
+            self.failures.append("read at %s what was written at %d" % (got[2], revision))
+        if got[0] != "object" and got[1] != "404":
+            self.failures.append(" ".join(got))
 
     def straight(self, ns, name, text):
         key = PREFIX + ("%s/%s" % (ns, name)).encode()
@@ -684,11 +698,18 @@ def last_for(selector, final):
 
 
 def main():
-    args = _servers.arguments(rounds=8)
+    args = _servers.arguments(rounds=7)
     score = _servers.Score()
-    for cluster in (_servers.start_kvd(args.build), _servers.start_etcd()):
-        one_by_one(cluster, score, args)
+    both = [(cluster, _servers.Score()) for cluster in (_servers.start_kvd(args.build), _servers.start_etcd())]
+    threads = [threading.Thread(target=one_by_one, args=(cluster, part, args)) for cluster, part in both]
+    for thread in threads:
+        thread.start()
+    for thread, (cluster, part) in zip(threads, both):
+        thread.join()
         cluster.close()
+        score.passed += part.passed
+        score.failed += part.failed
+        score.check(part.passed > 60, "%s is looked at to the end" % cluster.members[0].kind, part.passed)
     cluster = _servers.start_kvd(args.build, 3)
     random_run(cluster, args, score, args.rounds)
     cluster.close()
