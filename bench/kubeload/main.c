@@ -138,6 +138,7 @@ static int run_closed(struct load *load, struct err *err)
 {
     struct client *clients = xcalloc(load->clients, sizeof(*clients));
     uint64_t began = now_ns();
+    double own_cpu_s = process_own_cpu_s();
     double seconds = 0;
     int rc = 0;
 
@@ -155,12 +156,13 @@ static int run_closed(struct load *load, struct err *err)
         load->stopping = !is(load, "fill") && seconds >= load->seconds;
     }
     printf("{\"mode\":\"%s\",\"requests\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"req_s\":%.1f,"
-           "\"mb_s\":%.1f,\"p50_us\":%llu,\"p99_us\":%llu,\"max_us\":%llu}\n",
+           "\"mb_s\":%.1f,\"p50_us\":%llu,\"p99_us\":%llu,\"max_us\":%llu,\"own_cpu_us\":%.2f}\n",
            load->mode, (unsigned long long)load->done, (unsigned long long)load->errors, seconds,
            (double)load->done / seconds, (double)load->bytes / 1e6 / seconds,
            (unsigned long long)histogram_at(&load->latency, 0.5),
            (unsigned long long)histogram_at(&load->latency, 0.99),
-           (unsigned long long)load->latency.max_us);
+           (unsigned long long)load->latency.max_us,
+           (process_own_cpu_s() - own_cpu_s) * 1e6 / (double)MAX(load->done, 1));
     for (uint64_t i = 0; i < load->clients; i++)
         free(clients[i].body);
     free(clients);
