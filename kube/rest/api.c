@@ -29,6 +29,7 @@ struct kube_api *kube_api_new(const struct kube_api_options *options)
     api->options = *options;
     api->store = options->store;
     list_init(&api->watches);
+    arena_init(&api->scratch);
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         seed = uv_hrtime(); /* without a source of randomness, uids still differ */
     prng_seed(&api->prng, seed);
@@ -43,6 +44,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
     rest_metrics_release(&api->metrics);
     rest_watch_release(api);
+    arena_release(&api->scratch);
     free(api);
 }
 

@@ -8,8 +8,8 @@ enum { NAME_TRIES = 8 };
 
 struct create {
     enum rest_validation validation;
-    struct json *body; /* normal form with defaults, as it came */
-    struct json *tree; /* what is written */
+    struct json *body; /* normal form with defaults; NULL: it is to be read of the request */
+    struct json *tree; /* what is written; valid while it is being made, and in a dry run */
     struct slice name;
     struct slice bytes;
     bool generated;
@@ -58,13 +58,28 @@ static void set_metadata(struct rest *rest, struct json *object)
         (void)json_set(metadata, "generation", json_new_int(arena, 1));
 }
 
+static int read_object(struct rest *rest, struct create *create, struct json **out)
+{
+    int code = 0;
+
+    if (create->body != NULL)
+        *out = json_copy(rest->arena, create->body);
+    else
+        code = rest_read_object(rest, rest->resource, create->validation, out);
+    create->validation = REST_IGNORE; /* it has been said; there may be another try */
+    return code != 0 ? code : check_namespace(rest, *out);
+}
+
 static int make_object(struct rest *rest, struct create *create)
 {
     struct arena *arena = rest->arena;
-    struct json *object = json_copy(arena, create->body);
-    struct slice base = rest_meta(object, "generateName");
-    int code;
+    struct json *object;
+    struct slice base;
+    int code = read_object(rest, create, &object);
 
+    if (code != 0)
+        return code;
+    base = rest_meta(object, "generateName");
     set_metadata(rest, object);
     create->generated = rest_meta(object, "name").len == 0 && base.len > 0;
     if (create->generated)
@@ -124,13 +139,35 @@ static void on_absent(struct kube_op *op)
     }
 }
 
+/* Trees are many times as large as the bytes that are made of them, and those bytes may wait long
+ * for the store: so trees are made in memory that all requests share. False: the request has been
+ * refused, and is gone. */
+static bool make_bytes(struct rest *rest, struct create *create)
+{
+    struct arena *arena = rest->arena, *scratch = &rest->api->scratch;
+    bool well;
+
+    if (!rest->dry_run)
+        rest->arena = scratch;
+    well = make_object(rest, create) == 0;
+    if (well) {
+        create->bytes = arena_copy(arena, create->bytes);
+        create->name = arena_copy(arena, create->name);
+        rest->arena = arena;
+    } else {
+        rest_fail(rest);
+    }
+    arena_reset(scratch);
+    return well;
+}
+
 static void attempt(struct rest *rest)
 {
     struct create *create = rest->state;
 
-    if (make_object(rest, create) != 0)
-        rest_fail(rest);
-    else if (rest->dry_run)
+    if (!make_bytes(rest, create))
+        return;
+    if (rest->dry_run)
         kube_get(rest->api->store, &rest->op, rest->arena, rest->resource, rest_ns(rest),
                  create->name, KUBE_NEWEST, 0, on_absent);
     else
@@ -138,24 +175,15 @@ static void attempt(struct rest *rest)
                     create->name, create->bytes, on_created);
 }
 
-static void begin(struct rest *rest, struct create *create)
-{
-    rest->state = create;
-    if (check_namespace(rest, create->body) != 0)
-        rest_fail(rest);
-    else
-        attempt(rest);
-}
-
 void rest_create(struct rest *rest)
 {
     struct create *create = arena_calloc(rest->arena, sizeof *create);
 
-    if (rest_write_options(rest, "CreateOptions", &create->validation) != 0 ||
-        rest_read_object(rest, rest->resource, create->validation, &create->body) != 0)
+    rest->state = create;
+    if (rest_write_options(rest, "CreateOptions", &create->validation) != 0)
         rest_fail(rest);
     else
-        begin(rest, create);
+        attempt(rest);
 }
 
 void rest_create_named(struct rest *rest, struct json *object)
@@ -163,5 +191,6 @@ void rest_create_named(struct rest *rest, struct json *object)
     struct create *create = arena_calloc(rest->arena, sizeof *create);
 
     create->body = object;
-    begin(rest, create);
+    rest->state = create;
+    attempt(rest);
 }
