@@ -4,7 +4,6 @@
  * kube-apiservers do the same with the same key. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "kube/store/internal.h"
 

@@ -1,7 +1,6 @@
 /* Events to watches: live ones by groups, one event after the other; those that are behind read the
  * history by themselves. In slices, so that ten thousand watches do not hold up the loop. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "kube/store/internal.h"

@@ -4,11 +4,7 @@
 
 #include "kube/store/store.h"
 
-enum {
-    KUBE__PAGE = 1000, /* objects asked of kvd at once */
-    KUBE__TIMEOUT_MS = 60000,
-    KUBE__CREATE_TRIES = 8, /* while the namespace keeps changing */
-};
+enum { KUBE__PAGE = 1000 }; /* objects asked of kvd at once */
 
 /* ---- object.c ---- */
 
@@ -485,13 +481,6 @@ void kube__lease_forget(struct kube_store *store, int64_t id);
 void kube__lease_free(struct kube_store *store);
 void kube__compaction_tick(struct kube_store *store, uint64_t now_ms);
 void kube__compaction_free(struct kube_store *store);
-
-/* ---- list.c ---- */
-
-/* Takes over the reference. */
-void kube__list_add(struct kube_list *list, struct kube_object *object);
-/* The list ends behind last (a key relative to the list's prefix), and there is more. */
-void kube__list_continue(struct kube_list *list, struct slice last);
 
 /* ---- token.c ---- */
 

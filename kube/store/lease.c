@@ -1,6 +1,5 @@
 /* Objects that end by themselves: one lease of kvd serves those that are written within a while, so
  * that events do not cost a lease each. It lives that much longer than they shall. */
-#include <string.h>
 
 #include "kube/store/internal.h"
 

@@ -7,7 +7,8 @@
 
 /* ---- results ---- */
 
-void kube__list_add(struct kube_list *list, struct kube_object *object)
+/* Takes over the reference. */
+static void add(struct kube_list *list, struct kube_object *object)
 {
     if (list->count == list->capacity) {
         list->capacity = MAX((size_t)64, list->capacity * 2);
@@ -47,7 +48,7 @@ void kube_list_cancel(struct kube_list *list)
 }
 
 /* The list ends behind last (a key relative to the list's prefix), and there is more. */
-void kube__list_continue(struct kube_list *list, struct slice last)
+static void continue_behind(struct kube_list *list, struct slice last)
 {
     uint8_t *start = arena_alloc(list->arena, last.len + 1);
 
@@ -154,7 +155,7 @@ static bool take(struct kube_list *list, const Mvccpb__KeyValue *kv)
     if (kube__object_of(list->store, list->resource, kv, list->arena, &list->status, &object) != 0)
         return false;
     if (kube_selector_matches(&list->options.selector, &kube_selected_object, object))
-        kube__list_add(list, object);
+        add(list, object);
     else
         kube_object_unref(object);
     return true;
@@ -203,7 +204,7 @@ static bool take_page(struct kube_list *list, const Etcdserverpb__RangeResponse 
         list->key = concat(list->arena, last, slice_of("", 1));
         return true;
     }
-    kube__list_continue(list, slice_of(last.data + list->prefix.len, last.len - list->prefix.len));
+    continue_behind(list, slice_of(last.data + list->prefix.len, last.len - list->prefix.len));
     if (kube_selector_empty(&list->options.selector))
         list->remaining = page->count - (int64_t)taken;
     return false;
@@ -258,7 +259,7 @@ static bool add_cached(struct kube_list *list, struct kube_object *object)
         return false;
     }
     if (takes(list, object))
-        kube__list_add(list, kube_object_ref(object));
+        add(list, kube_object_ref(object));
     return true;
 }
 
@@ -276,8 +277,7 @@ static void scan(struct kube_list *list, struct kube__scan *scan)
     if (rest != 0) {
         struct slice key = kube__object_key(last);
 
-        kube__list_continue(list,
-                            slice_of(key.data + scan->prefix.len, key.len - scan->prefix.len));
+        continue_behind(list, slice_of(key.data + scan->prefix.len, key.len - scan->prefix.len));
         if (kube_selector_empty(&list->options.selector))
             list->remaining = (int64_t)rest;
     }

@@ -1,5 +1,4 @@
 /* Operations on one object: how they begin and end, and reads. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "kube/store/internal.h"

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "kube/store/internal.h"
 
+enum { TIMEOUT_MS = 60000 }; /* as upstream */
+
 /* ---- the next turn ---- */
 
 static void finish_due(struct kube_store *store)
@@ -108,7 +110,7 @@ int kube_store_new(const struct kube_store_options *options, struct kube_store *
     store->loop = options->loop;
     store->client = options->client;
     store->prefix = xstrdup(options->prefix);
-    store->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : KUBE__TIMEOUT_MS;
+    store->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : TIMEOUT_MS;
     store->history_max = options->history_max;
     store->event_ttl_s = options->event_ttl_s != 0 ? options->event_ttl_s : 3600;
     list_init(&store->ops);

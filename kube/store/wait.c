@@ -5,8 +5,6 @@
  * nothing was written in between its answer brings every cache to that revision at once; otherwise
  * it is asked again. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "kube/store/internal.h"
 

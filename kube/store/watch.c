@@ -9,7 +9,6 @@
  * A watch is in exactly one of these lists, by its link. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/mem.h"
 #include "kube/store/internal.h"

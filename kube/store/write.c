@@ -8,6 +8,7 @@
 
 enum {
     REPEATS_MAX = 3,     /* of a write whose fate is not known */
+    CREATE_TRIES = 8,    /* while the namespace keeps changing */
     LEASE_TRIES_MAX = 3, /* of a write whose lease has gone meanwhile */
 };
 
@@ -221,7 +222,7 @@ static bool judge(struct kube_op *op, const Etcdserverpb__TxnResponse *response)
     if (needs_namespace(op) && !namespace_allows(op, read_by(response, 1)))
         return false;
     if (op->kind == OP_CREATE && read_by(response, 0) == NULL) {
-        if (op->tries < KUBE__CREATE_TRIES)
+        if (op->tries < CREATE_TRIES)
             return true;
         (void)kube_status_conflict(&op->status, op->arena, op->resource, op->name,
                                    "its namespace keeps changing; please try again");
