@@ -199,6 +199,7 @@ uninstall:
 ## make fuzz       parsers of what clients send, by libFuzzer (SECONDS=20 for each)
 ## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
 ## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
+## make bench-kube   kvapi beside a kube-apiserver's figures, one minute (BENCH=--etcd: on Debian's etcd)
 ## make format     clang-format everything
 ## make install    programs, libkv.a, headers, libkv.pc (PREFIX=/usr/local, DESTDIR=); uninstall
 ## make clean      remove build/
@@ -245,6 +246,9 @@ fuzz:
 
 bench: all
 	@bench/run $(BENCH)
+bench-kube: all $(BUILD)/kubeload
+	@bench/kube $(BENCH)
+.PHONY: bench-kube
 
 C_FILES = $(shell git ls-files '*.c' '*.h')
 format:

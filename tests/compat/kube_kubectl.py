@@ -252,6 +252,28 @@ def changes(k):
     k.expect("apply", "-f", os.path.join(MANIFESTS, "configmap.yaml"), out="created")
 
 
+def made_by_commands(k):
+    """Objects that kubectl makes itself: their bodies are protobuf since 1.32."""
+    commands = [
+        ("create", "deployment", "d", "--image=x", "--replicas=2"), ("autoscale", "deployment", "d", "--max=3"),
+        ("expose", "deployment", "d", "--port=80", "--name=svc"), ("create", "service", "clusterip", "ip", "--tcp=80:8080"),
+        ("create", "ingress", "i", "--rule=a.example/*=svc:80"), ("create", "serviceaccount", "bob"),
+        ("create", "role", "r", "--verb=get,list", "--resource=pods"), ("create", "rolebinding", "r", "--role=r", "--user=alice"),
+        ("create", "clusterrole", "cr", "--verb=get", "--non-resource-url=/healthz"),
+        ("create", "clusterrolebinding", "cr", "--clusterrole=cr", "--group=dev"), ("create", "quota", "q", "--hard=pods=9,cpu=2"),
+        ("create", "poddisruptionbudget", "b", "--selector=app=d", "--min-available=50%"),
+        ("create", "job", "j", "--image=x", "--", "true"), ("create", "cronjob", "cj", "--image=x", "--schedule=@hourly", "--", "true"),
+        ("create", "priorityclass", "p", "--value=7")]
+    for words in commands:
+        k.expect(*words, out="created|autoscaled|exposed")
+    k.expect("get", "hpa,svc,ingress,role,rolebinding,quota,pdb,job,cronjob,priorityclass",
+             out=r"(?s)Deployment/d.*80/TCP.*a\.example.*Role/r.*50%.*0/1.*@hourly.*7\s+false")
+    k.expect("get", "cronjob", "cj", "-o", "jsonpath={.spec.jobTemplate.spec.template.spec.containers[0].command[0]}", out="^true$")
+    k.expect("auth", "can-i", "create", "pods", out="^yes")
+    k.expect("delete", "deploy/d", "hpa/d", "svc/svc", "svc/ip", "ingress/i", "sa/bob", "role/r", "rolebinding/r", "clusterrole/cr",
+             "clusterrolebinding/cr", "quota/q", "pdb/b", "job/j", "cronjob/cj", "priorityclass/p", out="deleted")
+
+
 def every_version(kubectl, score):
     """What every kubectl must be able to do, in a namespace of its own."""
     ns = "t-%d-%d" % kubectl.version
@@ -289,6 +311,7 @@ def main():
     for kubectl in {all_of_them[0].version: all_of_them[0], newest.version: newest}.values():
         acceptance(kubectl, score)
     if newest.version >= VALIDATES_SINCE:
+        made_by_commands(newest)
         manifests(newest, score)
     for kubectl in all_of_them:
         every_version(kubectl, score)
