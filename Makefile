@@ -189,8 +189,8 @@ uninstall:
 
 # ---- what people call ----
 
-## make            build kvd, kvctl and kvbench into build/
-## make run        install what is missing, build, start a 3-member cluster and show it working
+## make            build kvd, kvctl, kvbench and kvapi into build/
+## make run        install what is missing, build, start 3 members and kvapi on top, show them working
 ## make stop       stop the cluster that `make run` left running
 ## make test       install what is missing, build, run every test
 ## make unit | sim | compat | cluster    one kind of test
