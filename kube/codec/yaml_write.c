@@ -110,6 +110,15 @@ static bool write_string(struct writer *writer, struct slice text)
     return write_scalar(writer, text, style);
 }
 
+/* Integers as they will be read: -0 is 0. */
+static bool write_number(struct writer *writer, const struct json *number)
+{
+    struct kube_scalar scalar = kube_scalar_resolve(json_text(number));
+    struct slice text = scalar.kind == KUBE_SCALAR_INT ? slice_str(scalar.text) : json_text(number);
+
+    return write_scalar(writer, text, YAML_PLAIN_SCALAR_STYLE);
+}
+
 static bool write_value(struct writer *writer, const struct json *value);
 
 static bool write_array(struct writer *writer, const struct json *array)
@@ -156,7 +165,7 @@ static bool write_value(struct writer *writer, const struct json *value)
         return write_scalar(writer, slice_str(value->boolean ? "true" : "false"),
                             YAML_PLAIN_SCALAR_STYLE);
     case JSON_NUMBER:
-        return write_scalar(writer, json_text(value), YAML_PLAIN_SCALAR_STYLE);
+        return write_number(writer, value);
     case JSON_STRING:
         return write_string(writer, json_text(value));
     case JSON_ARRAY:

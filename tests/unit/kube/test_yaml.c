@@ -189,6 +189,19 @@ static void objects_are_written_as_kubectl_shows_them(void **state)
     writes("\"x\"", "x\n");
 }
 
+static void numbers_are_written_as_they_will_be_read(void **state)
+{
+    struct json *value;
+    struct buf buf;
+
+    (void)state;
+    assert_int_equal(
+        json_parse(&arena, slice_str("[-0,1.50,18446744073709551615]"), NULL, &value, NULL), 0);
+    buf_init(&buf, 1u << 10);
+    assert_int_equal(kube_yaml_write(&buf, value), 0);
+    assert_string_equal(buf_text(&buf), "- 0\n- 1.50\n- 18446744073709551615\n");
+}
+
 static void nesting_has_a_limit(void **state)
 {
     char *text = arena_calloc(&arena, JSON_DEPTH_MAX + 2);
@@ -253,6 +266,7 @@ int main(void)
         cmocka_unit_test_teardown(errors_name_the_line_as_upstream, reset),
         cmocka_unit_test_teardown(duplicates_are_noted_with_their_path, reset),
         cmocka_unit_test_teardown(objects_are_written_as_kubectl_shows_them, reset),
+        cmocka_unit_test_teardown(numbers_are_written_as_they_will_be_read, reset),
         cmocka_unit_test_teardown(nesting_has_a_limit, reset),
         cmocka_unit_test_teardown(deep_and_long_documents_are_given_up, reset),
         cmocka_unit_test_teardown(long_merges_take_no_square, reset),
