@@ -22,7 +22,7 @@ struct flags {
     const char *token_auth_file, *authorization_mode, *advertise_address;
     bool anonymous_auth;
     int64_t event_ttl_s, request_timeout_s, compaction_interval_s;
-    const char *dev; /* directory; NULL: not asked for */
+    const char *dev;     /* directory; NULL: not asked for */
     int64_t max_streams; /* per connection of HTTP/2 */
     int64_t verbosity;
 };

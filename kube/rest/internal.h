@@ -18,7 +18,7 @@ struct kube_api {
     struct kube_store *store;
     const struct kube_discovery *discovery;
     struct rest_metrics metrics;
-    struct prng prng; /* uids, generated names, how long watches last: no secrets */
+    struct prng prng;     /* uids, generated names, how long watches last: no secrets */
     struct arena scratch; /* of one request at a time, and only until it returns to the loop */
     struct list watches;
     uv_timer_t watch_timer;
