@@ -98,10 +98,11 @@ struct replica {
     unsigned guards_off;
     struct prng prng;
     struct raft raft;
-    bool stepping; /* raft_step must not be entered twice */
-    bool mute;     /* nobody waits for the messages of the step under way */
-    bool failed;   /* env.fatal was called; nothing happens any more */
-    uint64_t now;  /* of the event being handled */
+    bool stepping;  /* raft_step must not be entered twice */
+    bool mute;      /* nobody waits for the messages of the step under way */
+    bool failed;    /* env.fatal was called; nothing happens any more */
+    bool stateless; /* the state machine waits for a state: replica_restate() */
+    uint64_t now;   /* of the event being handled */
     uint64_t armed_ms;
 
     /* As last told by env.on_role. */

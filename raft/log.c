@@ -265,7 +265,7 @@ void log_apply_slice(struct replica *r)
     struct apply_slice slice = {.r = r, .left = APPLY_SLICE};
     uint64_t commit = raft_commit_index(&r->raft);
 
-    if (r->applied < commit)
+    if (r->applied < commit && !r->stateless)
         (void)log_read(r, r->applied + 1, commit, APPLY_SLICE_SIZE, on_apply_entry,
                        &slice); /* a failure is already fatal */
 }

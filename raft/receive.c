@@ -117,6 +117,8 @@ static void receive_message(struct replica *r, struct peer *from, struct raft_me
 
     message->server_id = from->id;
     message->server_address = "peer";
+    if (r->stateless && message->type == RAFT_TIMEOUT_NOW)
+        return;
     if (!guard_receive(r, from, message))
         return;
     if (message->type == RAFT_REQUEST_VOTE)

@@ -126,6 +126,7 @@ static void replica_init(struct replica *r, const struct replica_options *option
     r->heartbeat_ms = options->heartbeat_ms == 0 ? HEARTBEAT_MS : options->heartbeat_ms;
     r->election_ms = options->election_ms == 0 ? ELECTION_MS : options->election_ms;
     r->guards_off = options->guards_off;
+    r->stateless = options->hold;
     r->reserve_bytes = options->reserve_bytes == 0 ? RESERVE_BYTES : options->reserve_bytes;
     prng_seed(&r->prng, options->seed);
     event_begin(r);
@@ -199,7 +200,8 @@ void replica_close(struct replica *r)
 static void campaign_early(struct replica *r)
 {
     r->campaign_ms = 0;
-    if (r->raft.state != RAFT_FOLLOWER || r->raft.follower_state.current_leader.id != 0)
+    if (r->stateless || r->raft.state != RAFT_FOLLOWER ||
+        r->raft.follower_state.current_leader.id != 0)
         return;
     r->raft.election_timer_start = r->now - r->raft.follower_state.randomized_election_timeout;
 }
@@ -212,6 +214,8 @@ void replica_on_timer(struct replica *r)
     r->armed_ms = 0;
     if (r->campaign_ms != 0 && r->now >= r->campaign_ms)
         campaign_early(r);
+    if (r->stateless && r->raft.state == RAFT_FOLLOWER && r->now >= raft_timeout(&r->raft))
+        r->raft.election_timer_start = r->now; /* it votes, but does not stand */
     if (r->now >= raft_timeout(&r->raft)) {
         struct raft_event event = {.type = RAFT_TIMEOUT};
 
@@ -315,7 +319,7 @@ void replica_turn(struct replica *r)
     if (!r->failed)
         read_turn(r);
     event_end(r);
-    if (!r->failed && r->applied < raft_commit_index(&r->raft))
+    if (!r->failed && !r->stateless && r->applied < raft_commit_index(&r->raft))
         r->env.wake(r->env.ctx);
 }
 

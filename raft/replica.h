@@ -113,6 +113,11 @@ struct replica_options {
     const struct replica_snapshot *snapshot;
     uint64_t reserve_bytes; /* log kept behind a checkpoint for members that lag; 0: 64 MiB */
     unsigned guards_off;    /* tests only: bit n switches guard Gn off (raft/guards.h) */
+    bool alone;             /* take all other members out, with what the log has: for a cluster that
+                               has lost its quorum for good. What a quorum without this member had
+                               committed and it has not is lost; what it has counts as committed.
+                               Nothing happens in a new log. KV_EINVAL: it is no member itself */
+    bool hold;              /* the state machine is not to be trusted: see replica_restate() */
 };
 
 /* A configuration of these voters, as the log and a snapshot have it; appended to out. addresses:
@@ -255,6 +260,15 @@ void replica_snapshot_held(struct replica *replica, uint64_t peer,
 /* It did not get there; it will be ordered again if still needed. May be called from
  * env.send_snapshot. */
 void replica_snapshot_failed(struct replica *replica, uint64_t peer);
+
+/* A member whose state machine is wrong, but whose log and vote are not, is opened with
+ * options.hold: nothing is applied and it does not campaign, nor takes leadership over; it stores
+ * entries, acknowledges and votes as ever, for all that depends on the log alone (options.snapshot
+ * says where it begins; only its place is used). Until the state after that entry has come from
+ * another member: true, it is the state machine's now, and applying goes on behind it; false: that
+ * entry is not known to be committed here (yet). An install (env.install) ends it too. */
+bool replica_restate(struct replica *replica, uint64_t index, uint64_t term);
+bool replica_is_held(const struct replica *replica);
 
 /* ---- questions ---- */
 

@@ -37,8 +37,8 @@ bool replica_checkpoint_begin(const struct replica *r, struct replica_snapshot *
     const struct raft *raft = &r->raft;
     struct raft_buffer payload;
 
-    if (r->failed || raft->snapshot.installing || r->applied == 0 || r->applied > r->stored ||
-        raft->configuration_committed_index == 0 ||
+    if (r->failed || r->stateless || raft->snapshot.installing || r->applied == 0 ||
+        r->applied > r->stored || raft->configuration_committed_index == 0 ||
         raft->configuration_committed_index > r->applied ||
         (raft->configuration_uncommitted_index != 0 &&
          raft->configuration_uncommitted_index <= r->applied))
@@ -164,7 +164,26 @@ void snapshot_install(struct replica *r, const struct raft_update *update)
     r->installing = update->snapshot.metadata; /* its configuration's memory too */
     log_restart(r, r->installing.index, r->installing.term);
     propose_skipped(r);
+    r->stateless = false;
     r->env.install(r->env.ctx, r->installing.index, r->installing.term);
+}
+
+bool replica_is_held(const struct replica *r)
+{
+    return r->stateless;
+}
+
+/* Behind the snapshot that the log begins with, log_term() knows every entry. */
+bool replica_restate(struct replica *r, uint64_t index, uint64_t term)
+{
+    if (r->failed || !r->stateless || index < r->applied || index > raft_commit_index(&r->raft) ||
+        log_term(r, index) != term)
+        return false;
+    r->stateless = false;
+    r->applied = index;
+    propose_skipped(r);
+    r->env.wake(r->env.ctx);
+    return true;
 }
 
 void snapshot_installed_event(struct replica *r, struct raft_event *event)

@@ -28,9 +28,7 @@ struct loading {
 
 static int bad_log(struct err *err, uint64_t index, const char *what)
 {
-    return err_set(err, KV_ECORRUPT,
-                   "log entry %" PRIu64 ": %s; restore this member from a snapshot or the others",
-                   index, what);
+    return err_set(err, KV_ECORRUPT, "log entry %" PRIu64 ": %s", index, what);
 }
 
 static int load_change(struct loading *loading, const struct wal_entry *from,
@@ -98,8 +96,7 @@ static int load_entries(struct loading *loading)
         return err_set(loading->err, KV_ECORRUPT,
                        "the log begins at entry %" PRIu64
                        ", but the newest checkpoint that can be read ends at %" PRIu64
-                       ": entries between are missing; set the data directory aside and let the "
-                       "member rejoin from the others",
+                       ": entries between are missing",
                        loading->first, loading->covered);
     if (last != 0 && last - loading->first >= UINT32_MAX)
         return err_set(loading->err, KV_ETOOBIG, "log of %" PRIu64 " entries", last);
@@ -332,9 +329,74 @@ static int start(struct replica *r, struct loading *loading, struct err *err)
     return 0;
 }
 
+/* ---- a cluster of this member alone ---- */
+
+/* An entry like those that leaders propose, of a term of its own. As the only voter this member
+ * commits it, and all before it, by itself. */
+static int append_alone(struct replica *r, const char *address, uint64_t last, struct err *err)
+{
+    struct wal_hard_state state = {.term = wal_hard_state(r->wal).term + 1, .voted_for = r->id};
+    struct wal_entry entry = {.index = last + 1, .term = state.term, .type = RAFT_CHANGE};
+    struct buf payload;
+    int rc;
+
+    buf_init(&payload, WAL_ENTRY_SIZE_MAX);
+    rc = replica_encode_voters(&r->id, &address, 1, &payload, err);
+    if (rc == 0) {
+        entry.data = buf_slice(&payload);
+        (void)wal_append_hard_state(r->wal, state); /* the entry's number comes after it */
+        rc = flush(r, wal_append_entry(r->wal, &entry), err);
+    }
+    buf_release(&payload);
+    return rc;
+}
+
+/* 1: the log has one more entry, which is to be loaded. */
+static int leave_others(struct loading *loading)
+{
+    struct replica *r = loading->r;
+    struct raft_configuration now;
+    const struct raft_server *self = NULL;
+    int rc = newest_configuration(loading, &now);
+
+    if (rc != 0)
+        return rc;
+    for (unsigned i = 0; i < now.n; i++)
+        if (now.servers[i].id == r->id)
+            self = &now.servers[i];
+    if (now.n == 0 || (now.n == 1 && self != NULL && self->role == RAFT_VOTER))
+        rc = 0; /* joining, or alone already */
+    else if (self == NULL)
+        rc = err_set(loading->err, KV_EINVAL,
+                     "this member is none of the %u of the cluster that its log knows, so it can "
+                     "not be made its only one",
+                     now.n);
+    else
+        rc = append_alone(r, self->address, loading->first + loading->count - 1, loading->err);
+    if (rc == 0 && self != NULL && now.n > 1)
+        rc = 1;
+    raft_configuration_close(&now);
+    return rc;
+}
+
+static int load_alone(struct loading *loading)
+{
+    int rc = leave_others(loading);
+
+    if (rc != 1)
+        return rc;
+    free_entries(loading);
+    *loading = (struct loading){.r = loading->r,
+                                .snapshot = loading->snapshot,
+                                .covered = loading->covered,
+                                .err = loading->err};
+    return load_entries(loading);
+}
+
 int replica__load(struct replica *r, const struct replica_options *options, struct err *err)
 {
     struct loading loading = {.r = r, .snapshot = options->snapshot, .err = err};
+    bool was_new = options->snapshot == NULL && wal_last_index(r->wal) == 0;
     int rc = 0;
 
     if (loading.snapshot != NULL) {
@@ -347,6 +409,8 @@ int replica__load(struct replica *r, const struct replica_options *options, stru
     }
     if (rc == 0)
         rc = load_entries(&loading);
+    if (rc == 0 && options->alone && !was_new)
+        rc = load_alone(&loading);
     if (rc == 0)
         rc = decide_hard_state(r, &loading, err);
     if (rc == 0)

@@ -41,6 +41,7 @@ struct node {
     uint64_t timer_ms; /* 0: not armed */
     bool woken, flush_wanted;
     bool disk_hangs;    /* flushes are not run */
+    bool hold, alone;   /* of its next start */
     size_t send_queued; /* what env.send_queued says */
     enum replica_role role;
     uint64_t term, leader;
@@ -328,6 +329,8 @@ static inline int node_try_open(struct node *node, struct err *err)
         .cache_bytes = cluster->cache_bytes,
         .guards_off = cluster->guards_off,
         .reserve_bytes = cluster->reserve_bytes,
+        .hold = node->hold,
+        .alone = node->alone,
     };
 
     if (node->wal == NULL)

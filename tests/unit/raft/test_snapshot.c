@@ -550,9 +550,194 @@ static void an_install_of_what_is_not_here_changes_nothing(void **state)
     cluster_free(c);
 }
 
+/* ---- a member whose state is not to be trusted ---- */
+
+/* The others lead; one begins again without a state. */
+static struct node *hold_one(struct cluster *c, uint64_t lead)
+{
+    struct node *node = node_of(c, lead == 3 ? 2 : 3);
+
+    node_crash(c, node->id);
+    node->hold = true;
+    node_open(c, node->id);
+    node->hold = false;
+    settle(c);
+    assert_true(replica_is_held(node->replica));
+    return node;
+}
+
+static void propose_some(struct cluster *c, uint64_t lead, struct proposal *some, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        propose(c, lead, &some[i]);
+    settle(c);
+}
+
+static void a_held_member_stores_and_votes_but_applies_nothing_and_does_not_stand(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c), other;
+    struct node *node = hold_one(c, lead);
+    struct proposal some[4];
+    uint64_t applied = node->applied;
+
+    (void)state;
+    other = 6 - lead - node->id;
+    isolate(c, other, true);
+    propose_some(c, lead, some, 2); /* committed by the leader and the held one */
+    assert_int_equal(times_applied(node_of(c, lead), value_of(&some[1])), 1);
+    assert_int_equal(node->applied, applied);
+    assert_int_equal(status_of(c, node->id).commit_index, status_of(c, lead).commit_index);
+
+    /* Only the two that are left can elect one: the held one gives its vote, and never stands. */
+    isolate(c, other, false);
+    advance(c, 3 * HEARTBEAT);
+    node_crash(c, lead);
+    close_connections(c, lead);
+    advance(c, 10 * ELECTION);
+    assert_int_equal(leader(c), other);
+    assert_int_equal(node->leaderships, 0);
+    assert_int_equal(node->applied, applied);
+    propose_some(c, other, some + 2, 2);
+    assert_int_equal(times_applied(node_of(c, other), value_of(&some[3])), 1);
+    assert_int_equal(node->applied, applied);
+    cluster_free(c);
+}
+
+static void a_hand_over_to_a_held_member_does_not_happen(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c);
+    struct node *node = hold_one(c, lead);
+
+    (void)state;
+    assert_int_equal(replica_transfer(node_of(c, lead)->replica, node->id), 0);
+    advance(c, 5 * ELECTION);
+    assert_int_equal(node->leaderships, 0);
+    assert_int_not_equal(leader(c), 0);
+    cluster_free(c);
+}
+
+/* The state of another one, and what its own log has behind that. */
+static void a_held_member_goes_on_behind_the_state_it_gets(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c), index, term;
+    struct node *node = hold_one(c, lead);
+    struct proposal some[4];
+
+    (void)state;
+    propose_some(c, lead, some, 2);
+    take_checkpoint(node_of(c, lead));
+    index = node_of(c, lead)->durable->meta.index;
+    term = node_of(c, lead)->durable->meta.term;
+    propose_some(c, lead, some + 2, 2);
+
+    assert_false(replica_restate(node->replica, index, term + 1)); /* of another branch */
+    assert_false(replica_restate(node->replica, index + 100, term));
+    assert_true(replica_is_held(node->replica));
+    assert_true(replica_restate(node->replica, index, term));
+    load_checkpoint(node, node_of(c, lead)->durable);
+    settle(c);
+    assert_false(replica_is_held(node->replica));
+    assert_false(replica_restate(node->replica, index, term)); /* once */
+    all_equal(c);
+    assert_int_equal(times_applied(node, value_of(&some[3])), 1);
+    cluster_free(c);
+}
+
+/* So far behind that the leader's log does not reach: an install brings the state. */
+static void an_install_ends_the_wait_of_a_held_member(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c);
+    struct node *node = hold_one(c, lead);
+    struct bulk bulk = {.count = 0};
+
+    (void)state;
+    isolate(c, node->id, true);
+    write_bulk(c, lead, &bulk, 5);
+    take_checkpoint(node_of(c, lead));
+    settle(c);
+    isolate(c, node->id, false);
+    advance(c, 3 * HEARTBEAT);
+    assert_int_equal(node_of(c, lead)->ordered_to, node->id);
+    carry_checkpoint(node_of(c, lead), node);
+    settle(c);
+    assert_false(replica_is_held(node->replica));
+    advance(c, 3 * HEARTBEAT);
+    all_equal(c);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
+/* ---- a cluster of one member alone ---- */
+
+static void a_member_made_alone_keeps_all_it_stored_and_leads(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c);
+    struct node *node = node_of(c, lead);
+    struct replica_configuration now;
+    struct proposal some[3];
+
+    (void)state;
+    propose_some(c, lead, some, 2);
+    isolate(c, lead, true);
+    propose(c, lead, &some[2]); /* on its disk alone: nobody can know */
+    settle(c);
+    assert_int_equal(times_applied(node, value_of(&some[2])), 0);
+    for (uint64_t id = 1; id <= 3; id++)
+        node_crash(c, id);
+    for (int i = 0; i < 2; i++) { /* the flag may stay */
+        node->alone = i == 0;
+        node_open(c, lead);
+        settle(c);
+        assert_int_equal(leader(c), lead);
+        replica_configuration(node->replica, &now);
+        assert_int_equal(now.count, 1);
+        assert_true(now.members[0].id == lead && now.members[0].voter && now.committed);
+        for (int k = 0; k < 3; k++)
+            assert_int_equal(times_applied(node, value_of(&some[k])), 1);
+        node_crash(c, lead);
+    }
+    cluster_free(c);
+}
+
+static void made_alone_behind_a_checkpoint_too(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c);
+    struct node *node = node_of(c, lead);
+    struct bulk bulk = {.count = 0};
+    struct replica_configuration now;
+
+    (void)state;
+    write_bulk(c, lead, &bulk, 5);
+    take_checkpoint(node);
+    settle(c);
+    for (uint64_t id = 1; id <= 3; id++)
+        node_crash(c, id);
+    node->alone = true;
+    node_open(c, lead);
+    settle(c);
+    assert_int_equal(leader(c), lead);
+    assert_int_equal(node->large_count, 5);
+    replica_configuration(node->replica, &now);
+    assert_int_equal(now.count, 1);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_held_member_stores_and_votes_but_applies_nothing_and_does_not_stand),
+        cmocka_unit_test(a_hand_over_to_a_held_member_does_not_happen),
+        cmocka_unit_test(a_held_member_goes_on_behind_the_state_it_gets),
+        cmocka_unit_test(an_install_ends_the_wait_of_a_held_member),
+        cmocka_unit_test(a_member_made_alone_keeps_all_it_stored_and_leads),
+        cmocka_unit_test(made_alone_behind_a_checkpoint_too),
         cmocka_unit_test(a_restart_begins_at_the_checkpoint_and_drops_what_is_before),
         cmocka_unit_test(no_checkpoint_is_taken_ahead_of_our_own_disk),
         cmocka_unit_test(a_hole_between_checkpoint_and_log_stops_the_start),
