@@ -22,6 +22,7 @@ struct mvcc {
     struct revlog log;          /* all records */
     struct heap heap;           /* their memory */
     size_t live_bytes;          /* what the newest live records need, see mvcc_bytes_in_use() */
+    uint64_t effects;           /* see mvcc_take_effects() */
 
     int64_t compacted;   /* what compaction's removal has finished; -1: none */
     int64_t pass_target; /* what it is busy with, or `compacted` */

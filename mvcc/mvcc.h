@@ -121,6 +121,15 @@ int64_t mvcc_txn_end(struct mvcc_txn *txn);
  * vector 4): txn->revision once something changed, else the one before. */
 int64_t mvcc_txn_revision(const struct mvcc_txn *txn);
 
+/* A number for all changes made since the last call, in their order, with what they have made of
+ * keys, values and versions; 0: none were. What is changed behind the back of these calls is not in
+ * it: for that there is HashKV. */
+uint64_t mvcc_take_effects(struct mvcc *mvcc);
+/* Tests only: flips that bit of a key's version, behind the back of these calls, as it may happen
+ * in memory. The key is there. */
+enum { MVCC_PLANTED_FLIP = 1 << 20 };
+void mvcc_plant_flip(struct mvcc *mvcc, struct slice key);
+
 /* Takes effect at once for all reads; memory is given back by mvcc_compact_step(). Keeps what
  * etcd-api.md 5.6 says (3.5.16+ rule: a tombstone at exactly the revision stays).
  * KV_ECOMPACTED: not above the last compaction. KV_EFUTURE. */

@@ -1,5 +1,6 @@
 /* Alarms as commands (etcd-api.md section 9): raised and cleared by clients, and by the space quota
- * of a member (server/space.h), which clears only what it has raised. */
+ * of a member (server/space.h), which clears only what it has raised, as does the comparison of
+ * states (server/audit.h). */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -33,6 +34,7 @@ void machine__raise_alarm(struct machine *machine, struct machine_alarm alarm)
 
     if (there) {
         machine->alarms[at].by_quota = machine->alarms[at].by_quota && alarm.by_quota;
+        machine->alarms[at].healing = machine->alarms[at].healing && alarm.healing;
         return;
     }
     machine->alarms =
@@ -70,7 +72,7 @@ void machine__drop_alarms(struct machine *machine, uint64_t member_id)
 bool machine_has_alarm(const struct machine *machine, uint32_t type)
 {
     for (size_t i = 0; i < machine->alarm_count; i++)
-        if (machine->alarms[i].type == type)
+        if (machine->alarms[i].type == type && !machine->alarms[i].healing)
             return true;
     return false;
 }
@@ -134,4 +136,22 @@ void machine__apply_space(struct machine *machine, const Kvdpb__SpaceAlarm *requ
     else if (old != NULL && old->by_quota)
         (void)clear_alarm(machine, alarm); /* it is there */
     out->code = 0;
+}
+
+void machine__apply_corrupt(struct machine *machine, const Kvdpb__CorruptAlarm *request,
+                            struct machine_result *out)
+{
+    struct machine_alarm alarm = {.member = request->member_id,
+                                  .type = ETCDSERVERPB__ALARM_TYPE__CORRUPT,
+                                  .healing = request->healing};
+    const struct machine_alarm *old = machine_alarm(machine, alarm.member, alarm.type);
+
+    if (machine_member(machine, alarm.member) == NULL)
+        out->code = KV_ENOTFOUND;
+    else if (request->raised)
+        machine__raise_alarm(machine, alarm);
+    if (out->code == 0 && request->raised && request->healing)
+        out->odd = alarm.member;
+    if (out->code == 0 && !request->raised && old != NULL && old->healing)
+        (void)clear_alarm(machine, alarm); /* it is there */
 }

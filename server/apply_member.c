@@ -9,6 +9,7 @@
  * by configurations alone. */
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/util.h"
 #include "server/machine_internal.h"
@@ -18,6 +19,7 @@ enum {
     REMOVE = KVDPB__MEMBER_CHANGE__KIND__REMOVE,
     UPDATE = KVDPB__MEMBER_CHANGE__KIND__UPDATE,
     PROMOTE = KVDPB__MEMBER_CHANGE__KIND__PROMOTE,
+    REPLACE = KVDPB__MEMBER_CHANGE__KIND__REPLACE,
 };
 
 /* ---- removed ids ---- */
@@ -181,6 +183,18 @@ static int check_add(const struct machine *machine, const Kvdpb__MemberChange *r
     return all < REPLICA_MEMBERS_MAX ? 0 : KV_ETOOBIG;
 }
 
+/* Asked for again and again: it must not be on its way already. */
+static int check_replace(const struct machine *machine, const Kvdpb__MemberChange *request)
+{
+    bool learner;
+
+    if (request->new_id == 0 || machine_was_removed(machine, request->new_id))
+        return KV_EINVAL;
+    if (will_exist(machine, request->new_id, &learner))
+        return KV_EMEMBEREXISTS;
+    return machine_member(machine, request->id) != NULL ? 0 : KV_ENOTFOUND;
+}
+
 static int check_change(const struct machine *machine, const Kvdpb__MemberChange *request)
 {
     bool learner;
@@ -198,9 +212,30 @@ static int check_change(const struct machine *machine, const Kvdpb__MemberChange
         return url_taken(machine, request) ? KV_EURLEXISTS : 0;
     case PROMOTE:
         return learner ? 0 : KV_ENOTLEARNER;
+    case REPLACE:
+        return check_replace(machine, request);
     default:
         return KV_EPROTO;
     }
+}
+
+/* Out with the old one first: it counts for the quorum and will never answer, and the new one has
+ * its address. */
+static void queue_replacement(struct machine *machine, const struct command *command,
+                              const Kvdpb__MemberChange *request)
+{
+    const struct machine_member *old = machine_member(machine, request->id);
+    struct machine_change change = {
+        .origin = command->origin, .ticket = command->ticket, .kind = REMOVE, .id = request->id};
+
+    machine__add_change(machine, &change);
+    change.ticket = ~command->ticket; /* nobody else's, and nobody waits for it */
+    change.kind = ADD;
+    change.id = request->new_id;
+    change.learner = old->learner;
+    change.urls = old->peer_urls;
+    change.url_count = old->peer_url_count;
+    machine__add_change(machine, &change);
 }
 
 void machine__apply_member(struct machine *machine, const struct command *command,
@@ -209,6 +244,10 @@ void machine__apply_member(struct machine *machine, const struct command *comman
     out->code = check_change(machine, request);
     if (out->code != 0)
         return;
+    if ((int)request->kind == REPLACE) {
+        queue_replacement(machine, command, request);
+        return;
+    }
     machine__add_change(machine, &(struct machine_change){.origin = command->origin,
                                                           .ticket = command->ticket,
                                                           .kind = (uint32_t)request->kind,
@@ -330,6 +369,8 @@ static bool is_made(const struct machine *machine, const struct machine_change *
 void machine_configure(struct machine *machine, const struct replica_member *members, size_t count)
 {
     machine->ended.origin = 0;
+    if (machine->history != 0)
+        machine->history = hash_mix(machine->history, count);
     for (size_t i = machine->member_count; i-- > 0;) {
         uint64_t id = machine->members[i].id;
 
@@ -351,15 +392,15 @@ void machine_configure(struct machine *machine, const struct replica_member *mem
 uint64_t machine__mix_changes(uint64_t hash, const struct machine *machine)
 {
     for (size_t i = 0; i < machine->removed_count; i++)
-        hash = machine__mix(hash, machine->removed[i]);
+        hash = hash_mix(hash, machine->removed[i]);
     for (size_t i = 0; i < machine->change_count; i++) {
         const struct machine_change *change = &machine->changes[i];
 
-        hash = machine__mix(machine__mix(hash, change->origin), change->ticket);
-        hash = machine__mix(machine__mix(hash, change->id), change->kind);
+        hash = hash_mix(hash_mix(hash, change->origin), change->ticket);
+        hash = hash_mix(hash_mix(hash, change->id), change->kind);
         for (size_t j = 0; j < change->url_count; j++)
             hash = machine__mix_text(hash, change->urls[j]);
-        hash = machine__mix(hash, change->learner);
+        hash = hash_mix(hash, change->learner);
     }
     return hash;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/util.h"
 #include "proto/command.pb-c.h"
@@ -10,6 +11,8 @@
 #include "server/machine_internal.h"
 #include "server/permit.h"
 #include "server/scan.h"
+
+enum { HISTORY_BEGIN = 1 };
 
 /* ---- members ---- */
 
@@ -137,6 +140,7 @@ struct machine *machine_new(uint64_t seed, const struct machine_member *members,
 {
     struct machine *machine = xcalloc(1, sizeof *machine);
 
+    machine->history = HISTORY_BEGIN;
     machine->mvcc = mvcc_new(seed);
     machine->leases = leases_new(seed);
     machine->auth = auth_store_new();
@@ -200,6 +204,8 @@ static const ProtobufCMessageDescriptor *body_type(enum command_kind kind)
         return &kvdpb__member_change__descriptor;
     case COMMAND_MEMBER_DROP:
         return &kvdpb__member_drop__descriptor;
+    case COMMAND_CORRUPT:
+        return &kvdpb__corrupt_alarm__descriptor;
     case COMMAND_AUTH:
         return &kvdpb__auth_change__descriptor;
     case COMMAND_AUTHENTICATE:
@@ -214,7 +220,7 @@ static bool is_maintenance(enum command_kind kind)
 {
     return kind == COMMAND_ALARM || kind == COMMAND_SPACE || kind == COMMAND_PUBLISH ||
            kind == COMMAND_DOWNGRADE || kind == COMMAND_MEMBER || kind == COMMAND_MEMBER_DROP ||
-           kind == COMMAND_AUTH || kind == COMMAND_AUTHENTICATE;
+           kind == COMMAND_AUTH || kind == COMMAND_AUTHENTICATE || kind == COMMAND_CORRUPT;
 }
 
 /* What alarms forbid (section 9). With both, CORRUPT speaks first, as in etcd. */
@@ -288,6 +294,10 @@ static void apply_body(struct machine *machine, const struct command *command,
     case COMMAND_MEMBER_DROP:
         machine__apply_member_drop(machine, (const Kvdpb__MemberDrop *)body, command->term, out);
         break;
+    case COMMAND_CORRUPT:
+        out->code = 0;
+        machine__apply_corrupt(machine, (const Kvdpb__CorruptAlarm *)body, out);
+        break;
     case COMMAND_AUTH:
         machine__apply_auth(machine, (const Kvdpb__AuthChange *)body, want, arena, out);
         break;
@@ -298,6 +308,21 @@ static void apply_body(struct machine *machine, const struct command *command,
     case COMMAND_KIND_MAX:
         break; /* has no body type */
     }
+}
+
+/* A history that is not known stays so. */
+static void note_history(struct machine *machine, enum command_kind kind,
+                         const struct machine_result *result)
+{
+    uint64_t effects = mvcc_take_effects(machine->mvcc), hash = machine->history;
+
+    if (hash == 0)
+        return;
+    hash = hash_mix(hash, (uint64_t)kind << 32 ^ (uint32_t)result->code);
+    hash = hash_mix(hash ^ effects, (uint64_t)result->revision);
+    hash = hash_mix(hash, (uint64_t)leases_count(machine->leases) << 40 ^
+                              machine->auth->revision << 20 ^ machine->alarm_count);
+    machine->history = hash == 0 ? 1 : hash;
 }
 
 void machine_apply(struct machine *machine, const struct command *command, bool want_response,
@@ -317,24 +342,21 @@ void machine_apply(struct machine *machine, const struct command *command, bool 
     }
     out->revision = mvcc_revision(machine->mvcc);
     out->index = command->index;
+    note_history(machine, command->kind, out);
+}
+
+uint64_t machine_history(const struct machine *machine)
+{
+    return machine->history;
 }
 
 /* ---- digest ---- */
-
-/* The finaliser of splitmix64 over the running value: every input bit reaches every output bit. */
-uint64_t machine__mix(uint64_t hash, uint64_t value)
-{
-    hash ^= value + 0x9e3779b97f4a7c15u;
-    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9u;
-    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebu;
-    return hash ^ (hash >> 31);
-}
 
 uint64_t machine__mix_text(uint64_t hash, const char *text)
 {
     size_t len = strlen(text);
 
-    return machine__mix(machine__mix(hash, len), crc32c_extend(0, text, len));
+    return hash_mix(hash_mix(hash, len), crc32c_extend(0, text, len));
 }
 
 uint64_t machine_digest(const struct machine *machine)
@@ -347,26 +369,26 @@ uint64_t machine_digest(const struct machine *machine)
 
     rc = mvcc_hash_kv(machine->mvcc, 0, &hash, &compact_revision);
     ASSERT(rc == 0); /* the newest revision is always there */
-    digest = machine__mix(machine__mix(digest, hash), (uint64_t)compact_revision);
-    digest =
-        machine__mix(machine__mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
-    digest = machine__mix(digest, leases_digest(machine->leases));
-    digest = machine__mix(digest, auth_store_digest(machine->auth));
+    digest = hash_mix(hash_mix(digest, hash), (uint64_t)compact_revision);
+    digest = hash_mix(hash_mix(digest, (uint64_t)mvcc_revision(mvcc)), mvcc_key_count(mvcc));
+    digest = hash_mix(digest, leases_digest(machine->leases));
+    digest = hash_mix(digest, auth_store_digest(machine->auth));
     for (size_t i = 0; i < machine->alarm_count; i++)
-        digest = machine__mix(machine__mix(digest, machine->alarms[i].type |
-                                                       (uint64_t)machine->alarms[i].by_quota << 32),
-                              machine->alarms[i].member);
+        digest = hash_mix(hash_mix(digest, machine->alarms[i].type |
+                                               (uint64_t)machine->alarms[i].by_quota << 32 |
+                                               (uint64_t)machine->alarms[i].healing << 33),
+                          machine->alarms[i].member);
     if (machine->downgrade_target != NULL)
         digest = machine__mix_text(digest, machine->downgrade_target);
     for (size_t i = 0; i < machine->member_count; i++) {
         const struct machine_member *member = &machine->members[i];
 
-        digest = machine__mix_text(machine__mix(digest, member->id), member->name);
+        digest = machine__mix_text(hash_mix(digest, member->id), member->name);
         for (size_t j = 0; j < member->peer_url_count; j++)
             digest = machine__mix_text(digest, member->peer_urls[j]);
         for (size_t j = 0; j < member->client_url_count; j++)
             digest = machine__mix_text(digest, member->client_urls[j]);
-        digest = machine__mix(digest, member->learner);
+        digest = hash_mix(digest, member->learner);
     }
     return machine__mix_changes(digest, machine);
 }

@@ -34,6 +34,7 @@ enum command_kind {
     COMMAND_DOWNGRADE = 21,        /* kvdpb.Downgrade */
     COMMAND_MEMBER = 22,           /* kvdpb.MemberChange */
     COMMAND_MEMBER_DROP = 23,      /* kvdpb.MemberDrop, proposed by the leader only */
+    COMMAND_CORRUPT = 24,          /* kvdpb.CorruptAlarm, proposed by the leader (server/audit.h) */
     COMMAND_AUTH = 30,             /* kvdpb.AuthChange */
     COMMAND_AUTHENTICATE = 31,     /* kvdpb.Authenticate */
     COMMAND_KIND_MAX = 63,
@@ -73,6 +74,8 @@ struct machine_alarm {
     uint64_t member;
     uint32_t type; /* etcdserverpb.AlarmType */
     bool by_quota; /* raised by the member's space quota, which may clear it; not by a client */
+    bool healing;  /* CORRUPT: its state differs from what a majority has, and it gets theirs; the
+                      others go on, and clear it when it has */
 };
 
 struct machine_member {
@@ -116,6 +119,7 @@ struct machine {
     struct machine_change *changes; /* of the members, first in first out */
     size_t change_count;
     struct machine_change_end ended; /* by the last command or configuration; not replicated */
+    uint64_t history;                /* see machine_history() */
     struct auth_store *auth;
     struct auth_tokens *tokens; /* the member's own, told of what concerns it; NULL: there are none.
                                    Nothing replicated depends on it */
@@ -136,6 +140,7 @@ struct machine_result {
                          on   error or if not wanted */
     bool too_large;   /* a txn: done, but its ranges would give more than the most records, so
                          there is no response */
+    uint64_t odd; /* COMMAND_CORRUPT: that member's state is not what the others have; 0: none */
 };
 
 /* Of all ranges in one txn: some 200 bytes each while the answer is made. */
@@ -157,6 +162,7 @@ struct Etcdserverpb__TxnRequest;
 void machine_read_txn(const struct machine *machine, const struct Etcdserverpb__TxnRequest *request,
                       struct arena *arena, struct machine_result *out);
 
+/* One that counts: a CORRUPT alarm of a member that is healing is that member's affair. */
 bool machine_has_alarm(const struct machine *machine, uint32_t type);
 /* That member's alarm of that type, or NULL. Valid until the next command. */
 const struct machine_alarm *machine_alarm(const struct machine *machine, uint64_t member,
@@ -167,6 +173,12 @@ size_t machine_space(const struct machine *machine);
 const struct machine_member *machine_member(const struct machine *machine, uint64_t id);
 /* Whether it was a member and is none any more. */
 bool machine_was_removed(const struct machine *machine, uint64_t id);
+
+/* The running hash of what all commands and configurations so far have done: which changes of which
+ * keys, with which outcome. Equal on members that applied the same entries with the same effect,
+ * through checkpoints and transfers; once it differs it stays so. 0: not known, the state began
+ * with a checkpoint of a version that did not have it. O(1). */
+uint64_t machine_history(const struct machine *machine);
 
 /* One number for everything the machine holds at this point: equal on members that applied the same
  * entries. Cost grows with the store: tests and the simulator. */

@@ -33,7 +33,6 @@ void machine__add_removed(struct machine *machine, uint64_t id);
 void machine__add_change(struct machine *machine, const struct machine_change *change);
 void machine__free_changes(struct machine *machine);
 /* For machine_digest(). */
-uint64_t machine__mix(uint64_t hash, uint64_t value);
 uint64_t machine__mix_text(uint64_t hash, const char *text);
 uint64_t machine__mix_changes(uint64_t hash, const struct machine *machine);
 /* One that is there belongs to a client from the moment a client activates it too. */
@@ -88,6 +87,8 @@ void machine__apply_alarm(struct machine *machine, const Etcdserverpb__AlarmRequ
                           bool want, struct arena *arena, struct machine_result *out);
 void machine__apply_space(struct machine *machine, const Kvdpb__SpaceAlarm *request,
                           struct machine_result *out);
+void machine__apply_corrupt(struct machine *machine, const Kvdpb__CorruptAlarm *request,
+                            struct machine_result *out);
 
 void machine__apply_member(struct machine *machine, const struct command *command,
                            const Kvdpb__MemberChange *request, struct machine_result *out);

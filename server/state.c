@@ -97,9 +97,11 @@ static int save_first(const struct machine *machine, const struct saving *saving
         state.alarms[i]->member_id = machine->alarms[i].member;
         state.alarms[i]->type = machine->alarms[i].type;
         state.alarms[i]->by_quota = machine->alarms[i].by_quota;
+        state.alarms[i]->healing = machine->alarms[i].healing;
     }
     save_changes(machine, &arena, &state);
     state.lease_grants = leases_grants(machine->leases);
+    state.history = machine->history;
     if (machine->downgrade_target != NULL)
         state.downgrade_target = machine->downgrade_target;
     rc = emit_state(saving, &state, 1);
@@ -453,6 +455,7 @@ static int load_small(struct loading *loading, struct slice payload)
         loading->revision = state->revision;
         loading->compact_revision = state->compact_revision;
         loading->lease_grants = state->lease_grants;
+        machine->history = state->history;
         if (state->downgrade_target[0] != '\0')
             machine->downgrade_target = xstrdup(state->downgrade_target);
         loading->has_small = true;
@@ -463,10 +466,10 @@ static int load_small(struct loading *loading, struct slice payload)
         load_member(machine, state->members[i]);
     }
     for (size_t i = 0; i < state->n_alarms; i++)
-        machine__raise_alarm(machine,
-                             (struct machine_alarm){.member = state->alarms[i]->member_id,
-                                                    .type = state->alarms[i]->type,
-                                                    .by_quota = state->alarms[i]->by_quota});
+        machine__raise_alarm(machine, (struct machine_alarm){.member = state->alarms[i]->member_id,
+                                                             .type = state->alarms[i]->type,
+                                                             .by_quota = state->alarms[i]->by_quota,
+                                                             .healing = state->alarms[i]->healing});
     if (load_changes_of_members(loading, state) != 0)
         return KV_ECORRUPT;
     if (state->auth != NULL && !auth_store_load(machine->auth, state->auth))

@@ -19,6 +19,8 @@
  *   expire ID TERM [GRANT]                   as the leader of that term proposes it, in an entry
  *   checkpoint ID REMAINING_MS TERM [GRANT]  of term 1; without GRANT: of the lease as it is
  *   member add ID URL [learner]   member remove|promote ID   member update ID URL
+ *   member replace ID NEW_ID
+ *   odd ID | split ID | agrees ID  what the leader has found about a member's state
  *   drop TERM REASON               the first change of members, as the leader of that term proposes
  *                                  it, in an entry of term 1; REASON a number of kvdpb.MemberDrop
  *   configure ID ADDRESS voter|learner ...   a configuration of the log
@@ -501,7 +503,10 @@ static void mt__print_state(struct machine_text *t)
     for (size_t i = 0; i < machine->alarm_count; i++) {
         mt__line(t, 2);
         (void)buf_printf(&t->out, "alarm %" PRIu64 " %" PRIu32 "%s", machine->alarms[i].member,
-                         machine->alarms[i].type, machine->alarms[i].by_quota ? " by quota" : "");
+                         machine->alarms[i].type,
+                         machine->alarms[i].by_quota  ? " by quota"
+                         : machine->alarms[i].healing ? " healing"
+                                                      : "");
     }
     for (size_t i = 0; i < machine->member_count; i++) {
         const struct machine_member *member = &machine->members[i];
@@ -704,6 +709,21 @@ static void mt__run_space(struct machine_text *t)
         (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
 }
 
+static void mt__run_corrupt(struct machine_text *t, bool raised, bool healing)
+{
+    Kvdpb__CorruptAlarm request = KVDPB__CORRUPT_ALARM__INIT;
+    struct machine_result result;
+
+    request.member_id = (uint64_t)mt__number(t);
+    request.raised = raised;
+    request.healing = healing;
+    mt__apply(t, COMMAND_CORRUPT, &request.base, &result);
+    if (result.code == 0)
+        (void)buf_printf(&t->out, "revision %" PRId64, result.revision);
+    if (result.odd != 0)
+        (void)buf_printf(&t->out, " odd %" PRIu64, result.odd);
+}
+
 static void mt__run_downgrade(struct machine_text *t)
 {
     Kvdpb__Downgrade request = KVDPB__DOWNGRADE__INIT;
@@ -732,15 +752,15 @@ static void mt__print_ended(struct machine_text *t)
 
 static void mt__run_member(struct machine_text *t)
 {
-    static const char *const kinds[] = {"add", "remove", "update", "promote"};
+    static const char *const kinds[] = {"add", "remove", "update", "promote", "replace"};
     Kvdpb__MemberChange change = KVDPB__MEMBER_CHANGE__INIT;
     struct machine_result result;
     char *url;
     int kind = 0;
 
-    while (kind < 3 && !mt__take(t, kinds[kind]))
+    while (kind < 4 && !mt__take(t, kinds[kind]))
         kind++;
-    if (kind == 3)
+    if (kind == 4)
         (void)mt__take(t, kinds[kind]);
     change.kind = (Kvdpb__MemberChange__Kind)kind;
     change.id = (uint64_t)mt__number(t);
@@ -750,6 +770,8 @@ static void mt__run_member(struct machine_text *t)
         change.peerurls = &url;
         change.n_peerurls = 1;
     }
+    if (kind == 4)
+        change.new_id = (uint64_t)mt__number(t);
     change.learner = mt__take(t, "learner");
     mt__apply(t, COMMAND_MEMBER, &change.base, &result);
     if (result.code == 0)
@@ -1075,6 +1097,12 @@ static UNUSED const char *machine_text_run(struct machine_text *t, const char *t
         mt__run_alarm(t);
     else if (mt__take(t, "space"))
         mt__run_space(t);
+    else if (mt__take(t, "odd"))
+        mt__run_corrupt(t, true, true);
+    else if (mt__take(t, "split"))
+        mt__run_corrupt(t, true, false);
+    else if (mt__take(t, "agrees"))
+        mt__run_corrupt(t, false, true);
     else if (mt__take(t, "downgrade"))
         mt__run_downgrade(t);
     else if (mt__take(t, "publish"))

@@ -1060,6 +1060,61 @@ static void hash_given_up_lets_removal_go_on(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* What was done since the last time it was asked, and nothing else. */
+static void effects_tell_changes_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct mvcc *other = mvcc_new(2);
+    struct mvcc *stores[] = {f->mvcc, other};
+    uint64_t seen[8] = {0};
+    static const struct {
+        const char *key, *value;
+        int64_t lease;
+    } rows[] = {{"a", "1", 0}, {"a", "2", 0}, {"b", "2", 0},
+                {"b", "2", 9}, {"", "", 0},   {"b", "2", 9}};
+
+    assert_true(mvcc_take_effects(f->mvcc) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (size_t k = 0; k < 2; k++) {
+            struct mvcc_txn txn;
+
+            mvcc_txn_begin(stores[k], &txn);
+            if (rows[i].key[0] == '\0')
+                (void)mvcc_txn_delete(&txn, point("b"), &f->arena, NULL);
+            else
+                mvcc_txn_put(&txn, slice_str(rows[i].key), slice_str(rows[i].value), rows[i].lease,
+                             NULL, NULL);
+            (void)mvcc_txn_end(&txn);
+        }
+        seen[i] = mvcc_take_effects(f->mvcc);
+        assert_true(seen[i] != 0);
+        for (size_t k = 0; k < i; k++)
+            assert_true(seen[i] != seen[k]);
+        assert_true(mvcc_take_effects(other) == seen[i]);
+        assert_true(mvcc_take_effects(f->mvcc) == 0);
+    }
+    mvcc_free(other);
+}
+
+/* What the effects can not know, the hash of the keys shows. */
+static void a_flipped_bit_shows_in_the_hash(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t before, after, again;
+    int64_t compacted;
+    struct mvcc_txn txn;
+
+    mvcc_txn_begin(f->mvcc, &txn);
+    mvcc_txn_put(&txn, slice_str("a"), slice_str("1"), 0, NULL, NULL);
+    (void)mvcc_txn_end(&txn);
+    assert_int_equal(mvcc_hash_kv(f->mvcc, 0, &before, &compacted), 0);
+    mvcc_plant_flip(f->mvcc, slice_str("a"));
+    assert_int_equal(mvcc_hash_kv(f->mvcc, 0, &after, &compacted), 0);
+    mvcc_plant_flip(f->mvcc, slice_str("a"));
+    assert_int_equal(mvcc_hash_kv(f->mvcc, 0, &again, &compacted), 0);
+    assert_true(before != after && before == again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1107,6 +1162,8 @@ int main(void)
         T(hash_where_nothing_lives_covers_what_compaction_left),
         T(removal_waits_for_a_hash_under_way),
         T(hash_given_up_lets_removal_go_on),
+        T(effects_tell_changes_apart),
+        T(a_flipped_bit_shows_in_the_hash),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,6 +193,7 @@ static void any_bodies_leave_origin_and_others_in_the_same_state(void **state)
     }
     assert_true(mvcc_revision(origin->mvcc) > 100); /* many of them did something */
     assert_true(machine_digest(origin) == machine_digest(other));
+    assert_true(machine_history(origin) == machine_history(other));
     arena_release(&arena);
     machine_free(origin);
     machine_free(other);
@@ -232,6 +233,43 @@ static void digest_tells_alarms_members_and_keys_apart(void **state)
     machine_free(machine);
 }
 
+/* Two machines get the same commands but one; the states end equal, what happened does not. */
+static void a_history_tells_what_the_state_forgets(void **state)
+{
+    const struct {
+        struct command a, b;
+    } rows[] = {
+        {{.kind = COMMAND_PUT, .body = slice_str("\x0a\x01k\x12\x01v")},
+         {.kind = COMMAND_PUT, .body = slice_str("\x0a\x01k\x12\x01w")}},
+        {{.kind = COMMAND_PUT, .body = slice_str("\x0a\x01k\x12\x01v")},
+         {.kind = COMMAND_PUT, .body = slice_str("\x0a\x01l\x12\x01v")}},
+        {{.kind = COMMAND_PUT, .body = slice_str("\x0a\x01k")},
+         {.kind = COMMAND_DELETE, .body = slice_str("\x0a\x01k")}},
+        {{.kind = COMMAND_DELETE, .body = slice_str("\x0a\x01n")},
+         {.kind = COMMAND_TXN, .body = slice_str("")}},
+        {{.kind = COMMAND_LEASE_GRANT, .body = slice_str("\x08\x0a\x10\x07")},
+         {.kind = COMMAND_LEASE_GRANT, .body = slice_str("\x08\x0a\x10")}},
+    };
+    struct arena arena = ARENA_INIT;
+    struct machine_result result;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct machine *a = machine_new(1, NULL, 0), *b = machine_new(2, NULL, 0);
+
+        assert_true(machine_history(a) == machine_history(b) && machine_history(a) != 0);
+        machine_apply(a, &rows[i].a, false, &arena, &result);
+        machine_apply(b, &rows[i].b, false, &arena, &result);
+        assert_true(machine_history(a) != machine_history(b));
+        machine_apply(a, &rows[0].a, false, &arena, &result);
+        machine_apply(b, &rows[0].a, false, &arena, &result);
+        assert_true(machine_history(a) != machine_history(b));
+        machine_free(a);
+        machine_free(b);
+    }
+    arena_release(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +279,7 @@ int main(void)
         cmocka_unit_test(every_cut_of_a_command_is_refused_and_takes_nothing),
         cmocka_unit_test(decoding_of_any_bytes_stays_inside_them),
         cmocka_unit_test(unknown_kind_has_no_effect),
+        cmocka_unit_test(a_history_tells_what_the_state_forgets),
         cmocka_unit_test(any_bodies_leave_origin_and_others_in_the_same_state),
         cmocka_unit_test(digest_tells_alarms_members_and_keys_apart),
     };

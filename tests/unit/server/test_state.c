@@ -87,6 +87,7 @@ static void restart(struct fixture *f)
     save(f);
     assert_int_equal(load(f, &copy, NULL), 0);
     assert_int_equal(machine_digest(copy), digest);
+    assert_true(machine_history(copy) == machine_history(f->text.machine));
     assert_int_equal(mvcc_bytes_in_use(copy->mvcc), mvcc_bytes_in_use(f->text.machine->mvcc));
     machine_free(f->text.machine);
     f->text.machine = copy;
@@ -132,6 +133,7 @@ static void keys_leases_alarms_members_and_users_are_the_same_again(void **state
     run(f, "member promote 3");
     run(f, "member add 4 http://d:4");
     run(f, "alarm activate 1 nospace");
+    run(f, "odd 1");
     run(f, "alarm activate 2 corrupt");
     run(f, "space raise 2");
     run(f, "downgrade 3.5.0");
