@@ -179,6 +179,27 @@ void checkpoints_add(struct checkpoints *c, uint64_t index, uint64_t term, uint6
     prune(c);
 }
 
+void checkpoints_forget_below(struct checkpoints *c, uint64_t index)
+{
+    const struct disk *disk = &c->options.disk;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < c->file_count; i++) {
+        char *path;
+
+        if (c->files[i]->index >= index || c->files[i]->holds > 0) {
+            c->files[kept++] = c->files[i];
+            continue;
+        }
+        path = snapshot_path(c->dir, c->files[i]->index, c->files[i]->term);
+        (void)disk->ops->unlink(disk->ctx, path, NULL); /* stays: an older one than the good one */
+        free(path);
+        free(c->files[i]);
+    }
+    c->file_count = kept;
+    (void)disk->ops->sync_dir(disk->ctx, c->dir, NULL);
+}
+
 uint64_t checkpoints_oldest(const struct checkpoints *c)
 {
     uint64_t oldest = 0;
@@ -262,10 +283,7 @@ static int load_newest(struct checkpoints *c, uint64_t seed, struct machine **ma
     }
     if (c->file_count == 0)
         return 0;
-    return err_set(err, KV_ECORRUPT,
-                   "no checkpoint is whole: %.300s; set the data directory aside and let the "
-                   "member rejoin from the others, or restore a snapshot",
-                   local.text);
+    return err_set(err, KV_ECORRUPT, "no checkpoint is whole: %.300s", local.text);
 }
 
 static int list_files(struct checkpoints *c, struct err *err)

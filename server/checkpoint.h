@@ -82,6 +82,9 @@ void checkpoints_mark_damaged(struct checkpoints *checkpoints, struct checkpoint
 /* A file of that index and term, and so many bytes, has been put into the folder. */
 void checkpoints_add(struct checkpoints *checkpoints, uint64_t index, uint64_t term,
                      uint64_t bytes);
+/* Those of a lower index are not to be used any more, and removed. Durable when it returns, which
+ * takes a moment. */
+void checkpoints_forget_below(struct checkpoints *checkpoints, uint64_t index);
 /* The oldest index that a restart may have to begin from, or that another member will when it has
  * got the file that is on its way: the log behind it is still needed. 0: none. */
 uint64_t checkpoints_oldest(const struct checkpoints *checkpoints);

@@ -50,6 +50,8 @@ struct config {
     bool initial_cluster_existing; /* --initial-cluster-state existing */
     bool strict_reconfig_check;
     uint32_t max_learners;
+    bool initial_corrupt_check;
+    uint64_t corrupt_check_ms; /* 0: the default */
     uint32_t heartbeat_ms, election_ms;
     uint32_t max_txn_ops;
     uint64_t max_request_bytes;

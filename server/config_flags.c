@@ -43,6 +43,11 @@ const struct flag config__flags[] = {
      "new", "new, or existing to join a cluster that runs; ignored once there is data."},
     {GROUP_CLUSTER, "strict-reconfig-check", FLAG_BOOL, FLAG_SET, FIELD(strict_reconfig_check),
      "true", "Refuse changes of the members that would cost the quorum."},
+    {GROUP_CLUSTER, "initial-corrupt-check", FLAG_BOOL, FLAG_SET, FIELD(initial_corrupt_check),
+     "false", "After a start serve nothing before all keys are compared with the other members'."},
+    {GROUP_CLUSTER, "corrupt-check-time", FLAG_DURATION, FLAG_SET, FIELD(corrupt_check_ms), "0s",
+     "Time between comparisons of all keys of the members (0: 10m). What they apply is compared "
+     "every second."},
     {GROUP_CLUSTER, "max-learners", FLAG_U32, FLAG_SET, FIELD(max_learners), "1",
      "Learners that there may be at a time."},
 
@@ -212,10 +217,9 @@ const struct flag config__flags[] = {
     {GROUP_OTHER, "memory-mlock", FLAG_BOOL, FLAG_NOTED, 0, "false", NULL},
     {GROUP_OTHER, "raft-read-timeout", FLAG_DURATION, FLAG_NOTED, 0, "5s", NULL},
     {GROUP_OTHER, "raft-write-timeout", FLAG_DURATION, FLAG_NOTED, 0, "5s", NULL},
-    {GROUP_OTHER, "initial-corrupt-check", FLAG_BOOL, FLAG_NOTED, 0, "false", NULL},
-    {GROUP_OTHER, "corrupt-check-time", FLAG_DURATION, FLAG_NOTED, 0, "0s", NULL},
-    {GROUP_OTHER, "compact-hash-check-enabled", FLAG_BOOL, FLAG_NOTED, 0, "false", NULL},
-    {GROUP_OTHER, "compact-hash-check-time", FLAG_DURATION, FLAG_NOTED, 0, "1m", NULL},
+    /* Members are compared at all times; at one revision, so a compaction changes nothing. */
+    {GROUP_OTHER, "compact-hash-check-enabled", FLAG_BOOL, FLAG_QUIET, 0, "false", NULL},
+    {GROUP_OTHER, "compact-hash-check-time", FLAG_DURATION, FLAG_QUIET, 0, "1m", NULL},
     {GROUP_OTHER, "enable-lease-checkpoint", FLAG_BOOL, FLAG_NOTED, 0, "false", NULL},
     {GROUP_OTHER, "enable-lease-checkpoint-persist", FLAG_BOOL, FLAG_NOTED, 0, "false", NULL},
     {GROUP_OTHER, "warning-apply-duration", FLAG_DURATION, FLAG_NOTED, 0, "100ms", NULL},

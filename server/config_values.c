@@ -14,7 +14,8 @@ static const char EXPERIMENTAL[] = "experimental-";
 static bool was_experimental(const struct flag *flag)
 {
     static const char *const set[] = {"watch-progress-notify-interval",
-                                      "peer-skip-client-san-verification"};
+                                      "peer-skip-client-san-verification", "initial-corrupt-check",
+                                      "corrupt-check-time"};
 
     for (size_t i = 0; i < ARRAY_LEN(set); i++)
         if (strcmp(flag->name, set[i]) == 0)

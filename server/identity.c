@@ -111,10 +111,11 @@ int identity_encode(const struct identity *identity, struct buf *out)
     size_t start = out->len;
     int rc;
 
-    rc = buf_printf(out, "kvd-identity 1\ncluster %016llx\nmember %016llx\nlog %s\n%sname =",
+    rc = buf_printf(out, "kvd-identity 1\ncluster %016llx\nmember %016llx\nlog %s\n%s%sname =",
                     (unsigned long long)identity->cluster_id,
                     (unsigned long long)identity->member_id, identity->log_begun ? "begun" : "none",
-                    identity->joined ? "began joined\n" : "");
+                    identity->joined ? "began joined\n" : "",
+                    identity->distrusted ? "state distrusted\n" : "");
     if (rc == 0)
         rc = append_name(out, identity->name);
     if (rc == 0)
@@ -125,16 +126,27 @@ int identity_encode(const struct identity *identity, struct buf *out)
     return rc;
 }
 
+/* Whether that line is there; without it the rest reads the same. A name has no spaces: it can not
+ * look like one. */
+static bool take_line(char *text, const char *line)
+{
+    char *at = strstr(text, line);
+    size_t len = strlen(line);
+
+    if (at != NULL)
+        memmove(at, at + len - 1, strlen(at) - len + 2);
+    return at != NULL;
+}
+
 int identity_decode(struct slice text, struct identity *out, struct err *err)
 {
     char crc_text[sizeof "crc32c 01234567\n"];
     const size_t crc_line = sizeof crc_text - 1;
     char copy[IDENTITY_FILE_SIZE_MAX + 1];
     char log[8] = "", name[3 * sizeof out->name] = "";
-    static const char joined_line[] = "\nbegan joined\n";
     unsigned long long cluster, member;
     unsigned version;
-    char *joined;
+    bool joined, distrusted;
     struct identity identity;
 
     if (text.len > IDENTITY_FILE_SIZE_MAX || text.len < crc_line ||
@@ -151,9 +163,8 @@ int identity_decode(struct slice text, struct identity *out, struct err *err)
     if (strcmp(copy + text.len - crc_line, crc_text) != 0)
         return err_set(err, KV_ECORRUPT, "bad checksum");
     copy[text.len - crc_line] = '\0';
-    joined = strstr(copy, joined_line);
-    if (joined != NULL) /* so that the rest reads the same */
-        memmove(joined, joined + sizeof joined_line - 2, strlen(joined) - sizeof joined_line + 3);
+    joined = take_line(copy, "\nbegan joined\n");
+    distrusted = take_line(copy, "\nstate distrusted\n");
     if (sscanf(copy, "kvd-identity %*u\ncluster %16llx\nmember %16llx\nlog %7s\nname =%767s\n",
                &cluster, &member, log, name) < 3)
         return err_set(err, KV_ECORRUPT, "malformed although its checksum is right");
@@ -161,7 +172,8 @@ int identity_decode(struct slice text, struct identity *out, struct err *err)
     identity = (struct identity){.cluster_id = cluster,
                                  .member_id = member,
                                  .log_begun = strcmp(log, "begun") == 0,
-                                 .joined = joined != NULL};
+                                 .joined = joined,
+                                 .distrusted = distrusted};
     if (strstr(copy, "\nname =\n") == NULL &&
         !parse_name(name, identity.name, sizeof identity.name))
         return err_set(err, KV_ECORRUPT, "malformed name although the checksum is right");
@@ -328,5 +340,17 @@ int identity_log_begun(struct disk disk, const char *data_dir, struct err *err)
     if (rc != 0 || identity.log_begun)
         return rc;
     identity.log_begun = true;
+    return identity_write(disk, data_dir, &identity, err);
+}
+
+int identity_distrust(struct disk disk, const char *data_dir, bool distrusted, struct err *err)
+{
+    struct identity identity;
+    int rc;
+
+    rc = identity_read(disk, data_dir, &identity, err);
+    if (rc != 0 || identity.distrusted == distrusted)
+        return rc;
+    identity.distrusted = distrusted;
     return identity_write(disk, data_dir, &identity, err);
 }

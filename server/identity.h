@@ -23,6 +23,9 @@ struct identity {
      * member's votes. */
     bool log_begun;
     bool joined; /* added to a cluster that ran: what its first entry says comes from the others */
+    /* What is stored of the state machine (checkpoints) is not what the others have: it has to come
+     * from them. The log is good. */
+    bool distrusted;
     char name[256]; /* for people; longer ones are cut */
 };
 
@@ -47,5 +50,7 @@ int identity_claim(struct disk disk, const char *data_dir, const char *wal_dir,
                    const struct identity *self, struct err *err);
 /* The log is there now. */
 int identity_log_begun(struct disk disk, const char *data_dir, struct err *err);
+/* Its state machine is not to be trusted, or is again. Durable when it returns. */
+int identity_distrust(struct disk disk, const char *data_dir, bool distrusted, struct err *err);
 
 #endif

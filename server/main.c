@@ -31,6 +31,7 @@ struct process {
     uv_loop_t loop;
     uv_signal_t signals[2]; /* SIGINT, SIGTERM */
     bool stopping;
+    bool again;      /* the member is to be started once more */
     char **warnings; /* of the configuration, until there is a log */
     size_t warning_count;
 };
@@ -250,6 +251,10 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct process *process = handle->data;
 
+    if (process->again) {
+        process->again = false; /* it is stopping already, and stays so */
+        return;
+    }
     if (process->stopping) {
         log_warn(process->log, "second signal: exiting at once", LOG_INT("signal", number));
         _exit(128 + number); /* as a shell names a death by signal */
@@ -268,6 +273,17 @@ static void on_removed(void *ctx)
         return;
     process->stopping = true;
     notify_manager("STOPPING=1");
+    member_stop(process->member, on_stopped, process);
+}
+
+/* It gets the others' state when it starts again. */
+static void on_quarantine(void *ctx)
+{
+    struct process *process = ctx;
+
+    if (process->stopping)
+        return;
+    process->stopping = process->again = true;
     member_stop(process->member, on_stopped, process);
 }
 
@@ -295,18 +311,16 @@ static int run(struct process *process)
         .on_fatal = on_fatal,
         .on_ready = on_ready,
         .on_removed = on_removed,
+        .on_quarantine = on_quarantine,
         .ctx = process,
     };
     struct err err = ERR_INIT;
-    const struct grpc_method *methods;
-    size_t method_count;
     int code = EXIT_SUCCESS;
     int rc;
 
+    process->again = process->stopping = false;
     rc = uv_loop_init(&process->loop);
     ASSERT(rc == 0);
-    methods = services_methods(&method_count);
-    metrics_init(&process->metrics, methods, method_count, process->config.metrics_extensive);
     log_start(process);
     catch_signals(process); /* one that comes during the start waits for the loop */
     if (member_start(&options, &process->member, &err) != 0) {
@@ -325,16 +339,21 @@ static int run(struct process *process)
 int main(int argc, char **argv)
 {
     struct process process = {.log = NULL};
+    const struct grpc_method *methods;
+    size_t method_count;
     int code;
 
     tune_malloc();
     (void)signal(SIGPIPE, SIG_IGN); /* a client that has gone shows as EPIPE at its socket */
-    (void)signal(SIGXFSZ, SIG_IGN); /* a file at its size limit shows as EFBIG at the write */
     (void)signal(SIGXFSZ,
                  SIG_IGN); /* a file at its size limit is a full disk: an error, not a death */
     if (configure(&process, argc, argv, &code)) {
+        methods = services_methods(&method_count);
+        metrics_init(&process.metrics, methods, method_count, process.config.metrics_extensive);
         raise_file_limit(process.log);
-        code = run(&process);
+        do
+            code = run(&process);
+        while (process.again);
     }
     for (size_t i = 0; i < process.warning_count; i++)
         free(process.warnings[i]);

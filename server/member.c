@@ -146,6 +146,7 @@ static int identify(struct member *member, struct identity *self, struct err *er
     if (rc != 0)
         return rc;
     rc = identity_read(member->disk, config->data_dir, &known, err);
+    member->distrusted = rc == 0 && known.distrusted;
     if (rc == 0)
         rc = recognise(member, &known, err);
     else if (rc == KV_ENOTFOUND)
@@ -268,6 +269,7 @@ static int open_consensus(struct member *member, struct err *err)
                                       .wal = member->wal,
                                       .snapshot = checkpoints_base(member->snapshots.checkpoints),
                                       .reserve_bytes = member->config->checkpoint_log_bytes,
+                                      .hold = member->distrusted,
                                       .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
                                       .election_ms = member->config->election_ms};
@@ -477,7 +479,8 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->export_timer);
     member__compactor_init(member);
     (void)uv_timer_init(loop, &member->snapshots.timer);
-    member->handles = 10;
+    (void)uv_timer_init(loop, &member->quarantine.timer);
+    member->handles = 11;
     member->snapshots.worker = worker_new(loop);
     auth_pool_init(&member->auth_pool, worker_runner(member->snapshots.worker));
 }
@@ -552,6 +555,8 @@ static int start(struct member *member, struct err *err)
         rc = join_again(member, err);
     if (rc != 0)
         return rc;
+    member__init_audit(member);
+    member__start_audit(member);
     member->voters = member->boot.member_count;
     member->lessor.leases = member->machine->leases;
     member->tokens =
@@ -605,6 +610,7 @@ static void finish(struct member *member)
 
     replica_close(member->replica);
     wal_close(member->wal);
+    member__release_audit(member);
     member__free_snapshots(member);
     claims_free(member->claims);
     watches_free(member->watches);
@@ -654,6 +660,7 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->compactor.timer);
     close_handle(member, (uv_handle_t *)&member->snapshots.timer);
     close_handle(member, (uv_handle_t *)&member->export_timer);
+    close_handle(member, (uv_handle_t *)&member->quarantine.timer);
 }
 
 static void close_writer(void *ctx)
@@ -833,7 +840,8 @@ void member_info(const struct member *member, struct member_info *out)
         .leases_expired = member->lessor.expired,
         .alarm_nospace = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__NOSPACE),
         .is_learner = self != NULL && self->learner,
-        .alarm_corrupt = machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
+        .alarm_corrupt = member->quarantine.on ||
+                         machine_has_alarm(member->machine, ETCDSERVERPB__ALARM_TYPE__CORRUPT),
     };
     replica_status(member->replica, &out->raft);
 }

@@ -30,6 +30,10 @@ struct member_options {
     /* The member was removed from the cluster: it should be stopped, and the process end with code
      * 0. Once, from the loop. May be NULL. */
     void (*on_removed)(void *ctx);
+    /* This member's state is not what a majority of the members has. That is written down; it
+     * serves nothing any more and should be stopped and started again in the same data dir: then it
+     * gets the others' state. Once, from the loop. May be NULL: it only serves nothing. */
+    void (*on_quarantine)(void *ctx);
     void *ctx;
 };
 

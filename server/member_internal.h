@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "net/server.h"
 #include "proto/command.pb-c.h"
+#include "server/audit.h"
 #include "server/auth_hash.h"
 #include "server/autocompact.h"
 #include "server/bootstrap.h"
@@ -207,6 +208,38 @@ void member__space_applied(struct member *member, const struct command *command)
 /* Every loop turn, before the replica's. */
 void member__space_turn(struct member *member);
 
+/* ---- states that are compared, and one that differs (member_audit.c) ---- */
+
+struct quarantine {
+    struct audit *audit;
+    uv_timer_t timer;
+    /* This member's state is not what a majority has, or not there yet: it serves nothing, and
+     * takes no checkpoint. */
+    bool on;
+    bool ordered; /* the log says so, of the state that it has now */
+    bool told;    /* options.on_quarantine was called */
+    bool wants;   /* without a state: it is said which one is wanted */
+    uint64_t log_end,
+        led_ms;            /* without a state: of the log at start; since when a leader is known */
+    bool unchecked;        /* --initial-corrupt-check: not compared yet */
+    uint64_t ready_ms;     /* since when it could serve; 0: not yet */
+    size_t proposals;      /* of alarms, on their way */
+    uint64_t raised_index; /* of the last command that called some member odd */
+};
+
+/* Before the member opens anything; then, when it is known whether its stored state is trusted. */
+void member__init_audit(struct member *member);
+void member__start_audit(struct member *member);
+/* A command, or an entry, has been applied. */
+void member__audit_command(struct member *member, const struct machine_result *result);
+void member__audit_applied(struct member *member, uint64_t index);
+/* The member's machine is another one now, of that index. */
+void member__audit_restated(struct member *member, uint64_t index);
+void member__audit_role_changed(struct member *member);
+/* Every turn, before the replica's. */
+void member__audit_turn(struct member *member);
+void member__release_audit(struct member *member);
+
 /* ---- auto-compaction ---- */
 
 struct auto_compactor {
@@ -330,6 +363,8 @@ struct member {
     size_t voters; /* in the configuration in force */
     struct space_guard space;
     struct auto_compactor compactor;
+    bool distrusted; /* at start: the stored state is not to be used (server/identity.h) */
+    struct quarantine quarantine;
     struct auth_tokens *tokens;
     struct auth_jwt *jwt; /* NULL: tokens are simple */
     struct list early;    /* calls whose token is not known yet (auth_wait.c) */

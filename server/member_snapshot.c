@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "server/claims.h"
+#include "server/identity.h"
 #include "server/member_internal.h"
 #include "server/watches.h"
 
@@ -27,6 +28,7 @@ struct retired {
 /* ---- start ---- */
 
 static void on_done(void *ctx, const struct checkpoint_done *done);
+static void want_ticks(struct member *member);
 static void on_damage(void *ctx, const char *text);
 
 int member__open_snapshots(struct member *member, struct err *err)
@@ -54,6 +56,12 @@ int member__open_snapshots(struct member *member, struct err *err)
         member->machine =
             machine_new(member__random(), member->boot.members, member->boot.member_count);
         s->log_before = wal_bytes_behind(member->wal, 0);
+        return 0;
+    }
+    if (member->distrusted) {
+        machine_free(member->machine);
+        member->machine =
+            machine_new(member__random(), member->boot.members, member->boot.member_count);
         return 0;
     }
     (void)malloc_trim(0); /* what loading took beside the state */
@@ -182,6 +190,50 @@ bool member__has_snapshot(void *ctx, uint64_t index, uint64_t term)
     return transfer_is_ready(member->snapshots.transfer, index, term);
 }
 
+/* What was stored before is not to be used, ever: only when it can not be any more is the new one
+ * trusted. */
+static void trust_again(struct member *member, uint64_t index)
+{
+    struct err err = ERR_INIT;
+
+    if (!member->distrusted)
+        return;
+    checkpoints_forget_below(member->snapshots.checkpoints, index);
+    if (identity_distrust(member->disk, member->config->data_dir, false, &err) == 0) {
+        member->distrusted = false;
+        return;
+    }
+    err_prefix(&err, "writing down that this member's state is good again");
+    member__fatal(member, &err);
+}
+
+void member__take_state(struct member *member)
+{
+    uint64_t index, term;
+
+    if (transfer_ready(member->snapshots.transfer, &index, &term) &&
+        replica_restate(member->replica, index, term))
+        member__install(member, index, term);
+}
+
+void member__provide_snapshot(struct member *member, uint64_t to, uint64_t index)
+{
+    struct snapshots *s = &member->snapshots;
+    struct checkpoint_file *file = checkpoints_hold(s->checkpoints, index);
+    struct replica_status status;
+
+    replica_status(member->replica, &status);
+    if (file == NULL && status.applied_index < index)
+        return;
+    if (file == NULL) {
+        s->log_before = UINT64_MAX / 2; /* one is due, whatever is written meanwhile */
+        return;
+    }
+    checkpoints_release(s->checkpoints, file);
+    transfer_send(s->transfer, to, index);
+    want_ticks(member);
+}
+
 /* Everything that holds the keyspace or the leases takes the new ones; what was begun on the old
  * keyspace has pinned it. */
 void member__install(void *ctx, uint64_t index, uint64_t term)
@@ -193,6 +245,8 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     member->machine = transfer_take(s->transfer);
     ASSERT(member->machine != NULL);
     ASSERT(mvcc_revision(member->machine->mvcc) >= mvcc_revision(old->mvcc));
+    trust_again(member, index);
+    member__audit_restated(member, index);
     watch_hub_switch(member->watches->hub, member->machine->mvcc);
     claims_switch(member->claims);
     member->lessor.leases = member->machine->leases;
@@ -220,10 +274,13 @@ static uint64_t env_now_ms(void *ctx)
 
 static uint64_t env_applied(void *ctx)
 {
+    const struct member *member = ctx;
     struct replica_status status;
 
-    replica_status(((struct member *)ctx)->replica, &status);
-    return status.applied_index;
+    replica_status(member->replica, &status);
+    /* Without a state, one of the very index that the log begins behind is welcome. */
+    return status.applied_index -
+           (replica_is_held(member->replica) && status.applied_index > 0 ? 1 : 0);
 }
 
 static void env_open(void *ctx, uint64_t peer)
@@ -435,7 +492,7 @@ bool member__snapshots_turn(struct member *member)
     free_retired(member);
     if (member->failed)
         return false;
-    if (checkpoints_due(s->checkpoints, log_bytes(member)))
+    if (!member->quarantine.on && checkpoints_due(s->checkpoints, log_bytes(member)))
         begin(member);
     return checkpoints_step(s->checkpoints);
 }

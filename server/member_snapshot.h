@@ -38,6 +38,12 @@ bool member__snapshots_turn(struct member *member);
 /* No job is running any more. */
 void member__free_snapshots(struct member *member);
 
+/* That member wants a checkpoint at that index or above: it gets one, if need be when one is
+ * written; asked again until then. */
+void member__provide_snapshot(struct member *member, uint64_t to, uint64_t index);
+/* A state that was to come from another member is here: it is taken over if it fits the log. */
+void member__take_state(struct member *member);
+
 /* Effects of consensus, and what the bulk connections bring. */
 void member__send_snapshot(void *ctx, uint64_t to, uint64_t index);
 bool member__has_snapshot(void *ctx, uint64_t index, uint64_t term);

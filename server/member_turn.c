@@ -99,6 +99,7 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     member->term = term;
     member->leader = leader;
     lessor__role_changed(&member->lessor, role, term, leader);
+    member__audit_role_changed(member);
     member__snapshots_role_changed(member);
     watches_on_leader(member->watches);
     member__check_moves(member);
@@ -108,6 +109,10 @@ static void env_on_ask(void *ctx, uint64_t from, uint64_t session, struct slice 
 {
     struct member *member = ctx;
 
+    if (audit_is_frame(questions)) {
+        audit_on_report(member->quarantine.audit, from, session, questions);
+        return;
+    }
     lessor__on_ask(&member->lessor, from, session, questions);
 }
 
@@ -115,6 +120,10 @@ static void env_on_answer(void *ctx, struct slice answers)
 {
     struct member *member = ctx;
 
+    if (audit_is_frame(answers)) {
+        audit_on_round(member->quarantine.audit, answers);
+        return;
+    }
     lessor__on_answer(&member->lessor, answers);
 }
 
@@ -370,6 +379,9 @@ void member__on_turn(uv_prepare_t *handle)
         lessor__turn(&member->lessor);
         member__space_turn(member);
         member__changes_turn(member);
+        member__audit_turn(member);
+    }
+    if (!member->failed) {
         if (member->woken) {
             ranges_make_way(member->ranges);
             turn_replica(member);

@@ -231,6 +231,8 @@ static void apply_command(struct member *member, const struct command *command)
     count(member->metrics, command->kind, &result);
     if (result.code == 0)
         member__space_applied(member, command);
+    if (result.odd != 0)
+        member__audit_command(member, &result);
     if (member->machine->ended.origin != 0)
         member__change_ended(member);
     if (write != NULL)
@@ -271,6 +273,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
         command.index = entry->index;
         apply_command(member, &command);
     }
+    member__audit_applied(member, entry->index);
     if (start == 0)
         return;
     seconds = (double)(uv_hrtime() - start) / 1e9;

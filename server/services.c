@@ -116,13 +116,27 @@ static bool is_utf8(struct slice text)
     return true;
 }
 
+/* A member without a state that it may show still says how it is. */
+static bool tells_of_itself(const ProtobufCMessage *request)
+{
+    return request->descriptor == &etcdserverpb__status_request__descriptor ||
+           (request->descriptor == &etcdserverpb__alarm_request__descriptor &&
+            ((const Etcdserverpb__AlarmRequest *)request)->action ==
+                ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET);
+}
+
 /* In the order of etcd's interceptor; a member that stops comes first. */
-static enum status check_call(const struct member *member, const struct grpc_call *call)
+static enum status check_call(const struct member *member, const struct grpc_call *call,
+                              const ProtobufCMessage *request)
 {
     if (member->failed || member->state >= MEMBER_DRAINING)
         return STATUS_STOPPED;
     if (!is_utf8(grpc_call_header(call, "client-api-version")))
         return STATUS_INVALID_CLIENT_API;
+    if (!tells_of_itself(request) && member->quarantine.on)
+        return STATUS_CORRUPT;
+    if (!tells_of_itself(request) && member->quarantine.unchecked)
+        return STATUS_NO_LEADER; /* as one that has not heard of the cluster yet */
     if (member->leader == 0 && slice_eq(grpc_call_header(call, "hasleader"), slice_str("true")))
         return STATUS_NO_LEADER;
     return STATUS_OK;
@@ -165,7 +179,7 @@ void *service_begin_in(struct grpc_call *call, struct slice message,
         service_fail(call, STATUS_MALFORMED);
         return NULL;
     }
-    status = check_call(service_member(call), call);
+    status = check_call(service_member(call), call, request);
     if (status == STATUS_OK)
         status = check_role(service_member(call), request);
     if (status == STATUS_OK)

@@ -80,6 +80,8 @@ int transfer_on_frame(struct transfer *transfer, uint64_t peer, enum transfer_si
 
 /* Receiver: that checkpoint is here, durable, and a machine is made of it. */
 bool transfer_is_ready(const struct transfer *transfer, uint64_t index, uint64_t term);
+/* Whether one is, and which. */
+bool transfer_ready(const struct transfer *transfer, uint64_t *index, uint64_t *term);
 /* It is: the machine is the caller's now. */
 struct machine *transfer_take(struct transfer *transfer);
 

@@ -116,6 +116,13 @@ bool transfer_is_ready(const struct transfer *t, uint64_t index, uint64_t term)
     return t->ready != NULL && t->ready_index == index && t->ready_term == term;
 }
 
+bool transfer_ready(const struct transfer *t, uint64_t *index, uint64_t *term)
+{
+    *index = t->ready_index;
+    *term = t->ready_term;
+    return t->ready != NULL;
+}
+
 struct machine *transfer_take(struct transfer *t)
 {
     struct machine *machine = t->ready;

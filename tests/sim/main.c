@@ -20,7 +20,7 @@ static const char usage[] =
     "lost-checkpoint old-term old-grant\n"
     "                                    early-drop ahead unnamed-file\n"
     "                                    drop-event repeat-event split-revision progress-ahead\n"
-    "                                    early-start\n"
+    "                                    state-flip early-start\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "kvsim --bites                       each planted bug must be found\n";
 
@@ -28,7 +28,7 @@ static const char *const bug_names[SIM_BUGS] = {
     "none",         "skip-sync",        "stale-read",     "double-apply",    "forget-vote",
     "early-expiry", "stale-checkpoint", "sleepy-renewal", "lost-checkpoint", "old-term",
     "old-grant",    "early-drop",       "ahead",          "unnamed-file",    "drop-event",
-    "repeat-event", "split-revision",   "progress-ahead", "early-start"};
+    "repeat-event", "split-revision",   "progress-ahead", "state-flip",      "early-start"};
 
 enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
 
@@ -113,6 +113,8 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.clears += result.clears;
         tally->sum.checkpoints += result.checkpoints;
         tally->sum.installs += result.installs;
+        tally->sum.flips += result.flips;
+        tally->sum.restates += result.restates;
         tally->sum.watch_creates += result.watch_creates;
         tally->sum.watch_events += result.watch_events;
         tally->sum.watch_progress += result.watch_progress;
@@ -177,6 +179,8 @@ static void print_tally(const struct tally *t, double took)
         (unsigned long long)t->sum.grants, (unsigned long long)t->sum.expired,
         (unsigned long long)t->sum.renewals, (unsigned long long)t->sum.lease_checkpoints,
         (unsigned long long)t->sum.clears);
+    printf("states that changed by themselves %llu, taken over from others %llu\n",
+           (unsigned long long)t->sum.flips, (unsigned long long)t->sum.restates);
     printf("watchers created %llu, events %llu, progress %llu, ended by compaction %llu\n",
            (unsigned long long)t->sum.watch_creates, (unsigned long long)t->sum.watch_events,
            (unsigned long long)t->sum.watch_progress, (unsigned long long)t->sum.watch_compacted);

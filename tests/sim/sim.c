@@ -288,7 +288,7 @@ static bool converged(struct sim *sim)
     struct replica_status first, status;
 
     if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim) ||
-        !sim_holders_quiet(sim) || !sim_watch_quiet(sim))
+        !sim_holders_quiet(sim) || !sim_watch_quiet(sim) || !sim_audit_quiet(sim))
         return false;
     for (unsigned n = 1; n <= sim->size; n++) {
         if (!sim->members[n].up)
@@ -321,6 +321,7 @@ static void draw_mix(struct sim *sim)
     sim->checkpoint_bytes = intervals[prng_between(prng, 0, ARRAY_LEN(intervals) - 1)];
     sim->checkpoints_kept = prng_chance(prng, 500000) ? 2 : 1;
     sim->reserve_bytes = prng_between(prng, 1, 20000);
+    sim->flips = prng_chance(prng, 400000) || sim->options.bug == SIM_BUG_STATE_FLIP;
     sim->crash_share = (uint32_t)prng_between(prng, 0, 40);
     sim->cut_share = (uint32_t)prng_between(prng, 0, 30);
     sim->pause_share = (uint32_t)prng_between(prng, 0, 20);
@@ -346,6 +347,7 @@ static void set_up(struct sim *sim)
     for (unsigned client = 0; client < SIM_CLIENTS; client++)
         sim_client_next(sim, client);
     sim_holders_start(sim);
+    sim_audit_plant(sim);
     sim_at(sim, sim->now_us + 1500000, next_fault, NULL, 0, NULL);
     sim_at(sim, sim->now_us + sim->options.fault_ms * 1000, heal, NULL, 0, NULL);
 }

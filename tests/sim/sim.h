@@ -17,6 +17,7 @@
 #include "base/prng.h"
 #include "mvcc/watch.h"
 #include "raft/replica.h"
+#include "server/audit.h"
 #include "server/checkpoint.h"
 #include "server/lessor.h"
 #include "server/machine.h"
@@ -52,6 +53,7 @@ enum sim_bug {
     SIM_BUG_REPEAT_EVENT,     /* or gets one twice */
     SIM_BUG_SPLIT_REVISION,   /* or in pieces that are not marked as such */
     SIM_BUG_PROGRESS_AHEAD,   /* progress is told of what is yet to be delivered (R5) */
+    SIM_BUG_STATE_FLIP,       /* a member's state changes by itself, and nobody compares */
     SIM_BUG_EARLY_START, /* a start in the future of a lagging member begins there and then (R10) */
     SIM_BUGS
 };
@@ -74,6 +76,7 @@ struct sim_result {
     uint64_t virtual_ms;
     uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
     uint64_t checkpoints, installs;
+    uint64_t flips, restates;
     uint64_t grants, renewals, expired, lease_checkpoints, clears;
     uint64_t watch_creates, watch_events, watch_progress, watch_compacted;
 };
@@ -120,6 +123,17 @@ struct sim_member {
     struct list holder_ops; /* of clients that hold leases (sim_holder.c) */
     struct watch_hub *hub;
     bool pump_queued;
+
+    /* Comparison of states (sim_audit.c). */
+    struct audit *audit;
+    uint64_t audit_at_us; /* it is called then */
+    bool quarantined;     /* its alarm stands, as it knows */
+    bool distrusted;      /* durable: its state has to come from the others */
+    bool wants, ordered;
+    uint64_t log_end, log_end_us;
+    uint64_t raised_index;
+    bool flipped, ever_flipped; /* its state is wrong, or has been */
+    uint64_t flip_stored_at;    /* in checkpoints from this index on too; 0: in none */
 };
 
 /* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */
@@ -183,6 +197,7 @@ struct sim {
     bool written_after_heal; /* a write called after healing was acknowledged */
     /* Swarm: each seed draws its own mix. */
     uint32_t loss_ppm, slow_ppm, stall_ppm;
+    bool flips;                                   /* states change by themselves */
     uint32_t crash_share, cut_share, pause_share; /* of faults, per cent */
     struct sim_check *check;
     struct sim_op *ops[SIM_CLIENTS]; /* under way */
@@ -285,6 +300,22 @@ void sim_bulk_broken(struct sim *sim, unsigned a, unsigned b);
 void sim_snapshot_send(void *ctx, uint64_t to, uint64_t index);
 bool sim_snapshot_has(void *ctx, uint64_t index, uint64_t term);
 void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term);
+
+/* sim_audit.c */
+/* The member has a machine, or its base at least; it is about to lose it. */
+void sim_audit_start(struct sim_member *member);
+void sim_audit_stop(struct sim_member *member);
+void sim_audit_turn(struct sim_member *member);
+void sim_audit_command(struct sim_member *member, const struct machine_result *result);
+void sim_audit_applied(struct sim_member *member, uint64_t index);
+/* A checkpoint of its state as it is now begins. */
+void sim_audit_stored(struct sim_member *member, uint64_t index);
+/* It has another machine, of that index. */
+void sim_audit_restated(struct sim_member *member, uint64_t index);
+/* Now and then something changes in the state of one member. */
+void sim_audit_plant(struct sim *sim);
+/* No state is wrong, and no alarm stands. */
+bool sim_audit_quiet(const struct sim *sim);
 
 /* sim_check.c */
 /* The member stands at index; all that ever do have the same state. */

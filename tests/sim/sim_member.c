@@ -54,6 +54,11 @@ static void on_turn(struct sim *sim, void *data, uint64_t token)
         return;
     m->turn_queued = false;
     lessor__turn(&m->lessor);
+    sim_audit_turn(m);
+    if (m->wrecked) { /* its state is not what the others have */
+        sim_member_settle(m);
+        return;
+    }
     replica_turn(m->replica);
     lessor__turn_end(&m->lessor);
     sim_lessor_turned(m);
@@ -156,6 +161,7 @@ static void apply_command(struct sim_member *m, const struct command *command, u
     bent = bend(m, *command);
     sim_lease_before(m, command, &watch);
     machine_apply(m->machine, &bent, own, &m->arena, &result);
+    sim_audit_command(m, &result);
     sim_lease_after(m, command, index, &watch, &result);
     m->digest = (m->digest ^ (uint64_t)result.revision ^ command->ticket) * 0x100000001b3u;
     sim_watch_applied(m);
@@ -183,11 +189,13 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
             break;
         }
         command.term = entry->term;
+        command.index = entry->index;
         apply_command(m, &command, entry->index);
         if (twice)
             apply_command(m, &command, entry->index);
     }
     m->applied = entry->index;
+    sim_audit_applied(m, entry->index);
     m->sim->result->applied++;
     sim_check_entry(m, entry);
 }
@@ -206,6 +214,7 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     if (role == REPLICA_LEADER)
         sim_check_leader(m, term);
     lessor__role_changed(&m->lessor, role, term, leader);
+    audit_role_changed(m->audit, role == REPLICA_LEADER);
     sim_member_wake(m); /* a loop turn follows whatever happens */
 }
 
@@ -213,14 +222,23 @@ static void env_on_ask(void *ctx, uint64_t from, uint64_t session, struct slice 
 {
     struct sim_member *m = ctx;
 
-    lessor__on_ask(&m->lessor, from, session, questions);
     sim_member_wake(m);
+    if (audit_is_frame(questions)) {
+        audit_on_report(m->audit, from, session, questions);
+        return;
+    }
+    lessor__on_ask(&m->lessor, from, session, questions);
 }
 
 static void env_on_answer(void *ctx, struct slice answers)
 {
     struct sim_member *m = ctx;
 
+    sim_member_wake(m);
+    if (audit_is_frame(answers)) {
+        audit_on_round(m->audit, answers);
+        return;
+    }
     lessor__on_answer(&m->lessor, answers);
 }
 
@@ -313,6 +331,8 @@ void sim_member_start(struct sim_member *m)
     options.snapshot = checkpoints_base(m->checkpoints);
     if (m->machine == NULL)
         m->machine = new_machine(sim);
+    options.hold = m->distrusted;
+    sim_audit_start(m);
     sim_watch_up(m);
     m->lessor.leases = m->machine->leases;
     if (open_wal(m, &err) != 0) {
@@ -396,6 +416,7 @@ void sim_member_crash(struct sim_member *m, const char *why)
     sim_lessor_stop(m);
     sim_writer_lost(m);
     sim_watch_down(m);
+    sim_audit_stop(m);
     m->up = false;
     m->life++;
     if (m->flush != NULL) {
@@ -436,6 +457,7 @@ void sim_member_free(struct sim_member *m)
         sim_lessor_stop(m);
         sim_writer_lost(m);
         sim_watch_down(m);
+        sim_audit_stop(m);
         replica_close(m->replica);
         wal_close(m->wal);
         sim_snapshot_close(m);

