@@ -98,6 +98,12 @@ static void read_identity(struct inspection *in)
     int rc = identity_read(disk_posix(), in->data_dir, &in->identity, &err);
 
     in->has_identity = rc == 0;
+    if (rc == 0 && in->identity.distrusted)
+        inspect__add(
+            in, INSPECT_DAMAGE,
+            xasprintf("%s: the state in its checkpoints is not what a majority had", in->data_dir),
+            xstrdup("Its log is good, and a start gets the state from the others. Without "
+                    "them, trust another member's data more than this"));
     if (rc == 0)
         return;
     in->identity = (struct identity){.cluster_id = 0};

@@ -57,7 +57,11 @@ static void check_folder(struct inspection *in, const char *dir)
     for (size_t i = 0; i < count; i++) {
         char *path = xasprintf("%s/%s", dir, names[i]);
 
-        if (!is_ours(names[i]))
+        if (strncmp(names[i], "damaged-", 8) == 0)
+            inspect__add(in, INSPECT_NOTE,
+                         xasprintf("%s is what was set aside when this member was healed", path),
+                         xstrdup("It is not looked at. Delete it when all is well"));
+        else if (!is_ours(names[i]))
             inspect__add(in, INSPECT_NOTE, xasprintf("%s is no file of kvd", path),
                          xstrdup("It is ignored, here and by kvd"));
         else if (strcmp(names[i], "wal") != 0 && strcmp(names[i], "snap") != 0)

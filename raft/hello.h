@@ -4,7 +4,8 @@
  *      0  magic "kvd-peer"                  0  le32: kind in the upper 2 bits, length below
  *      8  le32 protocol version             4  that many bytes
  *     12  le16 verdict; in a hello the lane: 0 raft's messages, 1 bulk, 2 only asks who the members
- *         are: no ids are needed, and the answer is followed by one frame that says it
+ *         are: no ids are needed, and the answer is followed by one frame that says it; 3 the same,
+ *         and says that the member `from` has lost what it had stored
  *     14  le16 in a hello, the port on which who connects listens; 0: it does not say
  *     16  le64 cluster id
  *     24  le64 from, le64 to: member ids
@@ -19,7 +20,13 @@
 
 #include "base/slice.h"
 
-enum { HELLO_SIZE = 56, HELLO_VERSION = 3, HELLO_LANE_ASKS = 2, FRAME_HEADER_SIZE = 4 };
+enum {
+    HELLO_SIZE = 56,
+    HELLO_VERSION = 3,
+    HELLO_LANE_ASKS = 2,
+    HELLO_LANE_LOST = 3,
+    FRAME_HEADER_SIZE = 4
+};
 
 /* The answer to a hello. */
 #define HELLO_VERDICT_MAP(X)                                                                       \

@@ -416,14 +416,29 @@ static void welcome(struct conn *conn, const struct hello *hello)
         dial(lane);
 }
 
+/* Whoever is still connected as that member has lost nothing. */
+static void tell_lost(struct conn *conn, const struct hello *hello)
+{
+    const struct peers_options *options = &conn->peers->options;
+    struct peer *peer = peer_find(conn->peers, hello->from);
+
+    if (options->on_lost != NULL && peer != NULL && hello->cluster_id == options->cluster_id &&
+        peer->lanes[LANE_RAFT].in == NULL && comes_from_its_host(conn, peer))
+        options->on_lost(options->ctx, hello->from);
+}
+
 /* The other side connected and says who it is. */
 static void on_hello(struct conn *conn, const struct hello *hello)
 {
-    if (hello->version == HELLO_VERSION && hello->lane == HELLO_LANE_ASKS &&
-        conn->peers->options.describe != NULL)
-        answer_who(conn);
-    else
+    bool asks = hello->lane == HELLO_LANE_ASKS || hello->lane == HELLO_LANE_LOST;
+
+    if (hello->version != HELLO_VERSION || !asks || conn->peers->options.describe == NULL) {
         welcome(conn, hello);
+        return;
+    }
+    if (hello->lane == HELLO_LANE_LOST)
+        tell_lost(conn, hello);
+    answer_who(conn);
 }
 
 /* The answer to our hello. */

@@ -62,6 +62,10 @@ struct peers_options {
     void (*on_stranger)(void *ctx, uint64_t id, const struct net_addr *addr);
     /* A peer says that we were removed from the cluster. May be NULL. */
     void (*on_removed)(void *ctx);
+    /* That peer, which is not connected, says that its disk has lost what it had acknowledged, and
+     * that it will not come back as what it was. Asked again and again. Not from inside: later. May
+     * be NULL. */
+    void (*on_lost)(void *ctx, uint64_t id);
     /* Appends who the members are, for one that asks before it joins (raft/hello.h). May be NULL:
      * nobody is told. */
     void (*describe)(void *ctx, struct buf *out);

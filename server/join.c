@@ -19,6 +19,7 @@ struct ask {
     uv_loop_t loop;
     uv_timer_t timer;
     struct net_sock *sock;
+    struct hello hello;
     struct buf got;
     bool done;
     struct err err;
@@ -40,7 +41,7 @@ static void on_connect(void *ctx, int status, const struct err *err)
         end(ask);
         return;
     }
-    hello_encode(&(struct hello){.version = HELLO_VERSION, .lane = HELLO_LANE_ASKS}, bytes);
+    hello_encode(&ask->hello, bytes);
     (void)net_sock_write(ask->sock, slice_of(bytes, sizeof bytes)); /* broken: on_end follows */
 }
 
@@ -189,7 +190,7 @@ static int adopt(const struct config *config, const struct hello *hello,
 static int join_through(const struct config *config, const struct config_peer *peer,
                         struct net_tls *tls, struct bootstrap *out, struct err *err)
 {
-    struct ask ask = {.done = false};
+    struct ask ask = {.hello = {.version = HELLO_VERSION, .lane = HELLO_LANE_ASKS}};
     const Kvdpb__ClusterView *view;
     struct arena arena;
     struct hello hello;
@@ -247,5 +248,128 @@ int join_cluster(const struct config *config, struct net_tls *tls, struct bootst
         *out = boot;
     else
         bootstrap_release(&boot);
+    return rc;
+}
+
+/* ---- of one whose id is known ---- */
+
+/* What one of the others says is of use: it may be behind. */
+typedef bool (*accept_view)(const Kvdpb__ClusterView *view, const void *what);
+
+/* Asks the others until one of that cluster says what is of use; the view is in the arena. 0 and
+ * NULL: some answer, and none has it (yet). */
+static int ask_others(const struct config *config, struct net_tls *tls, const struct hello *hello,
+                      accept_view accept, const void *what, struct arena *arena,
+                      const Kvdpb__ClusterView **out, struct err *err)
+{
+    int rc = err_set(err, KV_ECONN, "--initial-cluster names nobody else to ask");
+    bool answered = false;
+
+    *out = NULL;
+    for (size_t i = 0; *out == NULL && i < config->initial_cluster_len; i++) {
+        const struct config_peer *peer = &config->initial_cluster[i];
+        struct ask ask = {.hello = *hello};
+        const Kvdpb__ClusterView *view = NULL;
+        struct hello answer;
+
+        if (strcmp(peer->name, config->name) == 0 || peer->urls.len == 0)
+            continue;
+        if (ask_one(&peer->urls.addr[0], tls, &ask) == 0)
+            view = unpack(&ask, &answer, arena);
+        if (ask.err.code != 0)
+            rc = err_set(err, KV_ECONN, "%s: %.200s", peer->urls.text[0], ask.err.text);
+        else if (view == NULL || answer.cluster_id != hello->cluster_id)
+            rc = err_set(err, KV_ECONN, "%s does not answer as a member of this cluster",
+                         peer->urls.text[0]);
+        else if (view->n_members > 0) /* else it holds no state itself */
+            answered = true;
+        if (view != NULL && answer.cluster_id == hello->cluster_id && accept(view, what))
+            *out = view;
+        buf_release(&ask.got);
+    }
+    return answered ? 0 : rc;
+}
+
+static void adopt_peer(const Kvdpb__ClusterMember *member, struct bootstrap *out)
+{
+    struct peer_config *peer = &out->peers[out->peer_count];
+
+    /* Where one is that can not be told from this, the leader's log says. */
+    if (member->n_peerurls == 0 || net_addr_parse(member->peerurls[0], &peer->addr, NULL) != 0)
+        return;
+    peer->id = member->id;
+    out->peer_count++;
+}
+
+static bool knows_member(const Kvdpb__ClusterView *view, const void *what)
+{
+    const uint64_t *id = what;
+
+    for (size_t i = 0; i < view->n_members; i++)
+        if (view->members[i]->id == *id)
+            return true;
+    return false;
+}
+
+int join_as(const struct config *config, struct net_tls *tls, uint64_t cluster_id,
+            uint64_t member_id, struct bootstrap *out, struct err *err)
+{
+    struct hello hello = {
+        .version = HELLO_VERSION, .lane = HELLO_LANE_ASKS, .cluster_id = cluster_id};
+    struct bootstrap boot = {.cluster_id = cluster_id, .member_id = member_id};
+    const Kvdpb__ClusterView *view;
+    struct arena arena;
+    int rc;
+
+    arena_init(&arena);
+    rc = ask_others(config, tls, &hello, knows_member, &member_id, &arena, &view, err);
+    if (rc == 0 && view == NULL)
+        rc = err_set(err, KV_EINVAL,
+                     "the others do not know of member %llx, which this data dir is for",
+                     (unsigned long long)member_id);
+    if (rc == 0) {
+        boot.peers = xcalloc(view->n_members + 1, sizeof *boot.peers);
+        for (size_t i = 0; i < view->n_members; i++)
+            if (view->members[i]->id != member_id)
+                adopt_peer(view->members[i], &boot);
+        *out = boot;
+    }
+    arena_release(&arena);
+    return rc;
+}
+
+struct lost {
+    uint64_t id;
+    struct config_peer self;
+};
+
+/* Only one that has seen the lost one go can know who has come instead: one that is behind may show
+ * whom the lost one had replaced itself, and that one must never come back. */
+static bool knows_replacement(const Kvdpb__ClusterView *view, const void *what)
+{
+    const struct lost *lost = what;
+
+    for (size_t i = 0; i < view->n_removed; i++)
+        if (view->removed[i] == lost->id)
+            return match(view, &lost->self) != NULL;
+    return false;
+}
+
+int join_replaced(const struct config *config, struct net_tls *tls, uint64_t cluster_id,
+                  uint64_t lost_id, uint64_t *new_id, struct err *err)
+{
+    struct hello hello = {.version = HELLO_VERSION,
+                          .lane = HELLO_LANE_LOST,
+                          .cluster_id = cluster_id,
+                          .from = lost_id};
+    const struct lost lost = {.id = lost_id, .self.urls = config->advertise_peer};
+    const Kvdpb__ClusterView *view;
+    struct arena arena;
+    int rc;
+
+    arena_init(&arena);
+    rc = ask_others(config, tls, &hello, knows_replacement, &lost, &arena, &view, err);
+    *new_id = rc == 0 && view != NULL ? match(view, &lost.self)->id : 0;
+    arena_release(&arena);
     return rc;
 }

@@ -15,4 +15,15 @@
 int join_cluster(const struct config *config, struct net_tls *tls, struct bootstrap *out,
                  struct err *err);
 
+/* The same for a member that has its ids already and nothing else: whoever of --initial-cluster
+ * answers says where the others are. KV_EINVAL: they do not know of it. */
+int join_as(const struct config *config, struct net_tls *tls, uint64_t cluster_id,
+            uint64_t member_id, struct bootstrap *out, struct err *err);
+
+/* Says to the others that the member lost_id, which advertises our peer URLs, has lost what it had
+ * stored and will not come back; it is then to be replaced. *new_id: who has come in its place, as
+ * one says that has seen it go; or 0: not yet, ask again. KV_ECONN: nobody answers. */
+int join_replaced(const struct config *config, struct net_tls *tls, uint64_t cluster_id,
+                  uint64_t lost_id, uint64_t *new_id, struct err *err);
+
 #endif

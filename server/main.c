@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/version.h"
 #include "server/config.h"
+#include "server/heal.h"
 #include "server/log.h"
 #include "server/member.h"
 #include "server/metrics.h"
@@ -31,8 +32,9 @@ struct process {
     uv_loop_t loop;
     uv_signal_t signals[2]; /* SIGINT, SIGTERM */
     bool stopping;
-    bool again;      /* the member is to be started once more */
-    char **warnings; /* of the configuration, until there is a log */
+    bool again;        /* the member is to be started once more */
+    struct err damage; /* of what it has stored: why it does not start */
+    char **warnings;   /* of the configuration, until there is a log */
     size_t warning_count;
 };
 
@@ -324,15 +326,38 @@ static int run(struct process *process)
     log_start(process);
     catch_signals(process); /* one that comes during the start waits for the loop */
     if (member_start(&options, &process->member, &err) != 0) {
-        code = explain(process, "cannot start the member", &err);
+        if (err.code == KV_ECORRUPT)
+            process->damage = err;
+        else
+            code = explain(process, "cannot start the member", &err);
         on_stopped(process);
     }
     /* Until on_stopped(), and until what a failed start had opened is closed. */
     (void)uv_run(&process->loop, UV_RUN_DEFAULT);
-    if (code == EXIT_SUCCESS)
+    if (code == EXIT_SUCCESS && process->damage.code == 0)
         log_info(process->log, "stopped");
     rc = uv_loop_close(&process->loop);
     ASSERT(rc == 0);
+    return code;
+}
+
+/* Once more after each healing; a second damage right behind it is not one that heals. */
+static int run_and_heal(struct process *process)
+{
+    struct err err = ERR_INIT;
+    bool healed = false;
+    int code;
+
+    do {
+        process->damage.code = 0;
+        code = run(process);
+        if (process->damage.code == 0)
+            continue;
+        err = process->damage;
+        if (healed || heal_member(&process->config, process->log, &process->damage, &err) != 0)
+            return explain(process, "cannot start the member", &err);
+        process->again = healed = true;
+    } while (process->again);
     return code;
 }
 
@@ -351,9 +376,7 @@ int main(int argc, char **argv)
         methods = services_methods(&method_count);
         metrics_init(&process.metrics, methods, method_count, process.config.metrics_extensive);
         raise_file_limit(process.log);
-        do
-            code = run(&process);
-        while (process.again);
+        code = run_and_heal(&process);
     }
     for (size_t i = 0; i < process.warning_count; i++)
         free(process.warnings[i]);

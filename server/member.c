@@ -110,7 +110,8 @@ static int recognise(struct member *member, const struct identity *known, struct
                        config->data_dir, (unsigned long long)known->member_id, known->name,
                        (unsigned long long)known->cluster_id, config->name);
     rc = bootstrap_from_config(config, boot, err);
-    if (rc == 0 && boot->cluster_id == known->cluster_id && boot->member_id == known->member_id)
+    if (rc == 0 && !known->joined && boot->cluster_id == known->cluster_id &&
+        boot->member_id == known->member_id)
         return 0;
     if (!known->log_begun && !known->joined)
         return rc; /* 0: identity_claim() says what differs */
@@ -171,11 +172,10 @@ static int join_again(struct member *member, struct err *err)
     if (wal_last_index(member->wal) != 0 || member->boot.peer_count != 0 ||
         member->boot.member_count != 0 || checkpoints_base(member->snapshots.checkpoints) != NULL)
         return 0;
-    rc = join_cluster(member->config, member->tls.peer_connect, &boot, err);
+    rc = join_as(member->config, member->tls.peer_connect, member->boot.cluster_id,
+                 member->boot.member_id, &boot, err);
     if (rc != 0)
         return rc;
-    boot.member_id = member->boot.member_id;
-    boot.cluster_id = member->boot.cluster_id;
     bootstrap_release(&member->boot);
     member->boot = boot;
     free(member->peer_states);
@@ -244,6 +244,7 @@ static int open_peers(struct member *member, struct err *err)
                                     .is_removed = member__is_removed,
                                     .on_stranger = member__on_stranger,
                                     .on_removed = member__on_removed,
+                                    .on_lost = member__on_lost,
                                     .describe = member__describe,
                                     .on_trouble = on_peer_trouble};
     int rc = peers_new(&options, &member->peers, err);

@@ -392,6 +392,53 @@ static void lead(struct member *member)
         give_votes(member, &now, &status);
 }
 
+/* ---- one that has lost what it had stored ---- */
+
+void member__on_lost(void *ctx, uint64_t id)
+{
+    ((struct member *)ctx)->changes.lost = id;
+}
+
+static void on_replacing(struct member *member, struct grpc_call *call, const void *request,
+                         enum status status, const struct machine_result *result)
+{
+    (void)call; /* none: it asks again, and sees what has come of it */
+    (void)request;
+    (void)status;
+    (void)result;
+    member->changes.replacing = false;
+}
+
+/* It must never vote or acknowledge again as who it was: who that is goes, and another one comes,
+ * with an id of its own and an empty log. That is a change of the members like any other, decided
+ * by a quorum without it (Raft section 4.1), so nothing has to be known about its lost votes. */
+static void replace_lost(struct member *member)
+{
+    Kvdpb__MemberChange request = KVDPB__MEMBER_CHANGE__INIT;
+    const struct machine_member *old = machine_member(member->machine, member->changes.lost);
+    uint64_t id = member->changes.lost;
+    uint8_t body[64];
+    size_t len;
+
+    member->changes.lost = 0;
+    if (old == NULL || member->changes.replacing || member->leader == 0 ||
+        member->machine->change_count > 0 || connected_for(member, id, 0))
+        return; /* it asks again */
+    request.kind = KVDPB__MEMBER_CHANGE__KIND__REPLACE;
+    request.id = id;
+    request.new_id = member__random() | 1;
+    len = kvdpb__member_change__get_packed_size(&request);
+    ASSERT(len <= sizeof body); /* three numbers */
+    (void)kvdpb__member_change__pack(&request, body);
+    log_warn(
+        member->log,
+        "a member says that its disk has lost what it had acknowledged: it is taken out of the "
+        "cluster, and comes back under another id, empty",
+        LOG_ID("member", id), LOG_STR("name", old->name), LOG_ID("new-id", request.new_id));
+    member->changes.replacing = member__write(member, NULL, NULL, COMMAND_MEMBER,
+                                              slice_of(body, len), on_replacing) == STATUS_OK;
+}
+
 /* ---- who follows: connections ---- */
 
 static const struct peer_config *find_peer(const struct peer_config *peers, size_t count,
@@ -514,6 +561,8 @@ void member__changes_turn(struct member *member)
         member->changes.new_configuration = false;
         follow(member);
     }
+    if (member->changes.lost != 0)
+        replace_lost(member);
     if (member->role == REPLICA_LEADER && member->state < MEMBER_HANDING_OVER)
         lead(member);
 }
@@ -534,13 +583,14 @@ void member__on_removed(void *ctx)
 
 void member__describe(void *ctx, struct buf *out)
 {
-    const struct machine *machine = ((struct member *)ctx)->machine;
+    const struct member *member = ctx;
+    const struct machine *machine = member->machine;
     Kvdpb__ClusterMember *each = xcalloc(machine->member_count + 1, sizeof *each);
     Kvdpb__ClusterMember **list = xcalloc(machine->member_count + 1, sizeof *list);
     Kvdpb__ClusterView view = KVDPB__CLUSTER_VIEW__INIT;
     size_t len;
 
-    for (size_t i = 0; i < machine->member_count; i++) {
+    for (size_t i = 0; i < machine->member_count && !member->distrusted; i++) {
         kvdpb__cluster_member__init(&each[i]);
         each[i].id = machine->members[i].id;
         each[i].name = machine->members[i].name;
@@ -548,8 +598,11 @@ void member__describe(void *ctx, struct buf *out)
         each[i].n_peerurls = machine->members[i].peer_url_count;
         list[i] = &each[i];
     }
-    view.n_members = machine->member_count;
+    /* One without a state knows nobody. */
+    view.n_members = member->distrusted ? 0 : machine->member_count;
     view.members = list;
+    view.n_removed = member->distrusted ? 0 : machine->removed_count;
+    view.removed = machine->removed;
     len = kvdpb__cluster_view__get_packed_size(&view);
     if (buf_reserve(out, len) == 0) { /* 64 members with 4 KiB of URLs each fit in any frame */
         (void)kvdpb__cluster_view__pack(&view, out->data + out->len);

@@ -137,6 +137,8 @@ struct changes {
     bool new_configuration; /* env.on_configuration was called */
     bool voteless;          /* some member in the configuration has no vote */
     bool removed, removed_told;
+    uint64_t lost;  /* that member says that it has lost what it had; 0: none does */
+    bool replacing; /* a command that replaces it is on its way */
     /* Leader: what is being done about the first in the queue, of that ticket in that term. */
     uint64_t ticket, term, since_ms;
     bool dropping;
@@ -156,6 +158,7 @@ void member__on_configuration(void *ctx);
 bool member__is_removed(void *ctx, uint64_t id);
 void member__on_stranger(void *ctx, uint64_t id, const struct net_addr *addr);
 void member__on_removed(void *ctx);
+void member__on_lost(void *ctx, uint64_t id);
 void member__describe(void *ctx, struct buf *out);
 
 /* ---- long work in slices: hashes, removal after compaction ---- */

@@ -66,8 +66,7 @@ static int walk_corrupt(const struct walk *walk, const char *what, struct err *e
 
     (void)err_set(err, KV_ECORRUPT,
                   "%s: offset %" PRIu64 ": %s where entry %" PRIu64
-                  " should be found; set the data "
-                  "directory aside and let the member rejoin from the others",
+                  " should be found; the next start heals this member from the others, if it can",
                   path, walk->at.offset, what, walk->at.index);
     free(path);
     return KV_ECORRUPT;

@@ -8,9 +8,7 @@
 #include "base/mem.h"
 #include "wal/internal.h"
 
-#define REPAIR_HINT                                                                                \
-    "; nothing was changed. Set the data directory aside and let the member rejoin from the "      \
-    "others"
+#define REPAIR_HINT "; nothing was changed"
 
 static int compare_numbers(const void *a, const void *b)
 {

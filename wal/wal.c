@@ -85,8 +85,7 @@ static int open_files(struct wal *wal, const struct wal__files *files, struct er
     if (files->spares_len > 0)
         return err_set(err, KV_ECORRUPT,
                        "%s: all segments are missing, though there were some (spare files exist); "
-                       "nothing was changed. Set the data directory aside and let the member "
-                       "rejoin from the others",
+                       "nothing was changed",
                        wal->dir);
     if (wal->read_only)
         return err_set(err, KV_ENOTFOUND, "%s: there is no log in this folder", wal->dir);

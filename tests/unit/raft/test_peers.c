@@ -48,6 +48,8 @@ struct node {
     uint64_t removed; /* a member that is none any more; 0: nobody was removed */
     int told_removed;
     uint64_t stranger;
+    uint64_t lost;
+    unsigned lost_count;
     struct net_addr stranger_addr;
 };
 
@@ -186,6 +188,14 @@ static void on_stranger(void *ctx, uint64_t id, const struct net_addr *addr)
     node->stranger = id;
     node->stranger_addr = *addr;
     happened(node->f);
+}
+
+static void on_lost(void *ctx, uint64_t id)
+{
+    struct node *node = ctx;
+
+    node->lost = id;
+    node->lost_count++;
 }
 
 static void describe(void *ctx, struct buf *out)
@@ -372,6 +382,7 @@ static struct node *start(struct fixture *f, int i, int count)
     options.on_removed = on_removed;
     options.on_stranger = on_stranger;
     options.describe = describe;
+    options.on_lost = on_lost;
     for (int j = 0; j < count; j++)
         if (j != i)
             others[options.peer_count++] =
@@ -712,7 +723,7 @@ static void a_hello_is_judged_by_every_field(void **state)
         {{.version = HELLO_VERSION - 1, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
-        {{.version = HELLO_VERSION, .lane = 3, .cluster_id = CLUSTER, .from = 2, .to = 1},
+        {{.version = HELLO_VERSION, .lane = 4, .cluster_id = CLUSTER, .from = 2, .to = 1},
          HELLO_VERSION_DIFFERS,
          "version"},
         {{.version = HELLO_VERSION, .cluster_id = 7, .from = 2, .to = 1},
@@ -1260,9 +1271,44 @@ static void who_asks_who_the_members_are_hears_it_and_needs_be_none(void **state
     assert_int_equal(a->ups[2], 0);
 }
 
+/* It is believed of a peer that is not there, and of nobody else; who asks is told who the members
+ * are in any case. */
+static void a_peer_that_is_not_there_may_say_that_it_lost_all(void **state)
+{
+    struct fixture *f = *state;
+    struct node *a = start(f, 0, 2), *b;
+    const struct {
+        uint64_t cluster, from;
+        unsigned told;
+    } rows[] = {{CLUSTER, 2, 1}, {CLUSTER, 9, 1}, {CLUSTER, 1, 1}, {7, 2, 1}, {CLUSTER, 2, 2}};
+    int n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct raw *raw = raw_connect(f, n++, a);
+
+        raw_hello(raw, (struct hello){.version = HELLO_VERSION,
+                                      .lane = HELLO_LANE_LOST,
+                                      .cluster_id = rows[i].cluster,
+                                      .from = rows[i].from});
+        assert_int_equal(raw_answer(raw).verdict, HELLO_WELCOME);
+        AWAIT(f, raw->got.len >= FRAME_HEADER_SIZE + 10);
+        assert_int_equal(a->lost_count, rows[i].told);
+        assert_int_equal(a->lost, 2);
+    }
+    b = start(f, 1, 2);
+    AWAIT(f, a->ups[2] > 0 && b->ups[1] > 0);
+    raw_hello(raw_connect(f, n, a), (struct hello){.version = HELLO_VERSION,
+                                                   .lane = HELLO_LANE_LOST,
+                                                   .cluster_id = CLUSTER,
+                                                   .from = 2});
+    assert_int_equal(raw_answer(&f->raws[n]).verdict, HELLO_WELCOME);
+    assert_int_equal(a->lost_count, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_peer_that_is_not_there_may_say_that_it_lost_all),
         TEST(frames_arrive_in_order_and_once),
         TEST(the_largest_frame_arrives_whole),
         TEST(a_frame_may_come_in_any_pieces),

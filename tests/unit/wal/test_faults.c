@@ -37,7 +37,7 @@ static void assert_corrupt_at(struct fixture *f, const char *file, uint64_t offs
     (void)snprintf(where, sizeof(where), "%s: offset %" PRIu64 ":", file, offset);
     if (strstr(f->err.text, where) == NULL)
         fail_msg("\"%s\" not in \"%s\"", where, f->err.text);
-    assert_non_null(strstr(f->err.text, "rejoin"));
+    assert_non_null(strstr(f->err.text, "nothing was changed"));
     assert_int_equal(fault_fingerprint(f->disk), before);
 }
 
