@@ -77,6 +77,7 @@ struct config {
     uint32_t self_signed_years;
     bool grpc_gateway;
     bool unsafe_no_fsync;
+    bool force_new_cluster;
     bool pre_vote;
 };
 

@@ -100,9 +100,9 @@ const struct flag config__flags[] = {
 
     {GROUP_UNSAFE, "unsafe-no-fsync", FLAG_BOOL, FLAG_SET, FIELD(unsafe_no_fsync), "false",
      "Never sync the log to the disk: a power cut loses acknowledged writes."},
-    {GROUP_UNSAFE, "force-new-cluster", FLAG_BOOL, FLAG_REFUSED, 0, "false",
-     "making a one-member cluster of an old one's data in place (`kvctl recover` makes a new one of "
-     "it)"},
+    {GROUP_UNSAFE, "force-new-cluster", FLAG_BOOL, FLAG_SET, FIELD(force_new_cluster), "false",
+     "Make a cluster of this member alone out of its data; the other members are removed. Better: "
+     "`kvctl recover`, which says first what may be lost."},
 
     {GROUP_SECURITY, "cert-file", FLAG_STRING, FLAG_SET, FIELD(client_tls.cert_file), "",
      "Certificate (PEM) that clients see; https:// client URLs need it."},

@@ -163,6 +163,10 @@ int heal_member(const struct config *config, struct log *log, const struct err *
         rc = give_up(damage, "is --wal-dir right?", err);
         goto out;
     }
+    if (config->force_new_cluster) {
+        rc = give_up(damage, "with --force-new-cluster no other member is asked to heal it", err);
+        goto out;
+    }
     if (config->initial_cluster_len < 2) {
         rc = give_up(damage, "--initial-cluster names no other member that could heal it", err);
         goto out;

@@ -270,13 +270,29 @@ static int open_consensus(struct member *member, struct err *err)
                                       .wal = member->wal,
                                       .snapshot = checkpoints_base(member->snapshots.checkpoints),
                                       .reserve_bytes = member->config->checkpoint_log_bytes,
+                                      .alone = member->config->force_new_cluster,
                                       .hold = member->distrusted,
                                       .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
                                       .election_ms = member->config->election_ms};
-    char **addresses = bootstrap_addresses(&member->boot);
+    char **addresses;
     int rc;
 
+    if (member->config->force_new_cluster && member->distrusted)
+        return err_set(err, KV_EINVAL,
+                       "--force-new-cluster: this member's state is not what the others had "
+                       "('kvctl verify'), and there would be nobody to get theirs from: use "
+                       "another member's data, or a snapshot ('kvctl snapshot restore')");
+    if (member->config->force_new_cluster && !wal_is_new(member->wal))
+        log_warn(member->log,
+                 "--force-new-cluster: THIS MEMBER GOES ON ALONE with what it has stored. The "
+                 "other members are removed and must not be started again with their data; what "
+                 "only they had is lost. Add new members when it runs, and leave the flag out "
+                 "from the next start on",
+                 LOG_ID("member-id", member->boot.member_id),
+                 LOG_ID("cluster-id", member->boot.cluster_id),
+                 LOG_UINT("last-index", wal_last_index(member->wal)));
+    addresses = bootstrap_addresses(&member->boot);
     options.addresses = (const char *const *)addresses;
     uv_update_time(member->loop); /* reading the log has taken its time */
     member__env(member, &options.env);

@@ -484,10 +484,6 @@ static void what_must_not_be_ignored_is_refused(void **state)
                          "by kvd yet"},
         {"--discovery-srv example.com",
          "--discovery-srv=example.com: cluster discovery is not supported by kvd yet"},
-        {"--force-new-cluster",
-         "--force-new-cluster=true: making a one-member cluster of an old "
-         "one's data in place (`kvctl recover` makes a new one of it) is not "
-         "supported by kvd yet"},
     };
 
     (void)state;
