@@ -1,7 +1,7 @@
 /* Do all members hold the same? Compared all the time, by what two hashes say at one index of the
  * log:
  *
- *   history  machine_history(): what applying has done, kept along with it. Some 30 ns a change, so
+ *   history  machine_history(): what applying has done, kept along with it. Some 60 ns a change, so
  *            it is compared once a second; a member that applied anything otherwise shows at once.
  *   keys     HashKV, computed from what stands in memory (deep rounds): a bit that flipped there,
  * or before in a checkpoint, shows at the next of them. A walk over all keys, in slices of a

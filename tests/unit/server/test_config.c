@@ -616,10 +616,11 @@ static void comparisons_of_the_members_are_set(void **state)
     struct outcome o;
 
     (void)state;
-    parse_good(&o,
-               "--data-dir d --experimental-initial-corrupt-check --experimental-corrupt-check-time "
-               "3m --experimental-compact-hash-check-enabled --compact-hash-check-time=2m",
-               "");
+    parse_good(
+        &o,
+        "--data-dir d --experimental-initial-corrupt-check --experimental-corrupt-check-time "
+        "3m --experimental-compact-hash-check-enabled --compact-hash-check-time=2m",
+        "");
     assert_true(o.config.initial_corrupt_check);
     assert_int_equal(o.config.corrupt_check_ms, 180000);
     assert_int_equal(o.warning_count, 0);
