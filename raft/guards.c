@@ -184,7 +184,7 @@ void guard_timeout(struct replica *r)
      * once more. */
     if (guard_on(r, 14) && raft_state(raft) == RAFT_CANDIDATE &&
         !raft->candidate_state.disrupt_leader)
-        raft->candidate_state.in_pre_vote = true;
+        raft->candidate_state.in_pre_vote = raft->pre_vote;
 }
 
 /* ---- messages in ---- */

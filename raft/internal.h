@@ -5,6 +5,7 @@
  *   receive.c  frames in
  *   start.c    what is loaded from the wal before the first step
  *   log.c      entries: cache, wal, what is written and not yet durable
+ *   election.c when this member stands for election
  *   send.c     messages out: frames, holding back, streams of entries to each peer
  *   guards.c   everything libraft must be kept from (libraft.md section 3)
  *   propose.c  commands on their way into the log
@@ -39,7 +40,6 @@ enum {
     FRAME_KEEP = 4 << 20,                  /* a frame buffer larger than this is not kept */
     APPLY_SLICE = 256,                     /* entries applied per turn ... */
     APPLY_SLICE_SIZE = 1 << 20,            /* ... and bytes */
-    CAMPAIGN_JITTER_MS = 30,               /* after a dead leader's connection closed */
     COMMAND_SIZE_MAX = WIRE_ENTRY_SIZE_MAX /* one command must fit an entry */
 };
 
@@ -49,6 +49,7 @@ enum {
     UPDATE_ENTRIES = (RAFT_UPDATE_ENTRIES),
     UPDATE_SNAPSHOT = (RAFT_UPDATE_SNAPSHOT),
     UPDATE_MESSAGES = (RAFT_UPDATE_MESSAGES),
+    UPDATE_TIMEOUT = (RAFT_UPDATE_TIMEOUT),
 };
 
 /* Another member. Volatile; most of it means something only while we lead. */
@@ -111,8 +112,16 @@ struct replica {
     uint64_t elections;
     /* Leader of lead_term had lead_index as its last entry when elected. 0: not known. */
     uint64_t lead_term, lead_index;
-    uint64_t heard_ms;    /* last word from a leader of our term */
-    uint64_t campaign_ms; /* campaign early at this time; 0: no */
+    uint64_t heard_ms; /* last word from a leader of our term */
+
+    /* Elections. */
+    uint64_t led_by;      /* the last leader known */
+    unsigned attempts;    /* pre-votes asked for since then */
+    unsigned patience_ms; /* a follower's election timeout */
+    /* The pre-vote granted in promised_term; none is to others before that time, unless they have
+     * more of the log. */
+    struct raft_request_vote promise;
+    uint64_t promised_term, promised_until_ms;
 
     uint64_t configuration_told[2]; /* committed and uncommitted index at env.on_configuration */
 
@@ -237,6 +246,22 @@ void log_restart(struct replica *r, uint64_t index, uint64_t term);
 void log_checkpointed(struct replica *r, uint64_t index, uint64_t term);
 /* How long the oldest append has been waiting for the disk; 0: none is. */
 uint64_t log_waiting_ms(const struct replica *r);
+
+/* ---- election.c ---- */
+
+/* A leader is known; or (leader 0) the member has started. */
+void election_led(struct replica *r, uint64_t leader);
+/* After a step in which libraft has set its timer. */
+void election_timer_drawn(struct replica *r);
+/* Our leader's connection closed. */
+void election_leader_gone(struct replica *r);
+/* The timer fires: true if this follower can not stand yet, because entries are on their way to its
+ * disk; it will fire again soon. */
+bool election_waits_for_disk(struct replica *r);
+/* False: this request is to be dropped. */
+bool election_hears(const struct replica *r, uint64_t from, const struct raft_request_vote *vote);
+/* Our answer to a request is about to be sent. */
+void election_voted(struct replica *r, const struct raft_request_vote *vote, bool granted);
 
 /* ---- send.c ---- */
 

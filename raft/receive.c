@@ -121,6 +121,8 @@ static void receive_message(struct replica *r, struct peer *from, struct raft_me
         return;
     if (!guard_receive(r, from, message))
         return;
+    if (message->type == RAFT_REQUEST_VOTE && !election_hears(r, from->id, &message->request_vote))
+        return;
     if (message->type == RAFT_REQUEST_VOTE)
         granting = guard_vote_begin(r);
     (void)replica__step(r, &event); /* only fails fatally */

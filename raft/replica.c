@@ -83,8 +83,7 @@ static void event_begin(struct replica *r)
 static void arm(struct replica *r)
 {
     uint64_t at = raft_timeout(&r->raft);
-    const uint64_t others[] = {r->campaign_ms, r->forward_retry_ms, r->read_retry_ms,
-                               transfer_wakes_ms(r)};
+    const uint64_t others[] = {r->forward_retry_ms, r->read_retry_ms, transfer_wakes_ms(r)};
 
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         if (others[i] != 0)
@@ -138,7 +137,7 @@ static void replica_init(struct replica *r, const struct replica_options *option
     read_init(r);
 }
 
-static int raft_begin(struct replica *r, struct err *err)
+static int raft_begin(struct replica *r, const struct replica_options *options, struct err *err)
 {
     char address[24];
 
@@ -147,7 +146,7 @@ static int raft_begin(struct replica *r, struct err *err)
         return err_set(err, KV_EINVAL, "raft: out of memory");
     r->raft.tracer = NULL; /* it formats text into a static buffer in every step */
     raft_seed(&r->raft, (unsigned)prng_next(&r->prng));
-    raft_set_pre_vote(&r->raft, true);
+    raft_set_pre_vote(&r->raft, !options->no_pre_vote);
     raft_set_election_timeout(&r->raft, r->election_ms);
     raft_set_heartbeat_timeout(&r->raft, r->heartbeat_ms);
     raft_set_install_snapshot_timeout(&r->raft, INT32_MAX);
@@ -161,7 +160,7 @@ int replica_open(const struct replica_options *options, struct replica **out, st
     int rc;
 
     replica_init(r, options);
-    rc = raft_begin(r, err);
+    rc = raft_begin(r, options, err);
     if (rc != 0) {
         log_release(r);
         free(r);
@@ -172,6 +171,7 @@ int replica_open(const struct replica_options *options, struct replica **out, st
         replica_close(r);
         return rc;
     }
+    election_led(r, 0);
     event_end_and_wake(r);
     *out = r;
     return 0;
@@ -194,29 +194,15 @@ void replica_close(struct replica *r)
 
 /* ---- time ---- */
 
-/* A follower whose leader's connection closed, a moment ago: as if its timer had fired. Pre-vote
- * protects a leader that is well: members that hear it refuse, and its next message turns us back.
- */
-static void campaign_early(struct replica *r)
-{
-    r->campaign_ms = 0;
-    if (r->stateless || r->raft.state != RAFT_FOLLOWER ||
-        r->raft.follower_state.current_leader.id != 0)
-        return;
-    r->raft.election_timer_start = r->now - r->raft.follower_state.randomized_election_timeout;
-}
-
 void replica_on_timer(struct replica *r)
 {
     if (r->failed)
         return;
     event_begin(r);
     r->armed_ms = 0;
-    if (r->campaign_ms != 0 && r->now >= r->campaign_ms)
-        campaign_early(r);
     if (r->stateless && r->raft.state == RAFT_FOLLOWER && r->now >= raft_timeout(&r->raft))
         r->raft.election_timer_start = r->now; /* it votes, but does not stand */
-    if (r->now >= raft_timeout(&r->raft)) {
+    if (r->now >= raft_timeout(&r->raft) && !election_waits_for_disk(r)) {
         struct raft_event event = {.type = RAFT_TIMEOUT};
 
         guard_timeout(r);
@@ -270,9 +256,8 @@ void replica_on_peer(struct replica *r, uint64_t id, bool up)
         read_retry(r);
     }
     if (!up && r->raft.state == RAFT_FOLLOWER && r->raft.follower_state.current_leader.id == id) {
-        r->raft.follower_state.current_leader.id = 0; /* so that we grant votes at once */
+        election_leader_gone(r);
         replica__note_role(r);
-        r->campaign_ms = r->now + prng_between(&r->prng, 0, CAMPAIGN_JITTER_MS);
     }
     event_end_and_wake(r);
 }

@@ -107,6 +107,8 @@ struct replica_options {
     uint64_t seed;         /* of election timeouts */
     uint32_t heartbeat_ms; /* 0: 100 */
     uint32_t election_ms;  /* 0: 1000 */
+    bool no_pre_vote;      /* stand for election without asking first (Raft 9.6 left out): who comes
+                              back from behind a cut may then unseat a leader that is well */
     size_t cache_bytes;    /* recent entries kept in memory; 0: 4 MiB */
     /* What the state machine holds already; NULL: it is new. Durable, as everything else that the
      * log does not have any more must be. */

@@ -236,6 +236,8 @@ void send_message(struct replica *r, const struct raft_event *cause,
     case RAFT_REQUEST_VOTE_RESULT:
         out.type = WIRE_VOTE_RESULT;
         out.vote_result = message->request_vote_result;
+        if (cause->type == RAFT_RECEIVE && cause->receive.message->type == RAFT_REQUEST_VOTE)
+            election_voted(r, &cause->receive.message->request_vote, out.vote_result.vote_granted);
         break;
     case RAFT_TIMEOUT_NOW:
         out.type = WIRE_TIMEOUT_NOW;

@@ -65,11 +65,11 @@ void replica__note_role(struct replica *r)
         r->elections++;
     if (r->role == REPLICA_LEADER && role != REPLICA_LEADER)
         send_lead_changed(r);
-    if (leader != 0)
-        r->campaign_ms = 0; /* somebody leads after all */
     r->role = role;
     r->term = term;
     r->leader = leader;
+    if (leader != 0)
+        election_led(r, leader);
     transfer_reset(r);
     propose_role_changed(r);
     read_role_changed(r);
@@ -138,6 +138,8 @@ static int step_once(struct replica *r, struct raft_event *event)
     event->time = r->now;
     r->stepping = true;
     rc = raft_step(&r->raft, event, &update);
+    if (rc == 0 && (update.flags & UPDATE_TIMEOUT))
+        election_timer_drawn(r);
     if (rc == 0)
         execute(r, event, &update);
     r->stepping = false;

@@ -274,7 +274,8 @@ static int open_consensus(struct member *member, struct err *err)
                                       .hold = member->distrusted,
                                       .seed = member__random(),
                                       .heartbeat_ms = member->config->heartbeat_ms,
-                                      .election_ms = member->config->election_ms};
+                                      .election_ms = member->config->election_ms,
+                                      .no_pre_vote = !member->config->pre_vote};
     char **addresses;
     int rc;
 

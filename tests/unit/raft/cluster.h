@@ -78,6 +78,7 @@ struct cluster {
     size_t founders; /* the first of them make a new cluster, the others join; 0: all */
     uint64_t now_ms;
     uint64_t seed;
+    bool no_pre_vote;
     unsigned guards_off;
     size_t cache_bytes;
     uint64_t reserve_bytes;
@@ -326,6 +327,7 @@ static inline int node_try_open(struct node *node, struct err *err)
         .seed = cluster->seed * 100 + node->id,
         .heartbeat_ms = HEARTBEAT,
         .election_ms = ELECTION,
+        .no_pre_vote = cluster->no_pre_vote,
         .cache_bytes = cluster->cache_bytes,
         .guards_off = cluster->guards_off,
         .reserve_bytes = cluster->reserve_bytes,
