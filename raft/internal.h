@@ -61,6 +61,7 @@ struct peer {
     uint64_t sent_high;    /* highest index sent in this term: no success can be beyond it (G1) */
     uint64_t commit_sent;  /* highest commit index told in this term */
     bool snapshot_ordered; /* env.send_snapshot was called and has not ended (G11) */
+    bool loss_told;        /* env.on_lost was called in this term */
     uint64_t probe_acked;  /* newest read round confirmed */
     /* A follower asks for a read index with (session, seq). While one request is in the round
      * under way, a newer one waits for the next: its answer must come from a round that began
@@ -273,6 +274,9 @@ void send_message(struct replica *r, const struct raft_event *cause,
                   const struct raft_message *message);
 /* Sends waiting entries as far as the peer's queue has room. */
 void send_stream(struct replica *r, struct peer *peer);
+/* A peer's answer to entries, before libraft sees it: sends again what the peer has lost. */
+void send_lost(struct replica *r, struct peer *peer,
+               const struct raft_append_entries_result *result);
 void send_commits(struct replica *r);
 void send_release_held(struct replica *r);
 void send_lead_changed(struct replica *r);

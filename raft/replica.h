@@ -82,6 +82,11 @@ struct replica_env {
      */
     void (*on_ask)(void *ctx, uint64_t from, uint64_t session, struct slice questions);
     void (*on_answer)(void *ctx, struct slice answers);
+    /* Leader: that member's log ends with entry last, and it had acknowledged match, which is more,
+     * in this term: its disk has lost what it said was durable. It is sent that again. Should as
+     * many members as a quorum have done so, acknowledged writes may be lost. Once a term. May be
+     * NULL. */
+    void (*on_lost)(void *ctx, uint64_t id, uint64_t last, uint64_t match);
     /* Leader: that member needs entries that are dropped; send it a checkpoint at or above index,
      * by another way than frames, and say replica_snapshot_held() when it has it there, verified
      * and durable, or replica_snapshot_failed(). Once until then (guard G11). */

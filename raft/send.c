@@ -168,6 +168,32 @@ void send_stream(struct replica *r, struct peer *peer)
     }
 }
 
+/* libraft never goes back behind what a peer has acknowledged (a rejection there would be an old
+ * one, guard G7; on a connection frames keep their order, and are none of an older one). So a peer
+ * that has lost such entries would stay without them until somebody else leads. They are sent past
+ * libraft, which ignores that they are acknowledged once more. */
+void send_lost(struct replica *r, struct peer *peer,
+               const struct raft_append_entries_result *result)
+{
+    uint64_t first = result->last_log_index + 1;
+    raft_index match = 0;
+
+    if (!guard_on(r, 7) || raft_match_index(&r->raft, peer->id, &match) != 0 ||
+        result->term != raft_current_term(&r->raft) || result->rejected == 0 ||
+        result->rejected > match || first > match)
+        return;
+    if (!peer->loss_told && r->env.on_lost != NULL)
+        r->env.on_lost(r->env.ctx, peer->id, result->last_log_index, match);
+    peer->loss_told = true;
+    if (!can_send_from(r, first)) {
+        snapshot_order(r, peer, r->snapshot_index);
+    } else if (peer->next >= peer->end) {
+        peer->next = first;
+        peer->end = match + 1;
+        send_stream(r, peer);
+    }
+}
+
 static void send_heartbeat(struct replica *r, struct peer *peer,
                            const struct raft_append_entries *append)
 {
@@ -287,6 +313,7 @@ void send_lead_changed(struct replica *r)
         peer->sent_high = 0;
         peer->commit_sent = 0;
         peer->snapshot_ordered = false;
+        peer->loss_told = false;
     }
     r->append_key.last = 0;
 }

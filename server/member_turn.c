@@ -141,6 +141,16 @@ static void env_fatal(void *ctx, const struct err *err)
     member__fatal(ctx, err);
 }
 
+static void env_on_lost(void *ctx, uint64_t id, uint64_t last, uint64_t match)
+{
+    struct member *member = ctx;
+
+    log_error(member->log,
+              "a member has lost entries that it had acknowledged as durable; they are sent again: "
+              "check its disk (does it, or its controller, ignore flushes?), or replace it",
+              LOG_ID("peer", id), LOG_UINT("last-index", last), LOG_UINT("acknowledged", match));
+}
+
 void member__env(struct member *member, struct replica_env *out)
 {
     *out = (struct replica_env){
@@ -156,6 +166,7 @@ void member__env(struct member *member, struct replica_env *out)
         .on_configuration = member__on_configuration,
         .on_ask = env_on_ask,
         .on_answer = env_on_answer,
+        .on_lost = env_on_lost,
         .send_snapshot = member__send_snapshot,
         .has_snapshot = member__has_snapshot,
         .install = member__install,

@@ -200,6 +200,16 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
     sim_check_entry(m, entry);
 }
 
+/* Disks that do not lie lose nothing, whatever is late, lost or restarted. */
+static void env_on_lost(void *ctx, uint64_t id, uint64_t last, uint64_t match)
+{
+    struct sim_member *m = ctx;
+
+    if (m->sim->options.bug != SIM_BUG_SKIP_SYNC)
+        sim_violation(m->sim, "m%u says that m%u has lost entries %llu to %llu", m->n, (unsigned)id,
+                      (unsigned long long)last + 1, (unsigned long long)match);
+}
+
 static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64_t leader)
 {
     struct sim_member *m = ctx;
@@ -300,6 +310,7 @@ void sim_member_start(struct sim_member *m)
                 .send_queued = env_send_queued,
                 .apply = env_apply,
                 .on_role = env_on_role,
+                .on_lost = env_on_lost,
                 .send_snapshot = sim_snapshot_send,
                 .has_snapshot = sim_snapshot_has,
                 .install = sim_snapshot_install,

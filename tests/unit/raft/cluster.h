@@ -54,6 +54,7 @@ struct node {
     struct checkpoint *durable;         /* what a restart begins with */
     struct checkpoint *writing;         /* the one being written */
     struct checkpoint *received;        /* has_snapshot says yes to it */
+    unsigned losses;                    /* calls of on_lost */
     unsigned orders;                    /* calls of send_snapshot */
     uint64_t ordered_to, ordered_index; /* the last one */
 };
@@ -216,6 +217,15 @@ static inline void on_send_snapshot(void *ctx, uint64_t to, uint64_t index)
     node->ordered_index = index;
 }
 
+static inline void on_lost(void *ctx, uint64_t id, uint64_t last, uint64_t match)
+{
+    struct node *node = ctx;
+
+    assert_int_not_equal(id, node->id);
+    assert_true(last < match);
+    node->losses++;
+}
+
 static inline bool on_has_snapshot(void *ctx, uint64_t index, uint64_t term)
 {
     const struct checkpoint *received = ((struct node *)ctx)->received;
@@ -320,6 +330,7 @@ static inline int node_try_open(struct node *node, struct err *err)
                 .send_queued = on_queued,
                 .apply = on_apply,
                 .on_role = on_role,
+                .on_lost = on_lost,
                 .send_snapshot = on_send_snapshot,
                 .has_snapshot = on_has_snapshot,
                 .install = on_install,

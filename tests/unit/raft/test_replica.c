@@ -625,6 +625,38 @@ static void member_far_behind_catches_up_from_disk_in_bounded_memory(void **stat
     cluster_free(c);
 }
 
+/* ---- a disk that lies ---- */
+
+/* A follower acknowledges 40 commands, and the power goes: the last 30 were never on its disk. */
+static void follower_gets_again_what_its_disk_has_lost(void **state)
+{
+    struct cluster *c = cluster_start(3, 33);
+    uint64_t lead = await_leader(c), liar = lead % 3 + 1;
+    struct proposal p[40], more;
+
+    (void)state;
+    for (size_t i = 0; i < 40; i++) {
+        memdisk_lie(node_of(c, liar)->disk, i >= 10);
+        propose(c, lead, &p[i]);
+        settle(c);
+    }
+    assert_int_equal(node_of(c, liar)->value_count, 40);
+    node_crash(c, liar);
+    close_connections(c, liar);
+    memdisk_lie(node_of(c, liar)->disk, false);
+
+    node_open(c, liar);
+    assert_true(status_of(c, liar).last_index <= status_of(c, lead).last_index - 30);
+    advance(c, 3 * HEARTBEAT);
+    assert_int_equal(leader(c), lead);
+    assert_int_equal(node_of(c, liar)->value_count, 40);
+    assert_int_equal(node_of(c, lead)->losses, 1);
+    propose(c, liar, &more);
+    settle(c);
+    assert_int_equal(node_of(c, liar)->value_count, 41);
+    cluster_free(c);
+}
+
 static void restart_applies_a_long_log_in_slices(void **state)
 {
     struct cluster *c = cluster_start(1, 28);
@@ -729,6 +761,7 @@ int main(void)
         cmocka_unit_test(transfer_to_a_silent_member_is_given_up),
         cmocka_unit_test(transfer_is_refused_where_it_makes_no_sense),
         cmocka_unit_test(member_far_behind_catches_up_from_disk_in_bounded_memory),
+        cmocka_unit_test(follower_gets_again_what_its_disk_has_lost),
         cmocka_unit_test(restart_applies_a_long_log_in_slices),
         cmocka_unit_test(largest_commands_pass_every_way),
         cmocka_unit_test(full_queue_to_a_peer_delays_entries_and_loses_none),

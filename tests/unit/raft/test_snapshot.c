@@ -729,6 +729,38 @@ static void made_alone_behind_a_checkpoint_too(void **state)
     release_bulk(&bulk);
 }
 
+/* Neither its disk nor the leader's log has them any more. */
+static void member_whose_disk_lied_gets_a_checkpoint_for_what_is_dropped(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c), liar = lead % 3 + 1;
+    struct bulk bulk = {.count = 0};
+
+    (void)state;
+    write_bulk(c, lead, &bulk, 2);
+    memdisk_lie(node_of(c, liar)->disk, true);
+    write_bulk(c, lead, &bulk, 6);
+    node_crash(c, liar);
+    close_connections(c, liar);
+    memdisk_lie(node_of(c, liar)->disk, false);
+    take_checkpoint(node_of(c, lead));
+    settle(c);
+
+    node_open(c, liar);
+    assert_true(status_of(c, liar).last_index + 1 < status_of(c, lead).first_index);
+    advance(c, 3 * HEARTBEAT);
+    assert_int_equal(leader(c), lead);
+    assert_int_equal(node_of(c, lead)->orders, 1);
+    assert_int_equal(node_of(c, lead)->ordered_to, liar);
+    carry_checkpoint(node_of(c, lead), node_of(c, liar));
+    write_bulk(c, lead, &bulk, 1);
+    advance(c, 3 * HEARTBEAT);
+    assert_int_equal(node_of(c, lead)->losses, 1);
+    all_equal(c);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,6 +770,7 @@ int main(void)
         cmocka_unit_test(an_install_ends_the_wait_of_a_held_member),
         cmocka_unit_test(a_member_made_alone_keeps_all_it_stored_and_leads),
         cmocka_unit_test(made_alone_behind_a_checkpoint_too),
+        cmocka_unit_test(member_whose_disk_lied_gets_a_checkpoint_for_what_is_dropped),
         cmocka_unit_test(a_restart_begins_at_the_checkpoint_and_drops_what_is_before),
         cmocka_unit_test(no_checkpoint_is_taken_ahead_of_our_own_disk),
         cmocka_unit_test(a_hole_between_checkpoint_and_log_stops_the_start),
