@@ -128,8 +128,9 @@ bool election_hears(const struct replica *r, uint64_t from, const struct raft_re
     if (!vote->pre_vote)
         return true;
     if (raft->state == RAFT_CANDIDATE && raft->candidate_state.in_pre_vote && r->attempts <= 1 &&
-        rank_of(r, r->id) < rank_of(r, from) && !has_more_than_we(r, vote))
-        return false; /* we both try for the first time: it will hear us */
+        r->now < raft->election_timer_start + slot_ms(r) && rank_of(r, r->id) < rank_of(r, from) &&
+        !has_more_than_we(r, vote))
+        return false; /* we both try for the first time, at once: it will hear us */
     return !promised(r) || promise->candidate_id == from ||
            has_more(vote, promise->last_log_term, promise->last_log_index);
 }
