@@ -123,7 +123,7 @@ $(BUILD)/tests/golden/%: $(BUILD)/obj/tests/golden/%.o $(call lib,tests server $
 	$(call say,LINK)$(link) $(LDLIBS) -lcmocka
 $(BUILD)/watchcheck: $(BUILD)/obj/tests/cluster/watchcheck.o $(call lib,tests mvcc base)
 	$(call say,LINK)$(link) $(LDLIBS)
-$(BUILD)/kubestore: $(BUILD)/obj/tests/cluster/kubestore.o $(call lib,kube $(NEEDS_kube) $(NEEDS_client) $(NEEDS_offline))
+$(BUILD)/kubestore: $(BUILD)/obj/tests/cluster/kubestore.o $(call lib,kube $(NEEDS_kube))
 	$(call say,LINK)$(link) $(LDLIBS)
 $(BUILD)/kvsim: $(patsubst %.c,$(BUILD)/obj/%.o,$(SIM_SRC)) $(call lib,tests server $(NEEDS_server))
 	$(call say,LINK)$(link) $(LDLIBS)
