@@ -296,6 +296,7 @@ static int open_consensus(struct member *member, struct err *err)
     addresses = bootstrap_addresses(&member->boot);
     options.addresses = (const char *const *)addresses;
     uv_update_time(member->loop); /* reading the log has taken its time */
+    member__changes_open(member);
     member__env(member, &options.env);
     member__start_snapshots(member);
     rc = replica_open(&options, &member->replica, err);

@@ -7,11 +7,6 @@
 #include "proto/command.pb-c.h"
 #include "server/member_internal.h"
 
-enum {
-    HEALTH_MS = 5000,    /* a member counts as connected when it has been for so long, as etcd */
-    VOTE_LAG_MAX = 1000, /* entries: a new voter that is no further behind gets its vote */
-};
-
 /* ---- who is there ---- */
 
 static bool connected_for(const struct member *member, uint64_t id, uint64_t ms)
@@ -24,81 +19,6 @@ static bool connected_for(const struct member *member, uint64_t id, uint64_t ms)
         if (member->boot.peers[i].id == id)
             return member->peer_states[i].up && member->peer_states[i].since_ms + ms <= now_ms;
     return false;
-}
-
-struct voters {
-    size_t count, started, connected;
-};
-
-/* Of those in the table, without one (0: all). */
-static struct voters count_voters(const struct member *member, uint64_t without)
-{
-    const struct machine *machine = member->machine;
-    struct voters voters = {0};
-
-    for (size_t i = 0; i < machine->member_count; i++) {
-        const struct machine_member *each = &machine->members[i];
-
-        if (each->learner || each->id == without)
-            continue;
-        voters.count++;
-        voters.started += each->name[0] != '\0';
-        voters.connected += connected_for(member, each->id, HEALTH_MS);
-    }
-    return voters;
-}
-
-static size_t quorum(size_t voters)
-{
-    return voters / 2 + 1;
-}
-
-/* The new one counts as not started, unless there is one voter so far: how else would it grow. */
-static bool too_few_started_to_add(const struct voters *now)
-{
-    if (now->count == 1 && now->started == 1)
-        return false;
-    return now->started < quorum(now->count + 1);
-}
-
-static enum status may_add(const struct member *member, bool learner)
-{
-    struct voters now = count_voters(member, 0);
-
-    if (!learner && too_few_started_to_add(&now))
-        return STATUS_NOT_ENOUGH_STARTED;
-    if (now.count > 1 && now.connected < quorum(now.count + 1))
-        return STATUS_UNHEALTHY;
-    return STATUS_OK;
-}
-
-static enum status may_remove(const struct member *member, uint64_t id)
-{
-    const struct machine_member *target = machine_member(member->machine, id);
-    struct voters now = count_voters(member, 0), rest = count_voters(member, id);
-
-    if (target != NULL && target->learner)
-        return STATUS_OK;
-    if (rest.started < quorum(rest.count))
-        return STATUS_NOT_ENOUGH_STARTED;
-    /* One that is down is no part of the quorum that works. */
-    if (!connected_for(member, id, 0))
-        return STATUS_OK;
-    return now.connected - 1 < 1 + (now.count - 1) / 2 ? STATUS_UNHEALTHY : STATUS_OK;
-}
-
-static enum status may_change(const struct member *member, const Kvdpb__MemberChange *request)
-{
-    if (!member->config->strict_reconfig_check)
-        return STATUS_OK;
-    switch (request->kind) {
-    case KVDPB__MEMBER_CHANGE__KIND__ADD:
-        return may_add(member, request->learner);
-    case KVDPB__MEMBER_CHANGE__KIND__REMOVE:
-        return may_remove(member, request->id);
-    default:
-        return STATUS_OK;
-    }
 }
 
 /* ---- who asked ---- */
@@ -141,7 +61,7 @@ static void on_queued(struct member *member, struct grpc_call *call, const void 
 
 enum status member__change(struct member *member, struct member_change *change)
 {
-    enum status status = may_change(member, &change->request);
+    enum status status = reconfig_may(&member->changes.making, member->machine, &change->request);
     struct slice body;
     uint8_t *bytes;
 
@@ -192,206 +112,42 @@ void member__change_ended(struct member *member)
 
 /* ---- who leads ---- */
 
-/* Takes the first change off the queue; until that is applied, or somebody else leads, nothing more
- * is done about it. */
-static void drop(struct member *member, Kvdpb__MemberDrop__Reason reason)
+static bool env_connected_for(void *ctx, uint64_t id, uint64_t ms)
 {
-    const struct machine_change *first = member->machine->changes;
-    Kvdpb__MemberDrop message = KVDPB__MEMBER_DROP__INIT;
-    uint8_t bytes[64];
-    size_t len;
-
-    message.term = member->term;
-    message.origin = first->origin;
-    message.ticket = first->ticket;
-    message.reason = reason;
-    len = kvdpb__member_drop__get_packed_size(&message);
-    ASSERT(len <= sizeof bytes); /* four numbers */
-    (void)kvdpb__member_drop__pack(&message, bytes);
-    if (member__write(member, NULL, NULL, COMMAND_MEMBER_DROP, slice_of(bytes, len), NULL) ==
-        STATUS_OK)
-        member->changes.dropping = true;
+    return connected_for(ctx, id, ms);
 }
 
-static struct replica_member *find(struct replica_configuration *now, uint64_t id)
+static bool env_propose_drop(void *ctx, struct slice body)
 {
-    for (size_t i = 0; i < now->count; i++)
-        if (now->members[i].id == id)
-            return &now->members[i];
-    return NULL;
+    return member__write(ctx, NULL, NULL, COMMAND_MEMBER_DROP, body, NULL) == STATUS_OK;
 }
 
-static char *join_urls(const struct machine_change *change)
+static void env_on_vote(void *ctx, uint64_t id)
 {
-    struct buf text;
+    const struct member *member = ctx;
 
-    buf_init(&text, REPLICA_ADDRESS_SIZE_MAX + 2);
-    for (size_t i = 0; i < change->url_count; i++)
-        (void)buf_printf(&text, "%s%s", i > 0 ? "," : "", change->urls[i]);
-    (void)buf_append_u8(&text, '\0'); /* within the bound: checked when it was asked for */
-    return (char *)text.data;
+    log_info(member->log, "a new member has caught up and gets its vote", LOG_ID("member", id));
 }
 
-static size_t count_votes(const struct replica_configuration *now)
+void member__changes_open(struct member *member)
 {
-    size_t votes = 0;
-
-    for (size_t i = 0; i < now->count; i++)
-        votes += now->members[i].voter;
-    return votes;
-}
-
-/* Entries that it lacks; UINT64_MAX: it has none at all. */
-static uint64_t lag_of(const struct member *member, uint64_t id,
-                       const struct replica_status *status)
-{
-    uint64_t match;
-
-    if (!replica_match(member->replica, id, &match) || match == 0)
-        return UINT64_MAX;
-    return status->last_index - MIN(match, status->last_index);
-}
-
-/* As etcd: nine tenths of the log. */
-static bool learner_ready(const struct member *member, uint64_t id,
-                          const struct replica_status *status)
-{
-    uint64_t lag = lag_of(member, id, status);
-
-    return lag != UINT64_MAX && lag <= status->last_index / 10;
-}
-
-/* The configuration that the first change asks for, made in place: 0. KV_EBUSY: not now. Else it
- * was dropped. */
-static int plan(struct member *member, struct replica_configuration *next, char *address,
-                const struct replica_status *status)
-{
-    const struct machine_change *first = member->machine->changes;
-    const struct machine_member *known = machine_member(member->machine, first->id);
-    struct replica_member *target = find(next, first->id);
-    struct voters now = count_voters(member, 0);
-    Kvdpb__MemberDrop__Reason reason = KVDPB__MEMBER_DROP__REASON__NOTHING_TO_DO;
-
-    switch (first->kind) {
-    case KVDPB__MEMBER_CHANGE__KIND__ADD:
-        if (target == NULL && next->count < REPLICA_MEMBERS_MAX) {
-            next->members[next->count++] =
-                (struct replica_member){.id = first->id, .address = address};
-            return 0;
-        }
-        reason = target != NULL ? KVDPB__MEMBER_DROP__REASON__MEMBER_EXISTS
-                                : KVDPB__MEMBER_DROP__REASON__UNHEALTHY;
-        break;
-    case KVDPB__MEMBER_CHANGE__KIND__REMOVE:
-        if (target == NULL) {
-            reason = KVDPB__MEMBER_DROP__REASON__MEMBER_NOT_FOUND;
-        } else if (target->voter && count_votes(next) == 1) {
-            reason = KVDPB__MEMBER_DROP__REASON__NOT_STARTED;
-        } else if (first->id == member->boot.member_id) {
-            (void)replica_transfer(member->replica, 0); /* the successor removes us (G2) */
-            return KV_EBUSY;
-        } else {
-            next->count--;
-            memmove(target, target + 1,
-                    (size_t)(&next->members[next->count] - target) * sizeof *target);
-            return 0;
-        }
-        break;
-    case KVDPB__MEMBER_CHANGE__KIND__UPDATE:
-        if (target != NULL && strcmp(target->address, address) != 0) {
-            target->address = address;
-            return 0;
-        }
-        if (target == NULL)
-            reason = KVDPB__MEMBER_DROP__REASON__MEMBER_NOT_FOUND;
-        break;
-    default:
-        if (target == NULL || known == NULL)
-            reason = KVDPB__MEMBER_DROP__REASON__MEMBER_NOT_FOUND;
-        else if (!known->learner)
-            reason = KVDPB__MEMBER_DROP__REASON__NOT_LEARNER;
-        else if (!learner_ready(member, first->id, status))
-            reason = KVDPB__MEMBER_DROP__REASON__NOT_READY;
-        else if (member->config->strict_reconfig_check &&
-                 now.started + (known->name[0] != '\0') < quorum(now.count + 1))
-            reason = KVDPB__MEMBER_DROP__REASON__NOT_STARTED;
-        else {
-            target->voter = true;
-            return 0;
-        }
-        break;
-    }
-    drop(member, reason);
-    return KV_EINVAL;
-}
-
-static void make_first(struct member *member, struct replica_configuration *now,
-                       const struct replica_status *status)
-{
-    struct changes *changes = &member->changes;
-    const struct machine_change *first = member->machine->changes;
-    char *address;
-    int rc;
-
-    if (changes->ticket != first->ticket || changes->term != member->term) {
-        changes->ticket = first->ticket;
-        changes->term = member->term;
-        changes->since_ms = uv_now(member->loop);
-        changes->dropping = false;
-    }
-    if (changes->dropping)
-        return;
-    address = join_urls(first);
-    rc = plan(member, now, address, status);
-    if (rc == 0)
-        rc = replica_change(member->replica, now->members, now->count);
-    else if (rc == KV_EINVAL)
-        rc = 0; /* dropped */
-    free(address);
-    if (rc == 0)
-        return;
-    if (rc == KV_EINVAL || uv_now(member->loop) - changes->since_ms > member->timeout_ms)
-        drop(member, KVDPB__MEMBER_DROP__REASON__UNHEALTHY);
-}
-
-/* New voters get their vote when they have the log, so that one that is not started yet does not
- * count for the quorum. etcd lets it count at once. */
-static void give_votes(struct member *member, struct replica_configuration *now,
-                       const struct replica_status *status)
-{
-    for (size_t i = 0; i < now->count; i++) {
-        struct replica_member *each = &now->members[i];
-        const struct machine_member *known = machine_member(member->machine, each->id);
-
-        if (each->voter || known == NULL || known->learner || !connected_for(member, each->id, 0) ||
-            lag_of(member, each->id, status) > VOTE_LAG_MAX)
-            continue;
-        each->voter = true;
-        if (replica_change(member->replica, now->members, now->count) == 0)
-            log_info(member->log, "a new member has caught up and gets its vote",
-                     LOG_ID("member", each->id));
-        return;
-    }
+    member->changes.making = (struct reconfig){
+        .env = {.ctx = member,
+                .connected_for = env_connected_for,
+                .propose_drop = env_propose_drop,
+                .on_vote = env_on_vote},
+        .self = member->boot.member_id,
+        .strict = member->config->strict_reconfig_check,
+        .timeout_ms = member->timeout_ms,
+    };
 }
 
 static void lead(struct member *member)
 {
-    struct replica_configuration now;
-    struct replica_status status;
-
-    if (member->machine->change_count == 0 && !member->changes.voteless)
-        return;
-    replica_configuration(member->replica, &now);
-    replica_status(member->replica, &status);
-    /* One at a time, and the next when what the last one did is known. */
-    if (!now.committed || status.applied_index < now.index)
-        return;
-    if (member->machine->change_count > 0)
-        make_first(member, &now, &status);
-    else
-        give_votes(member, &now, &status);
+    if (member->machine->change_count > 0 || member->changes.voteless)
+        reconfig_lead(&member->changes.making, member->machine, member->replica, member->term,
+                      uv_now(member->loop));
 }
-
 /* ---- one that has lost what it had stored ---- */
 
 void member__on_lost(void *ctx, uint64_t id)
@@ -462,11 +218,19 @@ static bool parse_address(const char *address, struct net_addr *out)
     return ok;
 }
 
+static bool is_in(const struct replica_configuration *now, uint64_t id)
+{
+    for (size_t i = 0; i < now->count; i++)
+        if (now->members[i].id == id)
+            return true;
+    return false;
+}
+
 static bool may_stay(const struct member *member, struct replica_configuration *now, size_t n)
 {
     uint64_t id = member->boot.peers[n].id;
 
-    if (find(now, id) != NULL)
+    if (is_in(now, id))
         return true;
     return member->peer_states[n].guest && !machine_was_removed(member->machine, id);
 }
@@ -543,8 +307,10 @@ static void follow(struct member *member)
     replica_configuration(member->replica, &now);
     if (now.count == 0)
         return; /* joining: those that we were told of */
-    member->changes.voteless = count_votes(&now) != now.count;
-    member->voters = count_votes(&now);
+    member->voters = 0;
+    for (size_t i = 0; i < now.count; i++)
+        member->voters += now.members[i].voter;
+    member->changes.voteless = member->voters != now.count;
     drop_absent(member, &now);
     add_new(member, &now);
     peers_set(member->peers, member->boot.peers, member->boot.peer_count);

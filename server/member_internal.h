@@ -25,6 +25,7 @@
 #include "server/member.h"
 #include "server/member_snapshot.h"
 #include "server/metrics.h"
+#include "server/reconfig.h"
 #include "server/space.h"
 #include "server/status.h"
 #include "server/tls.h"
@@ -139,10 +140,11 @@ struct changes {
     bool removed, removed_told;
     uint64_t lost;  /* that member says that it has lost what it had; 0: none does */
     bool replacing; /* a command that replaces it is on its way */
-    /* Leader: what is being done about the first in the queue, of that ticket in that term. */
-    uint64_t ticket, term, since_ms;
-    bool dropping;
+    struct reconfig making;
 };
+
+/* Before the replica is opened, when the member knows which one it is. */
+void member__changes_open(struct member *member);
 
 /* Begins; call, request and done are set. STATUS_OK: done will be called once, never from inside,
  * unless the call is cancelled. Else nothing happened, and that is the answer. */
