@@ -213,7 +213,9 @@ void read_on_answer(struct replica *r, struct peer *from, const struct wire_read
 void read_retry(struct replica *r)
 {
     r->read_retry_ms = 0;
-    if (r->round_active)
+    if (r->round_active && confirmed(r))
+        end_round(r); /* those whose yes was missing are no members any more */
+    else if (r->round_active)
         probe(r);
     else if (r->read_asked != 0)
         ask_leader(r);

@@ -183,6 +183,31 @@ static void member_removed_unknowingly_disturbs_nobody(void **state)
     cluster_free(c);
 }
 
+static void on_read(struct replica_read *read, int status)
+{
+    assert_int_equal(status, 0);
+    read->index = UINT64_MAX; /* ours from here on: it was answered */
+}
+
+/* The only yes that a read still waits for is one of a member that is none any more. */
+static void read_is_answered_when_who_it_waits_for_is_removed(void **state)
+{
+    struct cluster *c = founded_by_one(2);
+    struct replica_read read = {.cb = on_read};
+
+    (void)state;
+    grow_to_two(c);
+    c->cut[2][1] = true;
+    assert_false(replica_read(node_of(c, 1)->replica, &read));
+    settle(c);
+    assert_true(read.queued);
+    assert_int_equal(change(c, 1, ALONE, 1), 0);
+    catch_up(c);
+    assert_false(read.queued);
+    assert_true(read.index == UINT64_MAX);
+    cluster_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +217,7 @@ int main(void)
         cmocka_unit_test(one_member_differs_and_the_others_keep_their_place),
         cmocka_unit_test(leader_is_removed_by_its_successor),
         cmocka_unit_test(member_removed_unknowingly_disturbs_nobody),
+        cmocka_unit_test(read_is_answered_when_who_it_waits_for_is_removed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
