@@ -21,16 +21,41 @@ static const char usage[] =
     "                                    early-drop ahead unnamed-file\n"
     "                                    drop-event repeat-event split-revision progress-ahead\n"
     "                                    state-flip early-start\n"
+    "                                    old-configuration early-vote untold id-comes-back\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "kvsim --bites                       each planted bug must be found\n";
 
-static const char *const bug_names[SIM_BUGS] = {
-    "none",         "skip-sync",        "stale-read",     "double-apply",    "forget-vote",
-    "early-expiry", "stale-checkpoint", "sleepy-renewal", "lost-checkpoint", "old-term",
-    "old-grant",    "early-drop",       "ahead",          "unnamed-file",    "drop-event",
-    "repeat-event", "split-revision",   "progress-ahead", "state-flip",      "early-start"};
+static const char *const bug_names[SIM_BUGS] = {"none",
+                                                "skip-sync",
+                                                "stale-read",
+                                                "double-apply",
+                                                "forget-vote",
+                                                "early-expiry",
+                                                "stale-checkpoint",
+                                                "sleepy-renewal",
+                                                "lost-checkpoint",
+                                                "old-term",
+                                                "old-grant",
+                                                "early-drop",
+                                                "ahead",
+                                                "unnamed-file",
+                                                "drop-event",
+                                                "repeat-event",
+                                                "split-revision",
+                                                "progress-ahead",
+                                                "state-flip",
+                                                "early-start",
+                                                "old-configuration",
+                                                "early-vote",
+                                                "untold",
+                                                "id-comes-back"};
 
-enum { WORKERS = 2, BITE_SEEDS = 3000, FAILURES_SHOWN_MAX = 10 };
+enum {
+    WORKERS = 2,
+    BITE_SEEDS = 3000,
+    MEMBER_BITE_SEEDS = 50 /* every seed changes members */,
+    FAILURES_SHOWN_MAX = 10
+};
 
 struct worker {
     pid_t pid; /* 0: free */
@@ -115,6 +140,13 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.installs += result.installs;
         tally->sum.flips += result.flips;
         tally->sum.restates += result.restates;
+        tally->sum.added += result.added;
+        tally->sum.removed += result.removed;
+        tally->sum.voted += result.voted;
+        tally->sum.moved += result.moved;
+        tally->sum.refused += result.refused;
+        tally->sum.retired += result.retired;
+        tally->sum.joined_far += result.joined_far;
         tally->sum.watch_creates += result.watch_creates;
         tally->sum.watch_events += result.watch_events;
         tally->sum.watch_progress += result.watch_progress;
@@ -181,6 +213,13 @@ static void print_tally(const struct tally *t, double took)
         (unsigned long long)t->sum.clears);
     printf("states that changed by themselves %llu, taken over from others %llu\n",
            (unsigned long long)t->sum.flips, (unsigned long long)t->sum.restates);
+    printf(
+        "members added %llu (of a checkpoint %llu), removed %llu (stopped %llu), given votes %llu, "
+        "moved %llu; requests refused %llu\n",
+        (unsigned long long)t->sum.added, (unsigned long long)t->sum.joined_far,
+        (unsigned long long)t->sum.removed, (unsigned long long)t->sum.retired,
+        (unsigned long long)t->sum.voted, (unsigned long long)t->sum.moved,
+        (unsigned long long)t->sum.refused);
     printf("watchers created %llu, events %llu, progress %llu, ended by compaction %llu\n",
            (unsigned long long)t->sum.watch_creates, (unsigned long long)t->sum.watch_events,
            (unsigned long long)t->sum.watch_progress, (unsigned long long)t->sum.watch_compacted);
@@ -216,8 +255,9 @@ static int bites(void)
         struct sim_options options = {.bug = (enum sim_bug)bug};
         struct tally tally;
 
-        run_seeds(&options, 1, BITE_SEEDS, true, true, &tally);
-        printf("%-17s %s after %llu seeds\n", bug_names[bug],
+        run_seeds(&options, 1, bug >= SIM_BUG_OLD_CONFIGURATION ? MEMBER_BITE_SEEDS : BITE_SEEDS,
+                  true, true, &tally);
+        printf("%-18s %s after %llu seeds\n", bug_names[bug],
                tally.failed != 0 ? "found" : "NOT FOUND", (unsigned long long)tally.seeds);
         missed += tally.failed == 0;
     }

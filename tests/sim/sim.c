@@ -108,7 +108,7 @@ static void restart(struct sim *sim, void *data, uint64_t token)
     struct sim_member *member = data;
 
     (void)sim;
-    if (!member->up && member->life == token)
+    if (!member->up && member->life == token && member->state == SIM_PRESENT)
         sim_member_start(member);
 }
 
@@ -273,7 +273,7 @@ static void heal(struct sim *sim, void *data, uint64_t token)
     sim->healed_us = sim->now_us;
     heal_links(sim);
     for (unsigned n = 1; n <= sim->size; n++) {
-        if (!sim->members[n].up)
+        if (!sim->members[n].up && sim->members[n].state == SIM_PRESENT)
             sim_member_start(&sim->members[n]);
     }
     sim_at(sim, sim->now_us + 6000000, last_hand_over, NULL, 0, NULL);
@@ -285,17 +285,17 @@ static void heal(struct sim *sim, void *data, uint64_t token)
  * that nobody committed: an idle new leader cuts it with its next entry only. */
 static bool converged(struct sim *sim)
 {
+    const struct sim_member *leader = leader_of(sim);
     struct replica_status first, status;
 
-    if (!sim->healed || leader_of(sim) == NULL || !sim_client_quiet(sim) ||
-        !sim_holders_quiet(sim) || !sim_watch_quiet(sim) || !sim_audit_quiet(sim))
+    if (!sim->healed || leader == NULL || !sim_client_quiet(sim) || !sim_holders_quiet(sim) ||
+        !sim_watch_quiet(sim) || !sim_audit_quiet(sim) || !sim_churn_quiet(sim, leader))
         return false;
+    replica_status(leader->replica, &first);
     for (unsigned n = 1; n <= sim->size; n++) {
-        if (!sim->members[n].up)
-            return false;
+        if (!sim_churn_is_member(sim, n))
+            continue;
         replica_status(sim->members[n].replica, &status);
-        if (n == 1)
-            first = status;
         if (leases_count(sim->members[n].machine->leases) > 0)
             return false; /* nobody renews them any more, so all have to end */
         if (status.applied_index != first.applied_index ||
@@ -303,6 +303,27 @@ static bool converged(struct sim *sim)
             return false;
     }
     return true;
+}
+
+/* For who reads the run: where everybody stands. */
+static void say_states(struct sim *sim)
+{
+    struct replica_status status;
+
+    sim_say(sim, "quiet: clients %d, holders %d, watchers %d, states %d, members %d",
+            sim_client_quiet(sim), sim_holders_quiet(sim), sim_watch_quiet(sim),
+            sim_audit_quiet(sim), leader_of(sim) != NULL && sim_churn_quiet(sim, leader_of(sim)));
+    for (unsigned n = 1; n <= sim->size; n++) {
+        if (!sim->members[n].up)
+            continue;
+        replica_status(sim->members[n].replica, &status);
+        sim_say(sim,
+                "m%u: term %llu, leader m%llu, last %llu, commit %llu, applied %llu, leases %zu", n,
+                (unsigned long long)status.term, (unsigned long long)status.leader,
+                (unsigned long long)status.last_index, (unsigned long long)status.commit_index,
+                (unsigned long long)status.applied_index,
+                leases_count(sim->members[n].machine->leases));
+    }
 }
 
 static void draw_mix(struct sim *sim)
@@ -315,6 +336,7 @@ static void draw_mix(struct sim *sim)
     sim->size = sim->options.members;
     if (sim->size == 0)
         sim->size = prng_chance(prng, 600000) ? 3 : 5;
+    sim->founders = sim->size;
     sim->loss_ppm = losses[prng_between(prng, 0, ARRAY_LEN(losses) - 1)];
     sim->slow_ppm = slows[prng_between(prng, 0, ARRAY_LEN(slows) - 1)];
     sim->stall_ppm = prng_chance(prng, 300000) ? 20000 : 1000;
@@ -333,6 +355,7 @@ static void set_up(struct sim *sim)
 {
     draw_mix(sim);
     sim->check = sim_check_new(sim);
+    sim->churn = sim_churn_new(sim);
     idmap_init(&sim->fates);
     sim->watch = sim_watch_new(sim);
     sim->writer = sim_writer_new(sim);
@@ -341,6 +364,7 @@ static void set_up(struct sim *sim)
 
         member->sim = sim;
         member->n = n;
+        member->state = SIM_PRESENT;
         member->memdisk = memdisk_new(prng_next(&sim->prng));
         sim_member_start(member);
     }
@@ -368,6 +392,7 @@ static void tear_down(struct sim *sim)
     sim_check_free(sim->check);
     sim_watch_free(sim->watch);
     sim_writer_free(sim->writer);
+    sim_churn_free(sim->churn);
 }
 
 void sim_run(const struct sim_options *options, struct sim_result *out)
@@ -389,6 +414,7 @@ void sim_run(const struct sim_options *options, struct sim_result *out)
         sim->now_us = event.at_us;
         event.action(sim, event.data, event.token);
         if (sim->now_us > end_us) {
+            say_states(sim);
             sim_violation(sim, "I11: not converged %d s after healing", CONVERGE_MS / 1000);
         } else if (sim->healed && sim->now_us >= next_check_us) {
             if (converged(sim))

@@ -1,7 +1,7 @@
-/* The simulator: three or five members (the real replica, wal, lessor and state machine) in one
- * process on virtual time from one seed, with a network that delays, loses and cuts, disks that
- * lose what was not synced, members that crash or sleep at any moment, and clients that write, read
- * and hold leases through all of them.
+/* The simulator: three or five members (the real replica, wal, lessor and state machine), and in
+ * some seeds others that come and go, in one process on virtual time from one seed, with a network
+ * that delays, loses and cuts, disks that lose what was not synced, members that crash or sleep at
+ * any moment, and clients that write, read and hold leases through all of them.
  *
  * One run is one seed; the same seed gives the same run, event for event (the trace hash shows it).
  */
@@ -21,12 +21,13 @@
 #include "server/checkpoint.h"
 #include "server/lessor.h"
 #include "server/machine.h"
+#include "server/reconfig.h"
 #include "server/transfer.h"
 #include "tests/lib/memdisk.h"
 #include "wal/wal.h"
 
 enum {
-    SIM_MEMBERS_MAX = 5,
+    SIM_MEMBERS_MAX = 11, /* that ever are: an id is never used again */
     SIM_CLIENTS = 12,
     SIM_KEYS = 10,
     SIM_HOLDERS = 6, /* clients that hold leases */
@@ -55,6 +56,10 @@ enum sim_bug {
     SIM_BUG_PROGRESS_AHEAD,   /* progress is told of what is yet to be delivered (R5) */
     SIM_BUG_STATE_FLIP,       /* a member's state changes by itself, and nobody compares */
     SIM_BUG_EARLY_START, /* a start in the future of a lagging member begins there and then (R10) */
+    SIM_BUG_OLD_CONFIGURATION, /* of a checkpoint the first configuration is taken, not its own */
+    SIM_BUG_EARLY_VOTE,        /* a new member votes before it has the log */
+    SIM_BUG_UNTOLD,            /* who was removed is not refused, and so goes on */
+    SIM_BUG_ID_COMES_BACK,     /* which members were removed is forgotten */
     SIM_BUGS
 };
 
@@ -77,6 +82,9 @@ struct sim_result {
     uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
     uint64_t checkpoints, installs;
     uint64_t flips, restates;
+    /* Of the members: configurations that differ in that way; requests refused; members that have
+     * stopped because they were removed, and joined with a checkpoint. */
+    uint64_t added, removed, voted, moved, refused, retired, joined_far;
     uint64_t grants, renewals, expired, lease_checkpoints, clears;
     uint64_t watch_creates, watch_events, watch_progress, watch_compacted;
 };
@@ -91,7 +99,14 @@ struct sim_member {
     struct sim *sim;
     unsigned n; /* 1.. */
     bool up;
-    bool wrecked;  /* must crash at the end of this event */
+    bool wrecked; /* must crash at the end of this event */
+    enum {
+        SIM_AWAITED, /* not started yet: it joins once the others know of it */
+        SIM_PRESENT,
+        SIM_RETIRED, /* it was removed, knows that, and has stopped */
+        SIM_LOST,    /* its disk is gone: it must never be started again */
+    } state;
+    bool removed;  /* it knows that it was, and must stop at the end of this event */
     uint64_t life; /* grows with every start; events of older lives are void */
     struct memdisk *memdisk;
     struct wal *wal;
@@ -123,6 +138,14 @@ struct sim_member {
     struct list holder_ops; /* of clients that hold leases (sim_holder.c) */
     struct watch_hub *hub;
     bool pump_queued;
+
+    /* The members (sim_churn.c). */
+    struct reconfig making;
+    bool new_configuration, publishing;
+    struct {
+        bool up;
+        uint64_t since_us;
+    } peers[SIM_MEMBERS_MAX + 1]; /* connections, as it knows */
 
     /* Comparison of states (sim_audit.c). */
     struct audit *audit;
@@ -165,6 +188,8 @@ struct sim_op {
 
 struct sim_event;
 
+struct sim_churn; /* who is a member, and who asks for changes of that (sim_churn.c) */
+
 struct sim_check; /* what must hold, and what is known so far (sim_check.c) */
 
 struct sim {
@@ -175,7 +200,9 @@ struct sim {
     struct sim_event *heap;
     size_t heap_len, heap_cap;
     uint64_t sequence;
-    unsigned size;
+    unsigned founders; /* 3 or 5: the first members */
+    unsigned size;     /* with those that have come since */
+    struct sim_churn *churn;
     struct sim_member members[SIM_MEMBERS_MAX + 1];
     /* links[a][b]: from a to b. */
     struct {
@@ -300,6 +327,28 @@ void sim_bulk_broken(struct sim *sim, unsigned a, unsigned b);
 void sim_snapshot_send(void *ctx, uint64_t to, uint64_t index);
 bool sim_snapshot_has(void *ctx, uint64_t index, uint64_t term);
 void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term);
+
+/* sim_churn.c: clients that change who is a member, and what must hold for that. */
+struct sim_churn *sim_churn_new(struct sim *sim);
+void sim_churn_free(struct sim_churn *churn);
+/* Where the member is at first; valid as long as the simulation. */
+const char *sim_churn_address(const struct sim *sim, unsigned n);
+void sim_churn_start(struct sim_member *member);
+/* Every turn, before the replica's. */
+void sim_churn_turn(struct sim_member *member);
+void sim_churn_configured(struct sim_member *member, const struct replica_entry *entry);
+/* A checkpoint has become its state. */
+void sim_churn_restated(struct sim_member *member);
+/* The member hears that the connection is up. False: the other one refuses it. */
+bool sim_churn_greets(struct sim_member *member, unsigned peer);
+/* A frame of that one may be delivered: they have met, and it is not known to be removed. */
+bool sim_churn_hears(const struct sim_member *member, unsigned from);
+/* Whether the last configuration has it. */
+bool sim_churn_is_member(const struct sim *sim, unsigned n);
+/* Who is a member runs, who was removed does not, and no change is under way. */
+bool sim_churn_quiet(const struct sim *sim, const struct sim_member *leader);
+/* A member in the last configuration. */
+struct sim_member *sim_churn_someone(struct sim *sim);
 
 /* sim_audit.c */
 /* The member has a machine, or its base at least; it is about to lose it. */

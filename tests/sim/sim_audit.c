@@ -101,6 +101,10 @@ static void env_on_want(void *ctx, uint64_t from, uint64_t index)
     struct checkpoint_file *file = checkpoints_hold(m->checkpoints, index);
     struct replica_snapshot snapshot;
 
+    if (m->flipped && file != NULL) /* spread, it would not be one member's any more */
+        checkpoints_release(m->checkpoints, file);
+    if (m->flipped)
+        return; /* it is asked for again */
     if (file != NULL) {
         checkpoints_release(m->checkpoints, file);
         transfer_send(m->transfer, from, index);
@@ -324,8 +328,9 @@ bool sim_audit_quiet(const struct sim *sim)
     if (sim->options.bug == SIM_BUG_STATE_FLIP)
         return true;
     for (unsigned n = 1; n <= sim->size; n++)
-        if (!sim->members[n].up || sim->members[n].machine->alarm_count > 0 ||
-            sim->members[n].flipped || sim->members[n].distrusted)
+        if (sim_churn_is_member(sim, n) &&
+            (!sim->members[n].up || sim->members[n].machine->alarm_count > 0 ||
+             sim->members[n].flipped || sim->members[n].distrusted))
             return false;
     return true;
 }

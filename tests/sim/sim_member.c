@@ -59,6 +59,7 @@ static void on_turn(struct sim *sim, void *data, uint64_t token)
         sim_member_settle(m);
         return;
     }
+    sim_churn_turn(m);
     replica_turn(m->replica);
     lessor__turn_end(&m->lessor);
     sim_lessor_turned(m);
@@ -194,6 +195,8 @@ static void env_apply(void *ctx, const struct replica_entry *entry)
         if (twice)
             apply_command(m, &command, entry->index);
     }
+    if (entry->members != NULL)
+        sim_churn_configured(m, entry);
     m->applied = entry->index;
     sim_audit_applied(m, entry->index);
     m->sim->result->applied++;
@@ -226,6 +229,11 @@ static void env_on_role(void *ctx, enum replica_role role, uint64_t term, uint64
     lessor__role_changed(&m->lessor, role, term, leader);
     audit_role_changed(m->audit, role == REPLICA_LEADER);
     sim_member_wake(m); /* a loop turn follows whatever happens */
+}
+
+static void env_on_configuration(void *ctx)
+{
+    ((struct sim_member *)ctx)->new_configuration = true;
 }
 
 static void env_on_ask(void *ctx, uint64_t from, uint64_t session, struct slice questions)
@@ -283,24 +291,45 @@ static void forget_vote(struct sim_member *m)
     (void)wal_flush_sync(m->wal, NULL); /* a memdisk without planted faults takes it */
 }
 
-static struct machine *new_machine(struct sim *sim)
+/* One that joins begins with nothing, and gets it all from the log or a checkpoint. */
+static struct machine *new_machine(const struct sim_member *m)
 {
     struct machine_member members[SIM_MEMBERS_MAX] = {{0}};
+    char *urls[SIM_MEMBERS_MAX];
     char name[] = "";
 
-    for (unsigned n = 1; n <= sim->size; n++)
-        members[n - 1] = (struct machine_member){.id = n, .name = name};
-    return machine_new(1, members, sim->size);
+    if (m->n > m->sim->founders)
+        return machine_new(1, NULL, 0);
+    for (unsigned n = 1; n <= m->sim->founders; n++) {
+        urls[n - 1] = (char *)(uintptr_t)sim_churn_address(m->sim, n); /* copied */
+        members[n - 1] = (struct machine_member){
+            .id = n, .name = name, .peer_urls = &urls[n - 1], .peer_url_count = 1};
+    }
+    return machine_new(1, members, m->sim->founders);
+}
+
+/* The planted bug of a member that looks for its configuration in the wrong place. */
+static void take_first_configuration(struct sim_member *m, struct replica_snapshot *snapshot,
+                                     const uint64_t *ids, const char *const *addresses,
+                                     struct buf *space)
+{
+    if (replica_encode_voters(ids, addresses, m->sim->founders, space, NULL) == 0)
+        snapshot->configuration = buf_slice(space);
 }
 
 void sim_member_start(struct sim_member *m)
 {
-    static const uint64_t ids[SIM_MEMBERS_MAX] = {1, 2, 3, 4, 5};
+    static const uint64_t ids[] = {1, 2, 3, 4, 5};
     struct sim *sim = m->sim;
+    const char *addresses[ARRAY_LEN(ids)];
+    struct replica_snapshot snapshot;
+    struct buf space;
+    int rc;
     struct replica_options options = {
         .id = m->n,
         .voters = ids,
-        .voter_count = sim->size,
+        .voter_count = m->n <= sim->founders ? sim->founders : 0,
+        .addresses = addresses,
         .env = {.ctx = m,
                 .now_ms = env_now_ms,
                 .arm_timer = env_arm_timer,
@@ -310,6 +339,7 @@ void sim_member_start(struct sim_member *m)
                 .send_queued = env_send_queued,
                 .apply = env_apply,
                 .on_role = env_on_role,
+                .on_configuration = env_on_configuration,
                 .on_lost = env_on_lost,
                 .send_snapshot = sim_snapshot_send,
                 .has_snapshot = sim_snapshot_has,
@@ -324,6 +354,8 @@ void sim_member_start(struct sim_member *m)
     };
     struct err err = ERR_INIT;
 
+    for (unsigned n = 0; n < ARRAY_LEN(ids); n++)
+        addresses[n] = sim_churn_address(sim, n + 1);
     m->life++;
     m->up = true;
     m->wrecked = m->turn_queued = m->flush_wanted = false;
@@ -341,7 +373,7 @@ void sim_member_start(struct sim_member *m)
     }
     options.snapshot = checkpoints_base(m->checkpoints);
     if (m->machine == NULL)
-        m->machine = new_machine(sim);
+        m->machine = new_machine(m);
     options.hold = m->distrusted;
     sim_audit_start(m);
     sim_watch_up(m);
@@ -353,7 +385,18 @@ void sim_member_start(struct sim_member *m)
     if (sim->options.bug == SIM_BUG_FORGET_VOTE)
         forget_vote(m);
     options.wal = m->wal;
-    if (replica_open(&options, &m->replica, &err) != 0) {
+    if (sim->options.bug == SIM_BUG_EARLY_VOTE)
+        options.guards_off |= 1u << 9; /* which would not let it (raft/guards.h) */
+    buf_init(&space, WAL_ENTRY_SIZE_MAX);
+    if (sim->options.bug == SIM_BUG_OLD_CONFIGURATION && options.snapshot != NULL) {
+        snapshot = *options.snapshot;
+        options.snapshot = &snapshot;
+        take_first_configuration(m, &snapshot, ids, addresses, &space);
+    }
+    sim_churn_start(m);
+    rc = replica_open(&options, &m->replica, &err);
+    buf_release(&space);
+    if (rc != 0) {
         sim_violation(sim, "m%u can not start: %s", m->n, err.text);
         return;
     }
@@ -415,6 +458,8 @@ void sim_member_settle(struct sim_member *m)
         begin_flush(m);
     if (m->wrecked)
         sim_member_crash(m, "stopped itself");
+    else if (m->removed)
+        sim_member_crash(m, "was removed from the cluster, and stops");
 }
 
 void sim_member_crash(struct sim_member *m, const char *why)
@@ -422,7 +467,10 @@ void sim_member_crash(struct sim_member *m, const char *why)
     struct sim *sim = m->sim;
 
     sim_say(sim, "m%u: %s", m->n, why);
-    sim->result->crashes++;
+    sim->result->crashes += !m->removed;
+    sim->result->retired += m->removed;
+    if (m->removed)
+        m->state = SIM_RETIRED;
     sim_client_lost(m);
     sim_lessor_stop(m);
     sim_writer_lost(m);

@@ -25,7 +25,7 @@ static void deliver(struct sim *sim, void *data, uint64_t token)
         return; /* it waits in the kernel */
     sim->links[f->from][f->to].queued -= f->len;
     if (to->up && to->life == f->life && sim->links[f->from][f->to].epoch == f->epoch &&
-        !sim->links[f->from][f->to].cut) {
+        !sim->links[f->from][f->to].cut && sim_churn_hears(to, f->from)) {
         sim_trace(sim, crc32c_extend((uint32_t)sim->now_us, f->bytes, f->len));
         if (replica_on_frame(to->replica, f->from, slice_of(f->bytes, f->len), &err) != 0)
             sim_violation(sim, "m%u refuses a frame of m%u: %s", f->to, f->from, err.text);
@@ -68,6 +68,12 @@ static void peer_event(struct sim *sim, void *data, uint64_t token)
         sim_member_asleep(member, peer_event, data, token, NULL))
         return;
     sim_trace(sim, token);
+    if (up && !sim_churn_greets(member, peer)) {
+        sim_member_settle(member);
+        return;
+    }
+    member->peers[peer].up = up;
+    member->peers[peer].since_us = sim->now_us;
     replica_on_peer(member->replica, peer, up);
     sim_member_settle(member);
 }

@@ -411,6 +411,7 @@ void sim_snapshot_install(void *ctx, uint64_t index, uint64_t term)
     if (mvcc_revision(m->machine->mvcc) < revision)
         sim_violation(m->sim, "I4: m%u goes back from revision %lld", m->n, (long long)revision);
     m->sim->result->installs++;
+    sim_churn_restated(m);
     sim_audit_restated(m, index);
     sim_check_resumed(m, index);
 }
