@@ -194,10 +194,11 @@ uninstall:
 ## make stop       stop the cluster that `make run` left running
 ## make test       install what is missing, build, run every test
 ## make unit | sim | compat | cluster    one kind of test
+## make sim SEED=1 SEEDS=1000    seeds of the simulator, and how fast they went; how to replay and shrink what fails
 ## make asan       unit tests and simulator under address and undefined-behaviour sanitizers
 ## make clang      everything built by clang, warnings as errors
 ## make fuzz       parsers of what clients send, by libFuzzer (SECONDS=20 for each)
-## make soak       thousands of simulator seeds and long fault runs (SEEDS=20000)
+## make soak       thousands of simulator seeds and long fault runs (SEED=1 SEEDS=20000)
 ## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
 ## make bench-kube   kvapi beside a kube-apiserver's figures, one minute (BENCH=--etcd: on Debian's etcd)
 ## make format     clang-format everything

@@ -1,14 +1,11 @@
-/* kvsim: runs seeds, each in a process of its own so that a crash is one failed seed; says how to
- * replay what failed; shows with planted bugs that the checks bite. */
+/* kvsim: runs seeds; says how to replay and shrink what failed; shows with planted bugs that the
+ * checks bite. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/tool.h"
 
 static const char usage[] =
     "kvsim [--seeds N] [--first N]       run seeds (500 from 1), two at a time\n"
@@ -23,32 +20,11 @@ static const char usage[] =
     "                                    state-flip early-start\n"
     "                                    old-configuration early-vote untold id-comes-back\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
+    "  --fault-ms N, --clients N, --only N,N,...|none, --without "
+    "loss,slow,stall,flips,checkpoints\n"
+    "                                    less of what the seed draws, as --shrink prints it\n"
+    "kvsim --shrink N                    leave out what a failing seed does not need to fail\n"
     "kvsim --bites                       each planted bug must be found\n";
-
-static const char *const bug_names[SIM_BUGS] = {"none",
-                                                "skip-sync",
-                                                "stale-read",
-                                                "double-apply",
-                                                "forget-vote",
-                                                "early-expiry",
-                                                "stale-checkpoint",
-                                                "sleepy-renewal",
-                                                "lost-checkpoint",
-                                                "old-term",
-                                                "old-grant",
-                                                "early-drop",
-                                                "ahead",
-                                                "unnamed-file",
-                                                "drop-event",
-                                                "repeat-event",
-                                                "split-revision",
-                                                "progress-ahead",
-                                                "state-flip",
-                                                "early-start",
-                                                "old-configuration",
-                                                "early-vote",
-                                                "untold",
-                                                "id-comes-back"};
 
 enum {
     WORKERS = 2,
@@ -57,69 +33,17 @@ enum {
     FAILURES_SHOWN_MAX = 10
 };
 
-struct worker {
-    pid_t pid; /* 0: free */
-    int fd;
-    uint64_t seed;
-};
-
 struct tally {
     uint64_t seeds, failed;
     struct sim_result sum;
 };
 
-static void start_worker(struct worker *w, const struct sim_options *options, uint64_t seed)
-{
-    int fds[2];
-
-    if (pipe(fds) != 0) {
-        perror("kvsim: pipe");
-        exit(2);
-    }
-    (void)fflush(stdout); /* or the child would print it again */
-    w->seed = seed;
-    w->fd = fds[0];
-    w->pid = fork();
-    if (w->pid < 0) {
-        perror("kvsim: fork");
-        exit(2);
-    }
-    if (w->pid == 0) {
-        struct sim_options mine = *options;
-        struct sim_result result;
-        ssize_t n;
-
-        mine.seed = seed;
-        sim_run(&mine, &result);
-        n = write(fds[1], &result, sizeof result);
-        _exit(n == (ssize_t)sizeof result ? 0 : 3);
-    }
-    (void)close(fds[1]); /* the child's end */
-}
-
-static void print_replay(const struct sim_options *options, uint64_t seed)
-{
-    printf("replay: build/kvsim --seed %llu --verbose", (unsigned long long)seed);
-    if (options->members != 0)
-        printf(" --members %u", options->members);
-    if (options->bug != SIM_BUG_NONE)
-        printf(" --bug %s", bug_names[options->bug]);
-    if (options->guards_off != 0)
-        printf(" --guards-off %u", options->guards_off);
-    putchar('\n');
-}
-
-/* True if the seed held all promises. */
-static bool finish_worker(struct worker *w, const struct sim_options *options, struct tally *tally,
+static void finish_worker(struct worker *w, const struct sim_options *options, struct tally *tally,
                           bool quiet)
 {
     struct sim_result result;
-    int status = 0;
-    bool ok = read(w->fd, &result, sizeof result) == (ssize_t)sizeof result;
+    bool ok = worker_finish(w, &result);
 
-    (void)close(w->fd);                /* read only */
-    (void)waitpid(w->pid, &status, 0); /* our own child */
-    w->pid = 0;
     tally->seeds++;
     if (ok) {
         tally->sum.virtual_ms += result.virtual_ms;
@@ -152,16 +76,17 @@ static bool finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.watch_progress += result.watch_progress;
         tally->sum.watch_compacted += result.watch_compacted;
     }
-    if (ok && result.violation[0] == 0)
-        return true;
+    if (result.violation[0] == 0)
+        return;
     tally->failed++;
     if (!quiet && tally->failed <= FAILURES_SHOWN_MAX) {
-        printf("seed %llu: %s\n", (unsigned long long)w->seed,
-               ok ? result.violation
-                  : (WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "ended early"));
-        print_replay(options, w->seed);
+        struct sim_options failed = *options;
+
+        failed.seed = w->seed;
+        printf("seed %llu: %s\n", (unsigned long long)w->seed, result.violation);
+        words_print_command("replay:", "--verbose --seed", &failed);
+        words_print_command("shrink:", "--shrink", &failed);
     }
-    return false;
 }
 
 static void run_seeds(const struct sim_options *options, uint64_t first, uint64_t count,
@@ -176,9 +101,9 @@ static void run_seeds(const struct sim_options *options, uint64_t first, uint64_
 
         for (size_t i = 0; i < WORKERS; i++) {
             if (workers[i].pid != 0)
-                (void)finish_worker(&workers[i], options, tally, quiet);
+                finish_worker(&workers[i], options, tally, quiet);
             if (next < first + count && !(stop_at_failure && tally->failed != 0))
-                start_worker(&workers[i], options, next++);
+                worker_start(&workers[i], options, next++);
             busy = busy || workers[i].pid != 0;
         }
         if (!busy)
@@ -197,12 +122,12 @@ static double seconds_now(void)
 static void print_tally(const struct tally *t, double took)
 {
     printf(
-        "%llu seeds, %llu failed; %.0f virtual s in %.1f s (%.0f x)\n"
+        "report: %llu seeds, %llu failed; %.1f seeds/s, %.0f simulated s/s (%.0f s in %.1f s)\n"
         "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
         "elections %llu, crashes %llu, cuts %llu, pauses %llu, checkpoints %llu, installed %llu\n"
         "leases granted %llu, ended by time %llu, renewals %llu, checkpoints %llu, cleared %llu\n",
-        (unsigned long long)t->seeds, (unsigned long long)t->failed,
-        (double)t->sum.virtual_ms / 1000, took, (double)t->sum.virtual_ms / 1000 / took,
+        (unsigned long long)t->seeds, (unsigned long long)t->failed, (double)t->seeds / took,
+        (double)t->sum.virtual_ms / 1000 / took, (double)t->sum.virtual_ms / 1000, took,
         (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
         (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
         (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
@@ -257,22 +182,11 @@ static int bites(void)
 
         run_seeds(&options, 1, bug >= SIM_BUG_OLD_CONFIGURATION ? MEMBER_BITE_SEEDS : BITE_SEEDS,
                   true, true, &tally);
-        printf("%-18s %s after %llu seeds\n", bug_names[bug],
+        printf("%-18s %s after %llu seeds\n", words_bug((enum sim_bug)bug),
                tally.failed != 0 ? "found" : "NOT FOUND", (unsigned long long)tally.seeds);
         missed += tally.failed == 0;
     }
     return missed != 0;
-}
-
-static bool parse_bug(const char *name, enum sim_bug *out)
-{
-    for (int bug = 0; bug < SIM_BUGS; bug++) {
-        if (strcmp(name, bug_names[bug]) == 0) {
-            *out = (enum sim_bug)bug;
-            return true;
-        }
-    }
-    return false;
 }
 
 int main(int argc, char **argv)
@@ -284,12 +198,17 @@ int main(int argc, char **argv)
                                                  {"members", required_argument, NULL, 'm'},
                                                  {"bug", required_argument, NULL, 'b'},
                                                  {"guards-off", required_argument, NULL, 'g'},
+                                                 {"fault-ms", required_argument, NULL, 't'},
+                                                 {"clients", required_argument, NULL, 'c'},
+                                                 {"only", required_argument, NULL, 'o'},
+                                                 {"without", required_argument, NULL, 'w'},
+                                                 {"shrink", required_argument, NULL, 'S'},
                                                  {"bites", no_argument, NULL, 'B'},
                                                  {"help", no_argument, NULL, 'h'},
                                                  {NULL, 0, NULL, 0}};
     struct sim_options options = {0};
     uint64_t seeds = 500, first = 1;
-    bool one = false, bite = false;
+    bool one = false, bite = false, smaller = false, wrong = false;
     struct tally tally;
     double began;
     int which;
@@ -315,25 +234,43 @@ int main(int argc, char **argv)
         case 'g':
             options.guards_off = (unsigned)strtoul(optarg, NULL, 0);
             break;
+        case 't':
+            options.fault_ms = strtoull(optarg, NULL, 10);
+            wrong = wrong || options.fault_ms == 0 || options.fault_ms > SIM_FAULT_MS_MAX;
+            break;
+        case 'c':
+            options.clients = (unsigned)strtoul(optarg, NULL, 10);
+            wrong = wrong || options.clients == 0 || options.clients > SIM_CLIENTS;
+            break;
+        case 'o':
+            wrong = wrong || !words_parse_only(optarg, &options);
+            break;
+        case 'w':
+            wrong = wrong || !words_parse_without(optarg, &options.without);
+            break;
+        case 'b':
+            wrong = wrong || !words_parse_bug(optarg, &options.bug);
+            break;
+        case 'S':
+            options.seed = strtoull(optarg, NULL, 10);
+            smaller = true;
+            break;
         case 'B':
             bite = true;
             break;
         case 'h':
             fputs(usage, stdout);
             return 0;
-        case 'b':
-            if (parse_bug(optarg, &options.bug))
-                break;
-            /* fallthrough */
         default:
-            fputs(usage, stderr);
-            return 2;
+            wrong = true;
         }
     }
-    if (options.members != 0 && options.members != 3 && options.members != 5) {
+    if (wrong || (options.members != 0 && options.members != 3 && options.members != 5)) {
         fputs(usage, stderr);
         return 2;
     }
+    if (smaller)
+        return shrink(&options);
     if (one)
         return replay(&options);
     if (bite)

@@ -12,7 +12,9 @@ enum {
     START_US = 100 * 1000000, /* libraft wants a clock well above zero */
     CONVERGE_MS = 60 * 1000,  /* after healing: then everything must be equal (I11, generously) */
     CONVERGE_CHECK_US = 200 * 1000,
+    FAULT_GAP_US_MIN = 50000,
 };
+_Static_assert(SIM_FAULT_MS_MAX * 1000 / FAULT_GAP_US_MIN < SIM_FAULTS_MAX, "each has a number");
 
 struct sim_event {
     uint64_t at_us, sequence;
@@ -129,16 +131,17 @@ static struct sim_member *leader_of(struct sim *sim)
 /* Now and then long enough for the others' logs to leave it behind. */
 static uint64_t outage_us(struct sim *sim)
 {
-    return prng_between(&sim->prng, 1000, prng_chance(&sim->prng, 200000) ? 12000000 : 3000000);
+    return prng_between(&sim->fault_prng, 1000,
+                        prng_chance(&sim->fault_prng, 200000) ? 12000000 : 3000000);
 }
 
 static void crash_some(struct sim *sim)
 {
-    struct sim_member *victim = &sim->members[prng_between(&sim->prng, 1, sim->size)];
+    struct sim_member *victim = &sim->members[prng_between(&sim->fault_prng, 1, sim->size)];
     struct sim_member *leader = leader_of(sim);
-    bool all = prng_chance(&sim->prng, 100000);
+    bool all = prng_chance(&sim->fault_prng, 100000);
 
-    if (leader != NULL && prng_chance(&sim->prng, 500000))
+    if (leader != NULL && prng_chance(&sim->fault_prng, 500000))
         victim = leader;
     for (unsigned n = 1; n <= sim->size; n++) {
         struct sim_member *member = &sim->members[n];
@@ -177,12 +180,12 @@ static void heal_links(struct sim *sim)
 static void cut_some(struct sim *sim)
 {
     struct sim_member *leader = leader_of(sim);
-    unsigned someone = (unsigned)prng_between(&sim->prng, 1, sim->size);
-    uint64_t group = prng_next(&sim->prng);
+    unsigned someone = (unsigned)prng_between(&sim->fault_prng, 1, sim->size);
+    uint64_t group = prng_next(&sim->fault_prng);
 
     heal_links(sim);
     sim->result->cuts++;
-    switch (prng_between(&sim->prng, 0, 4)) {
+    switch (prng_between(&sim->fault_prng, 0, 4)) {
     case 0:
         sim_say(sim, "cut m%u off", leader != NULL ? leader->n : someone);
         cut_all_of(sim, leader != NULL ? leader->n : someone, true, true);
@@ -209,11 +212,11 @@ static void cut_some(struct sim *sim)
 /* SIGSTOP, or a host that hangs: nothing happens there, its connections stay, its clock goes on. */
 static void pause_some(struct sim *sim)
 {
-    struct sim_member *victim = &sim->members[prng_between(&sim->prng, 1, sim->size)];
+    struct sim_member *victim = &sim->members[prng_between(&sim->fault_prng, 1, sim->size)];
     struct sim_member *leader = leader_of(sim);
-    uint64_t pause_us = prng_between(&sim->prng, 10000, 6000000);
+    uint64_t pause_us = prng_between(&sim->fault_prng, 10000, 6000000);
 
-    if (leader != NULL && prng_chance(&sim->prng, 600000))
+    if (leader != NULL && prng_chance(&sim->fault_prng, 600000))
         victim = leader;
     if (!victim->up || victim->asleep_until_us > sim->now_us)
         return;
@@ -234,14 +237,10 @@ static void hand_over(struct sim *sim)
     sim_member_settle(leader);
 }
 
-static void next_fault(struct sim *sim, void *data, uint64_t token)
+static void cause_fault(struct sim *sim)
 {
-    uint32_t what = (uint32_t)prng_between(&sim->prng, 0, 99);
+    uint32_t what = (uint32_t)prng_between(&sim->fault_prng, 0, 99);
 
-    (void)data;
-    (void)token;
-    if (sim->healed)
-        return;
     if (what < sim->crash_share)
         crash_some(sim);
     else if (what < sim->crash_share + sim->cut_share)
@@ -252,7 +251,26 @@ static void next_fault(struct sim *sim, void *data, uint64_t token)
         heal_links(sim);
     else
         hand_over(sim);
-    sim_at(sim, sim->now_us + prng_between(&sim->prng, 50000, 1500000), next_fault, NULL, 0, NULL);
+}
+
+/* Its number and the seed say when a fault is due and what it is, so that the others stay what they
+ * are when the shrinker leaves one out. */
+static void next_fault(struct sim *sim, void *data, uint64_t number)
+{
+    uint64_t delay_us;
+
+    (void)data;
+    if (sim->healed)
+        return;
+    ASSERT(number < SIM_FAULTS_MAX);
+    prng_seed(&sim->fault_prng, sim->options.seed * SIM_FAULTS_MAX + number);
+    delay_us = prng_between(&sim->fault_prng, FAULT_GAP_US_MIN, 1500000);
+    sim->result->faults = number + 1;
+    if ((sim->options.skip[number / 64] >> number % 64 & 1) == 0) {
+        sim_say(sim, "fault %llu", (unsigned long long)number);
+        cause_fault(sim);
+    }
+    sim_at(sim, sim->now_us + delay_us, next_fault, NULL, number + 1, NULL);
 }
 
 /* Leases that were left alone since healing have checkpoints by now: the next leader goes on from
@@ -333,9 +351,12 @@ static void draw_mix(struct sim *sim)
     static const uint32_t slows[] = {0, 5000, 20000, 200000};
     struct prng *prng = &sim->prng;
 
-    sim->size = sim->options.members;
-    if (sim->size == 0)
-        sim->size = prng_chance(prng, 600000) ? 3 : 5;
+    unsigned without = sim->options.without;
+    uint64_t fault_ms;
+
+    sim->size = prng_chance(prng, 600000) ? 3 : 5;
+    if (sim->options.members != 0)
+        sim->size = sim->options.members;
     sim->founders = sim->size;
     sim->loss_ppm = losses[prng_between(prng, 0, ARRAY_LEN(losses) - 1)];
     sim->slow_ppm = slows[prng_between(prng, 0, ARRAY_LEN(slows) - 1)];
@@ -347,8 +368,17 @@ static void draw_mix(struct sim *sim)
     sim->crash_share = (uint32_t)prng_between(prng, 0, 40);
     sim->cut_share = (uint32_t)prng_between(prng, 0, 30);
     sim->pause_share = (uint32_t)prng_between(prng, 0, 20);
+    fault_ms = prng_between(prng, 5000, SIM_FAULT_MS_MAX);
     if (sim->options.fault_ms == 0)
-        sim->options.fault_ms = prng_between(prng, 5000, 20000);
+        sim->options.fault_ms = fault_ms;
+    if (sim->options.clients == 0)
+        sim->options.clients = SIM_CLIENTS;
+
+    sim->loss_ppm = without & SIM_WITHOUT_LOSS ? 0 : sim->loss_ppm;
+    sim->slow_ppm = without & SIM_WITHOUT_SLOW ? 0 : sim->slow_ppm;
+    sim->stall_ppm = without & SIM_WITHOUT_STALL ? 0 : sim->stall_ppm;
+    sim->checkpoint_bytes = without & SIM_WITHOUT_CHECKPOINTS ? 0 : sim->checkpoint_bytes;
+    sim->flips = sim->flips && (without & SIM_WITHOUT_FLIPS) == 0;
 }
 
 static void set_up(struct sim *sim)
@@ -368,7 +398,7 @@ static void set_up(struct sim *sim)
         member->memdisk = memdisk_new(prng_next(&sim->prng));
         sim_member_start(member);
     }
-    for (unsigned client = 0; client < SIM_CLIENTS; client++)
+    for (unsigned client = 0; client < sim->options.clients; client++)
         sim_client_next(sim, client);
     sim_holders_start(sim);
     sim_audit_plant(sim);

@@ -32,6 +32,8 @@ enum {
     SIM_KEYS = 10,
     SIM_HOLDERS = 6, /* clients that hold leases */
     SIM_LEASE_KEYS = 2,
+    SIM_FAULT_MS_MAX = 20000,
+    SIM_FAULTS_MAX = 512, /* at least 50 ms apart */
 };
 
 /* Faults planted on purpose: the checks must see each of them (kvsim --bites). */
@@ -63,13 +65,28 @@ enum sim_bug {
     SIM_BUGS
 };
 
+/* What goes on beside the numbered faults, and can be left out of a run. */
+enum sim_without {
+    SIM_WITHOUT_LOSS = 1 << 0,
+    SIM_WITHOUT_SLOW = 1 << 1,  /* frames that take long */
+    SIM_WITHOUT_STALL = 1 << 2, /* disks that take long */
+    SIM_WITHOUT_FLIPS = 1 << 3,
+    SIM_WITHOUT_CHECKPOINTS = 1 << 4,
+    SIM_WITHOUTS = 5,
+};
+
+/* What is drawn from the seed is drawn whether it is used or not, so that a run that does without
+ * some of it begins as the whole one does. */
 struct sim_options {
     uint64_t seed;
     unsigned members; /* 3 or 5; 0: drawn from the seed */
     enum sim_bug bug;
     unsigned guards_off;
     bool verbose;
-    uint64_t fault_ms; /* virtual time with faults; 0: drawn */
+    uint64_t fault_ms; /* virtual time with faults, at most SIM_FAULT_MS_MAX; 0: drawn */
+    unsigned clients;  /* 0: SIM_CLIENTS */
+    unsigned without;  /* SIM_WITHOUT_... */
+    uint64_t skip[SIM_FAULTS_MAX / 64]; /* bits: faults, by number, that do not take place */
 };
 
 /* Invariants of faults.md that a run can break. */
@@ -78,6 +95,7 @@ enum { SIM_VIOLATION_SIZE = 512 };
 struct sim_result {
     char violation[SIM_VIOLATION_SIZE]; /* "" if all held */
     uint64_t trace;                     /* hash of everything that happened */
+    uint64_t faults;                    /* numbers that were given to faults */
     uint64_t virtual_ms;
     uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
     uint64_t checkpoints, installs;
@@ -196,6 +214,7 @@ struct sim {
     struct sim_options options;
     struct sim_result *result;
     struct prng prng;
+    struct prng fault_prng; /* of the fault under way: each has one of its own */
     uint64_t now_us;
     struct sim_event *heap;
     size_t heap_len, heap_cap;
