@@ -172,7 +172,7 @@ def states(cluster):
     return out
 
 
-def under_traffic(cluster, rng, rounds):
+def r14_members_agree_while_auth_changes(cluster, rng, rounds):
     root = Client(cluster.members, "root")
     set_up(root)
     traffic = Traffic(cluster, rng.randint(0, 1 << 30))
@@ -254,7 +254,7 @@ def main():
     rng = random.Random(args.seed)
     cluster = _servers.Cluster("kvd", os.path.join(args.build, "kvd"), 3, ("--bcrypt-cost", "4")).start()
     try:
-        under_traffic(cluster, rng, args.rounds)
+        r14_members_agree_while_auth_changes(cluster, rng, args.rounds)
         tokens(cluster)
         revoked_watches(cluster)
     except BaseException:

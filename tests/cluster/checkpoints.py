@@ -171,6 +171,22 @@ def flip(path, offset):
         file.write(bytes([byte ^ 0x10]))
 
 
+def r15_a_checkpoint_comes_during_defragmentations(follower, score):
+    """What follows shows that it has everything, and that its watch goes on."""
+    done = 0
+
+    def received():
+        nonlocal done
+        pb.MaintenanceStub(channel).Defragment(pb.DefragmentRequest(), timeout=WAIT_S)
+        done += 1
+        return (metric(follower, "etcd_network_snapshot_receive_success") or 0) >= 1
+
+    with follower.channel() as channel:
+        wait_for(received, "%s gets a checkpoint" % follower.name, score)
+        pb.MaintenanceStub(channel).Defragment(pb.DefragmentRequest(), timeout=WAIT_S)
+    score.check(done > 1, "R15: it was asked to defragment before it had the checkpoint", str(done))
+
+
 def damaged_files(args, score):
     """The newest checkpoint is damaged: the one before it and the log give the same. Both are: the member
     says which file, where and what to do, and does not start. Nothing, something else and half a file too."""
@@ -257,8 +273,7 @@ def main():
     score.check(watcher.created.wait(WAIT_S), "a watch is open on %s" % follower.name)
     leave_behind(follower, cluster, clients, score, "SIGSTOP")
     follower.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: (metric(follower, "etcd_network_snapshot_receive_success") or 0) >= 1,
-             "%s gets a checkpoint" % follower.name, score)
+    r15_a_checkpoint_comes_during_defragmentations(follower, score)
     _servers.wait_ready(follower)
     for client in clients:
         score.check(client.wait_for_writes(20, WAIT_S), "writes go on after the catch-up")

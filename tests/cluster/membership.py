@@ -185,6 +185,16 @@ def grow(score, args):
     return world
 
 
+def r13_one_dead_member_does_not_keep_others_out(score, world):
+    """Three of four are alive: a quorum of the five that there would be. The new one never starts."""
+    text = error_of(lambda: world.add(world.members[0]))
+    score.check(text == "no error", "R13: a member is added though one is dead", text)
+    extra = next(m.ID for m in call(world.members[0], "Cluster", "MemberList", pb.MemberListRequest()).members if not m.name)
+    text = error_of(lambda: once_healthy(lambda: call(world.members[0], "Cluster", "MemberRemove",
+                                                      pb.MemberRemoveRequest(ID=extra))))
+    score.check(text == "no error", "R13: and goes again", text)
+
+
 def shrink(score, world):
     """The leader is removed under load, and one that is dead."""
     world.clients = [Client(10 + i, world.cluster, world.args.seed + i) for i in range(4)]
@@ -209,6 +219,7 @@ def shrink(score, world):
     dead.kill()
     world.members = [m for m in rest if m is not dead]
     alive = world.members[0]
+    r13_one_dead_member_does_not_keep_others_out(score, world)
     text = error_of(lambda: once_healthy(lambda: call(alive, "Cluster", "MemberRemove", pb.MemberRemoveRequest(ID=dead_id))))
     score.check(text == "no error", "a dead member can be removed", text)
     dead.start()

@@ -257,7 +257,7 @@ static void lost_requests_and_answers_are_repeated(void **state)
 }
 
 /* etcd 20418: the answer to a request of an earlier life, or of an earlier number. */
-static void answer_to_another_request_is_ignored(void **state)
+static void r11_answer_to_another_request_is_ignored(void **state)
 {
     struct cluster *c = cluster_start(3, 9);
     struct read read;
@@ -395,7 +395,7 @@ int main(void)
         cmocka_unit_test(new_leader_answers_no_read_before_it_knows_what_is_committed),
         cmocka_unit_test(reads_wait_for_a_leader_and_can_be_cancelled),
         cmocka_unit_test(lost_requests_and_answers_are_repeated),
-        cmocka_unit_test(answer_to_another_request_is_ignored),
+        cmocka_unit_test(r11_answer_to_another_request_is_ignored),
         cmocka_unit_test(restarted_member_asks_under_a_new_name),
         cmocka_unit_test(reads_survive_a_transfer),
         cmocka_unit_test(reads_are_never_stale_under_random_faults),

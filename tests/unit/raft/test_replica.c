@@ -91,7 +91,7 @@ static void lone_voter_leads_at_once_and_in_a_new_term_after_each_restart(void *
     cluster_free(c);
 }
 
-static void lone_voter_acknowledges_nothing_before_it_is_durable(void **state)
+static void r2_lone_voter_acknowledges_nothing_before_it_is_durable(void **state)
 {
     struct cluster *c = cluster_start(1, 6);
     struct proposal p;
@@ -739,7 +739,7 @@ int main(void)
         cmocka_unit_test(proposals_of_one_turn_become_one_entry),
         cmocka_unit_test(follower_forwards_and_applies_without_waiting_for_time),
         cmocka_unit_test(lone_voter_leads_at_once_and_in_a_new_term_after_each_restart),
-        cmocka_unit_test(lone_voter_acknowledges_nothing_before_it_is_durable),
+        cmocka_unit_test(r2_lone_voter_acknowledges_nothing_before_it_is_durable),
         cmocka_unit_test(acknowledged_writes_survive_a_power_cut_of_all_members),
         cmocka_unit_test(commit_does_not_wait_for_the_leaders_own_disk),
         cmocka_unit_test(leader_whose_disk_hangs_hands_over),

@@ -79,7 +79,7 @@ static void compaction_does_not_detach_live_keys(void **state)
 }
 
 /* R12: what a paused leader proposed in its term is void in an entry of a later one. */
-static void end_found_in_another_term_is_void(void **state)
+static void r12_end_found_in_another_term_is_void(void **state)
 {
     expect(state, "grant 1 100", "revision 1 lease 1 ttl 100");
     expect(state, "put a 1 lease=1", "revision 2");
@@ -227,7 +227,7 @@ int main(void)
         TEST(revoke_deletes_the_attached_keys_in_one_revision),
         TEST(revoke_without_keys_makes_no_revision),
         TEST(compaction_does_not_detach_live_keys),
-        TEST(end_found_in_another_term_is_void),
+        TEST(r12_end_found_in_another_term_is_void),
         TEST(what_was_decided_about_a_lease_does_not_hit_the_next_of_its_id),
         TEST(checkpoint_made_in_another_term_is_void),
         TEST(checkpoints_are_written_under_alarms),

@@ -153,7 +153,7 @@ static size_t file_count(struct fixture *f)
 }
 
 /* Three batches of changes and more; after each job the machine is written to and compacted. */
-static void what_is_written_is_the_state_at_the_beginning(void **state)
+static void r1_what_is_written_is_the_state_at_the_beginning(void **state)
 {
     struct fixture *f = *state;
     struct machine *copy;
@@ -345,7 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        T(what_is_written_is_the_state_at_the_beginning),
+        T(r1_what_is_written_is_the_state_at_the_beginning),
         T(one_is_due_by_bytes_of_log_and_by_its_own_size),
         T(the_last_two_are_kept_and_what_is_held),
         T(a_damaged_one_is_passed_over),

@@ -389,6 +389,35 @@ static void acknowledged_writes_survive_a_restart(void **state)
     assert_int_equal(put(f, "b", "3"), 4);
 }
 
+/* Regression R3: memory comes back by itself, so Defragment has nothing to do that could end
+ * half-way. */
+static void r3_a_defragmentation_cut_short_leaves_everything(void **state)
+{
+    Etcdserverpb__DefragmentRequest request = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
+    const char *path = "/etcdserverpb.Maintenance/Defragment";
+    struct fixture *f = *state;
+    struct call call;
+    struct replica_status before, after;
+    uint64_t digest;
+
+    start_ready(f);
+    assert_int_equal(put(f, "a", "1"), 2);
+    digest = machine_digest(f->member->machine);
+    replica_status(f->member->replica, &before);
+    protobuf_c_message_free_unpacked(
+        ask(f, path, &request.base, &etcdserverpb__defragment_response__descriptor), NULL);
+    assert_true(machine_digest(f->member->machine) == digest);
+    begin(f, &call, path, &request.base);
+    stop(f); /* with the call on its way */
+    release(&call);
+    start_ready(f);
+    assert_true(machine_digest(f->member->machine) == digest);
+    replica_status(f->member->replica, &after);
+    assert_true(after.applied_index >= before.applied_index);
+    get(f, "a", false, "1");
+    assert_int_equal(put(f, "a", "2"), 3);
+}
+
 static void bad_requests_get_etcds_texts(void **state)
 {
     Etcdserverpb__PutRequest request = ETCDSERVERPB__PUT_REQUEST__INIT;
@@ -1283,6 +1312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ONE(what_is_put_is_read_back_both_ways),
         ONE(acknowledged_writes_survive_a_restart),
+        ONE(r3_a_defragmentation_cut_short_leaves_everything),
         ONE(bad_requests_get_etcds_texts),
         ONE(value_of_1572800_bytes_passes_and_of_1572864_is_too_large),
         ONE(physical_compaction_answers_when_the_memory_is_back),

@@ -390,7 +390,7 @@ static void a_receiver_that_died_gets_it_from_the_start(void **state)
 }
 
 /* While one arrives a newer one is offered, by a sender that has given up the first. */
-static void two_in_quick_succession_end_with_the_newer(void **state)
+static void r8_two_in_quick_succession_end_with_the_newer(void **state)
 {
     struct fixture *f = *state;
 
@@ -612,7 +612,7 @@ int main(void)
         T(a_checkpoint_arrives_whole_in_bounded_memory),
         T(a_broken_connection_goes_on_where_it_was),
         T(a_receiver_that_died_gets_it_from_the_start),
-        T(two_in_quick_succession_end_with_the_newer),
+        T(r8_two_in_quick_succession_end_with_the_newer),
         T(what_is_sent_is_not_removed_meanwhile),
         T(a_damaged_file_is_received_and_refused),
         T(a_chunk_that_was_changed_on_the_wire_breaks_the_connection),
