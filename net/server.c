@@ -392,7 +392,7 @@ static void fill_defaults(struct net_server_options *options)
     DEFAULT(options->message_size_max, MESSAGE_SIZE_MAX);
     DEFAULT(options->http_body_size_max, options->message_size_max);
     DEFAULT(options->concurrent_streams_max, UINT32_MAX);
-    DEFAULT(options->connections_max, CONNECTIONS_MAX);
+    DEFAULT(options->connections_max, NET_SERVER_CONNECTIONS_MAX);
     DEFAULT(options->ping_min_interval_ms, 5000);
     DEFAULT(options->ping_interval_ms, 7200000);
     DEFAULT(options->ping_timeout_ms, 20000);

@@ -44,6 +44,8 @@ struct grpc_method {
     void *tag; /* the service's own */
 };
 
+enum { NET_SERVER_CONNECTIONS_MAX = 16384 };
+
 struct net_server_options {
     uv_loop_t *loop;
     const struct grpc_method *methods;
@@ -66,7 +68,7 @@ struct net_server_options {
     size_t message_size_max;         /* 0: 2 MiB */
     size_t http_body_size_max;       /* 0: message_size_max */
     uint32_t concurrent_streams_max; /* per connection; 0: 2^32 - 1 as etcd announces */
-    size_t connections_max;          /* 0: 16384 */
+    size_t connections_max;          /* 0: NET_SERVER_CONNECTIONS_MAX */
     uint64_t ping_min_interval_ms;   /* 0: 5000 (--grpc-keepalive-min-time) */
     uint64_t ping_interval_ms;       /* 0: 7200000 */
     uint64_t ping_timeout_ms;        /* 0: 20000 */

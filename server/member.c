@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
@@ -23,6 +24,7 @@
 enum {
     MESSAGE_OVERHEAD = 512 << 10, /* a gRPC message may be so much larger than a request, as etcd */
     DRAIN_MS = 1000,              /* stop: what calls under way get to finish */
+    FILES_RESERVED = 96,          /* descriptors for the log, checkpoints and other members */
 };
 
 /* ---- start ---- */
@@ -393,6 +395,21 @@ static void on_handshake_failed(void *ctx, const char *peer, const char *why)
              LOG_STR("error", why));
 }
 
+/* What clients of each server may have of the descriptors: never the last ones, or an idle crowd
+ * keeps the log from opening its next segment, which no member survives. */
+static size_t connections_max(const struct config *config)
+{
+    size_t servers = 1 + (config->listen_metrics.len != 0) + (config->listen_client_http.len != 0);
+    struct rlimit files;
+    size_t rest;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return NET_SERVER_CONNECTIONS_MAX;
+    rest =
+        files.rlim_cur >= 2 * FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : files.rlim_cur / 2;
+    return MIN(MAX(rest / servers, (size_t)1), (size_t)NET_SERVER_CONNECTIONS_MAX);
+}
+
 static void server_options(struct member *member, struct net_server_options *out)
 {
     const struct config *config = member->config;
@@ -408,6 +425,7 @@ static void server_options(struct member *member, struct net_server_options *out
         .http_body_size_max = (config->max_request_bytes + MESSAGE_OVERHEAD) / 2 * 3,
         .cors_origins = http_cors_origins(member->http),
         .concurrent_streams_max = config->max_concurrent_streams,
+        .connections_max = connections_max(config),
         .ping_min_interval_ms = config->keepalive_min_ms,
         .ping_interval_ms = config->keepalive_interval_ms,
         .ping_timeout_ms = config->keepalive_timeout_ms,
