@@ -754,6 +754,9 @@ static void close_http_server(void *ctx)
 
 static void close_all(struct member *member)
 {
+    int rc = uv_timer_stop(&member->stop_timer); /* it would close all again */
+
+    ASSERT(rc == 0);
     member->state = MEMBER_CLOSING;
     member__fail_writes(member, STATUS_STOPPED);
     member__fail_reads(member, KV_ESTOPPED);

@@ -1182,6 +1182,24 @@ static void put_cancelled_before_it_left_is_taken_back(void **state)
 
 /* ---- start, stop, trouble ---- */
 
+/* Closing may take longer than calls get to finish: a disk that is busy is waited for. */
+static void a_member_that_closes_is_not_told_to_close_again(void **state)
+{
+    struct fixture *f = *state;
+    bool closed = false;
+
+    start_ready(f);
+    grpc_conn_close(f->conn, set_flag, &closed);
+    run_until(f, &closed);
+    f->conn = NULL;
+    member_stop(f->member, set_flag, &f->stopped);
+    while (f->member->state != MEMBER_CLOSING)
+        (void)uv_run(&f->loop, UV_RUN_ONCE); /* whether there is more is no matter */
+    assert_false(uv_is_active((uv_handle_t *)&f->member->stop_timer));
+    run_until(f, &f->stopped);
+    f->member = NULL;
+}
+
 static void second_member_in_the_same_data_dir_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -1339,6 +1357,7 @@ int main(void)
         THREE(without_a_leader_serializable_reads_and_status_are_served),
         THREE(without_a_leader_writes_and_reads_end_with_etcds_texts),
         THREE(put_cancelled_before_it_left_is_taken_back),
+        ONE(a_member_that_closes_is_not_told_to_close_again),
         ONE(second_member_in_the_same_data_dir_is_refused),
         ONE(data_dir_of_another_name_is_refused),
         ONE(member_that_has_data_is_who_that_says),
