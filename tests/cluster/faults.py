@@ -64,7 +64,8 @@ def p2_paused_leader(score, labs):
 def p6_rolling_restart(score, labs):
     turn = "stop %d\nwait leader\nexpect writes go on\nrestart %d\nwait caught-up %d\n"
     experiment(score, labs, "P6: every member is restarted in turn, then all at once",
-               "up 3\nwait writes\n" + "".join(turn % (n, n, n) for n in (1, 2, 3)) + "stop all\nwait down 1,2,3\nrestart all\nwait leader\n")
+               "up 3\nwait writes\n" + "".join(turn % (n, n, n) for n in (1, 2, 3)) +
+               "stop all\nwait down 1,2,3\nrestart all\nwait leader\n")
 
 
 def d7_slow_disks(score, labs):
