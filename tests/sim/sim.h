@@ -174,7 +174,8 @@ struct sim_member {
     uint64_t log_end, log_end_us;
     uint64_t raised_index;
     bool flipped, ever_flipped; /* its state is wrong, or has been */
-    uint64_t flip_stored_at;    /* in checkpoints from this index on too; 0: in none */
+    bool flip_forgotten;     /* a restart has righted it; it may be told off for it all the same */
+    uint64_t flip_stored_at; /* in checkpoints from this index on too; 0: in none */
 };
 
 /* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */

@@ -150,8 +150,10 @@ void sim_audit_start(struct sim_member *m)
     else
         sim_audit_applied(m, index);
     /* What flipped in memory alone is right again; what a checkpoint has taken is not. */
-    if (m->flip_stored_at == 0 || index < m->flip_stored_at)
+    if (m->flip_stored_at == 0 || index < m->flip_stored_at) {
+        m->flip_forgotten = m->flip_forgotten || m->flipped;
         m->flipped = false;
+    }
 }
 
 void sim_audit_stop(struct sim_member *m)
@@ -182,6 +184,7 @@ void sim_audit_restated(struct sim_member *m, uint64_t index)
     m->flip_stored_at = 0;
     if (!m->distrusted)
         return;
+    m->flip_forgotten = false;
     checkpoints_forget_below(m->checkpoints, index);
     m->distrusted = false;
     m->sim->result->restates++;
@@ -252,10 +255,12 @@ void sim_audit_turn(struct sim_member *m)
 
 /* ---- flips ---- */
 
+/* No second state may go wrong while one is, or while a member may yet be made to take over the
+ * state of another: that could be the wrong one, before the others have noticed. */
 static bool is_lone(const struct sim *sim)
 {
     for (unsigned n = 1; n <= sim->size; n++)
-        if (sim->members[n].flipped || sim->members[n].distrusted)
+        if (sim->members[n].flipped || sim->members[n].distrusted || sim->members[n].flip_forgotten)
             return false;
     return true;
 }
