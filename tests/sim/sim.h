@@ -175,6 +175,7 @@ struct sim_member {
     uint64_t raised_index;
     bool flipped, ever_flipped; /* its state is wrong, or has been */
     bool flip_forgotten;     /* a restart has righted it; it may be told off for it all the same */
+    uint64_t foreign_index;  /* of the last checkpoint that came from another member */
     uint64_t flip_stored_at; /* in checkpoints from this index on too; 0: in none */
 };
 

@@ -207,6 +207,7 @@ static void on_held(void *ctx, uint64_t peer, const struct replica_snapshot *sna
     (void)duration_ms;
     sim_say(m->sim, "m%u: m%llu has the checkpoint of %llu", m->n, (unsigned long long)peer,
             (unsigned long long)snapshot->index);
+    m->sim->members[peer].foreign_index = snapshot->index;
     replica_snapshot_held(m->replica, peer, snapshot);
 }
 
