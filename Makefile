@@ -235,7 +235,7 @@ ASAN_FLAGS := BUILD=build/asan OPT=-O1 \
 	SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 asan:
 	@$(MAKE) --no-print-directory -j2 $(ASAN_FLAGS) unit-programs build/asan/kvsim
-	@BUILD=build/asan tools/run-tests unit sim
+	@BUILD=build/asan SEED=1 SEEDS=$${SEEDS:-200} tools/run-tests unit sim
 
 clang:
 	@$(MAKE) --no-print-directory -s -j2 CC=clang BUILD=build/clang V=1 all unit-programs build/clang/kvsim build/clang/watchcheck build/clang/kubestore

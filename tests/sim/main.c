@@ -21,7 +21,7 @@ static const char usage[] =
     "                                    old-configuration early-vote untold id-comes-back\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "  --fault-ms N, --clients N, --only N,N,...|none, --without "
-    "loss,slow,stall,flips,checkpoints\n"
+    "loss,slow,stall,flips,checkpoints,churn\n"
     "                                    less of what the seed draws, as --shrink prints it\n"
     "kvsim --shrink N                    leave out what a failing seed does not need to fail\n"
     "kvsim --bites                       each planted bug must be found\n";

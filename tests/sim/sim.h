@@ -72,7 +72,8 @@ enum sim_without {
     SIM_WITHOUT_STALL = 1 << 2, /* disks that take long */
     SIM_WITHOUT_FLIPS = 1 << 3,
     SIM_WITHOUT_CHECKPOINTS = 1 << 4,
-    SIM_WITHOUTS = 5,
+    SIM_WITHOUT_CHURN = 1 << 5, /* members that come and go */
+    SIM_WITHOUTS = 6,
 };
 
 /* What is drawn from the seed is drawn whether it is used or not, so that a run that does without

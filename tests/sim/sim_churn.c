@@ -565,7 +565,7 @@ struct sim_churn *sim_churn_new(struct sim *sim)
 {
     struct sim_churn *churn = xcalloc(1, sizeof *churn);
 
-    churn->on = has_churn(sim);
+    churn->on = has_churn(sim) && (sim->options.without & SIM_WITHOUT_CHURN) == 0;
     churn->strict = prng_chance(&sim->prng, 300000);
     churn->pause_us = prng_between(&sim->prng, 300000, 3000000);
     for (unsigned n = 1; n <= SIM_MEMBERS_MAX; n++)

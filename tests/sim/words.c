@@ -30,8 +30,8 @@ static const char *const bug_names[SIM_BUGS] = {"none",
                                                 "untold",
                                                 "id-comes-back"};
 
-static const char *const without_names[SIM_WITHOUTS] = {"loss", "slow", "stall", "flips",
-                                                        "checkpoints"};
+static const char *const without_names[SIM_WITHOUTS] = {"loss",  "slow",        "stall",
+                                                        "flips", "checkpoints", "churn"};
 
 const char *words_bug(enum sim_bug bug)
 {
