@@ -81,7 +81,10 @@ static unsigned print_panel(const struct lab *lab, FILE *out, const char *end)
     unsigned lines = 3;
 
     lab__headcount(lab, &count);
-    fprintf(out, "%s%s", lab_words_quorum(&count, words, sizeof words), end);
+    fputs(lab_words_quorum(&count, words, sizeof words), out);
+    if (lab->server != NULL)
+        fprintf(out, "   (page: http://127.0.0.1:%u/)", net_server_port(lab->server, 0));
+    fputs(end, out);
     fprintf(out, "%-14s%5s %9s %9s %9s  %8s %6s %7s  %8s %6s   hears%s", "", "term", "last",
             "commit", "applied", "acked", "failed", "unknown", "reads", "stale", end);
     for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
