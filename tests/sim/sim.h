@@ -178,6 +178,8 @@ struct sim_member {
     bool flip_forgotten;     /* a restart has righted it; it may be told off for it all the same */
     uint64_t foreign_index;  /* of the last checkpoint that came from another member */
     uint64_t flip_stored_at; /* in checkpoints from this index on too; 0: in none */
+    uint64_t written_index;  /* of the last checkpoint that was written */
+    bool flip_unsure;        /* that one is being written over a right one of the same index */
 };
 
 /* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */
@@ -381,6 +383,8 @@ void sim_audit_command(struct sim_member *member, const struct machine_result *r
 void sim_audit_applied(struct sim_member *member, uint64_t index);
 /* A checkpoint of its state as it is now begins. */
 void sim_audit_stored(struct sim_member *member, uint64_t index);
+/* One of that index is on disk. */
+void sim_audit_written(struct sim_member *member, uint64_t index);
 /* It has another machine, of that index. */
 void sim_audit_restated(struct sim_member *member, uint64_t index);
 /* Now and then something changes in the state of one member. */

@@ -91,8 +91,17 @@ static void env_on_verdict(void *ctx, uint64_t id, enum audit_verdict verdict, u
 
 void sim_audit_stored(struct sim_member *m, uint64_t index)
 {
-    if (m->flipped && m->flip_stored_at == 0)
-        m->flip_stored_at = index;
+    if (!m->flipped || m->flip_stored_at != 0)
+        return;
+    m->flip_stored_at = index;
+    m->flip_unsure = m->written_index == index;
+}
+
+void sim_audit_written(struct sim_member *m, uint64_t index)
+{
+    m->written_index = index;
+    if (m->flip_stored_at == index)
+        m->flip_unsure = false;
 }
 
 static void env_on_want(void *ctx, uint64_t from, uint64_t index)
@@ -150,7 +159,8 @@ void sim_audit_start(struct sim_member *m)
     else
         sim_audit_applied(m, index);
     /* What flipped in memory alone is right again; what a checkpoint has taken is not. */
-    if (m->flip_stored_at == 0 || index < m->flip_stored_at || index == m->foreign_index) {
+    if (m->flip_stored_at == 0 || index < m->flip_stored_at || index == m->foreign_index ||
+        (index == m->flip_stored_at && m->flip_unsure)) {
         m->flip_forgotten = m->flip_forgotten || m->flipped;
         m->flipped = false;
     }

@@ -248,6 +248,7 @@ static void on_done(void *ctx, const struct checkpoint_done *done)
             done->status == 0 ? "written" : done->text);
     if (done->status != 0)
         return;
+    sim_audit_written(m, done->snapshot.index);
     m->sim->result->checkpoints++;
     if (m->sim->options.bug != SIM_BUG_EARLY_DROP)
         replica_checkpoint_done(m->replica, &done->snapshot, checkpoints_oldest(m->checkpoints));
