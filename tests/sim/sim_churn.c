@@ -206,12 +206,26 @@ bool sim_churn_greets(struct sim_member *m, unsigned peer)
     return !m->removed && !machine_was_removed(m->machine, peer);
 }
 
+/* By its log, which may be ahead of what it has applied. */
+static bool knows(const struct sim_member *m, unsigned id)
+{
+    struct replica_configuration now;
+
+    replica_configuration(m->replica, &now);
+    for (unsigned i = 0; i < now.count; i++)
+        if (now.members[i].id == id)
+            return true;
+    return false;
+}
+
 bool sim_churn_hears(const struct sim_member *m, unsigned from)
 {
     bool founders = m->n <= m->sim->founders && from <= m->sim->founders;
 
     if (m->sim->options.bug != SIM_BUG_UNTOLD && machine_was_removed(m->machine, from))
         return false;
+    if (founders && m->sim->churn->on)
+        return knows(m, from); /* or the connection is closed */
     return founders || m->peers[from].up;
 }
 
