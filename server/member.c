@@ -513,11 +513,12 @@ static void init_handles(struct member *member)
     (void)uv_timer_init(loop, &member->stop_timer);
     (void)uv_timer_init(loop, &member->watch_timer);
     (void)uv_timer_init(loop, &member->lease_timer);
+    (void)uv_timer_init(loop, &member->ranges_timer);
     (void)uv_timer_init(loop, &member->export_timer);
     member__compactor_init(member);
     (void)uv_timer_init(loop, &member->snapshots.timer);
     (void)uv_timer_init(loop, &member->quarantine.timer);
-    member->handles = 11;
+    member->handles = 12;
     member->snapshots.worker = worker_new(loop);
     auth_pool_init(&member->auth_pool, worker_runner(member->snapshots.worker));
 }
@@ -696,6 +697,7 @@ static void close_handles(void *ctx)
     close_handle(member, (uv_handle_t *)&member->watch_timer);
     close_handle(member, (uv_handle_t *)&member->compactor.timer);
     close_handle(member, (uv_handle_t *)&member->snapshots.timer);
+    close_handle(member, (uv_handle_t *)&member->ranges_timer);
     close_handle(member, (uv_handle_t *)&member->export_timer);
     close_handle(member, (uv_handle_t *)&member->quarantine.timer);
 }

@@ -324,6 +324,7 @@ struct member {
     uv_timer_t stop_timer;
     uv_timer_t watch_timer;
     uv_timer_t lease_timer;
+    uv_timer_t ranges_timer; /* while long ranges rest */
     uv_timer_t export_timer; /* active while there are snapshots */
     struct lessor lessor;
     struct list keep_alives; /* open keep-alive streams (service_lease.c) */

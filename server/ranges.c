@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "server/encode_range.h"
+#include "server/rest.h"
 #include "server/service.h"
 
 enum {
@@ -61,6 +62,7 @@ struct ranges {
     uint64_t step_ns;
     size_t bytes; /* of all scans */
     uint64_t busy_until_ms;
+    struct rest rest;
     bool allow_removal;
     bool pinned; /* while compaction waits: by one of us */
 };
@@ -392,10 +394,22 @@ void ranges_make_way(struct ranges *ranges)
     ranges->busy_until_ms = uv_now(ranges->member->loop) + BUSY_MS;
 }
 
+static void do_nothing(uv_timer_t *timer)
+{
+    (void)timer; /* there is a turn, that is all */
+}
+
+static void wake_in(struct ranges *ranges, uint64_t ns)
+{
+    int rc = uv_timer_start(&ranges->member->ranges_timer, do_nothing, ns / 1000000 + 1, 0);
+
+    ASSERT(rc == 0); /* fails only without a callback or while closing */
+}
+
 bool ranges_run(struct ranges *ranges)
 {
     const struct slice_size *slice;
-    uint64_t now;
+    uint64_t now, rest_ns;
 
     if (list_empty(&ranges->all)) {
         ranges->allow_removal = true;
@@ -403,7 +417,13 @@ bool ranges_run(struct ranges *ranges)
     }
     slice = uv_now(ranges->member->loop) < ranges->busy_until_ms ? &when_busy : &when_idle;
     now = uv_hrtime();
+    rest_ns = rest_for(&ranges->rest, now, wal_writer_is_busy(ranges->member->writer));
+    if (rest_ns > 0) {
+        wake_in(ranges, rest_ns);
+        return false;
+    }
     prepare_removal(ranges, now, slice->ns / 2);
     take_turns(ranges, now, slice);
+    rest_earn(&ranges->rest, uv_hrtime() - now);
     return !list_empty(&ranges->ready) || !ranges->allow_removal;
 }

@@ -195,6 +195,11 @@ fail:
     return err_set(err, KV_EIO, "starting the log thread failed");
 }
 
+bool wal_writer_is_busy(const struct wal_writer *writer)
+{
+    return writer->running;
+}
+
 void wal_writer_kick(struct wal_writer *writer)
 {
     struct wal_flush *flush;

@@ -20,6 +20,8 @@ int wal_writer_start(uv_loop_t *loop, struct wal *wal, wal_durable_cb on_durable
                      struct wal_writer **out, struct err *err);
 /* Starts a flush if records are pending and none is running; cheap otherwise. */
 void wal_writer_kick(struct wal_writer *writer);
+/* A flush is with the thread. */
+bool wal_writer_is_busy(const struct wal_writer *writer);
 /* Observes each flush: microseconds that write + fdatasync took, and bytes. May be NULL. */
 typedef void (*wal_flushed_cb)(void *ctx, uint64_t duration_us, uint64_t bytes);
 void wal_writer_observe(struct wal_writer *writer, wal_flushed_cb on_flushed, void *ctx);
