@@ -266,12 +266,17 @@ void sim_audit_turn(struct sim_member *m)
 /* ---- flips ---- */
 
 /* No second state may go wrong while one is, or while a member may yet be made to take over the
- * state of another: that could be the wrong one, before the others have noticed. */
+ * state of another: that could be the wrong one, before the others have noticed. One that was found
+ * odd can be that until its alarm is gone: a checkpoint from before the alarm has it replayed. */
 static bool is_lone(const struct sim *sim)
 {
-    for (unsigned n = 1; n <= sim->size; n++)
-        if (sim->members[n].flipped || sim->members[n].distrusted || sim->members[n].flip_forgotten)
+    for (unsigned n = 1; n <= sim->size; n++) {
+        const struct sim_member *m = &sim->members[n];
+
+        if (m->flipped || m->distrusted || m->flip_forgotten ||
+            (m->up && m->machine->alarm_count > 0))
             return false;
+    }
     return true;
 }
 
