@@ -131,14 +131,19 @@ static void check_same(struct sim_member *m, const struct configuration *now)
                       (unsigned long long)now->index);
 }
 
+/* One that knew from its log, before it could say so, has refused connections already: those are
+ * tried again too. */
 static void hang_up(struct sim_member *m)
 {
     struct sim *sim = m->sim;
 
     for (unsigned n = 1; n <= sim->size; n++) {
-        if (n == m->n || !m->peers[n].up || !machine_was_removed(m->machine, n) ||
-            sim->options.bug == SIM_BUG_UNTOLD)
+        if (n == m->n || !machine_was_removed(m->machine, n) || sim->options.bug == SIM_BUG_UNTOLD)
             continue;
+        if (!m->peers[n].up) {
+            sim_peer_changed(sim, n, m->n, true, REDIAL_US);
+            continue;
+        }
         sim->links[m->n][n].epoch++;
         sim->links[n][m->n].epoch++;
         sim_peer_changed(sim, m->n, n, false, 1);
