@@ -223,6 +223,7 @@ int wal_flush_run(struct wal_flush *flush, struct err *err)
             *err = side->failure;
         return side->failed;
     }
+    side->keep_bytes = flush->keep_bytes;
     rc = run(flush, &local);
     if (rc != 0) {
         if (err != NULL)
@@ -248,7 +249,7 @@ int wal_upkeep(struct wal *wal, struct err *err)
             *err = side->failure;
         return side->failed;
     }
-    if (recycle_one(side))
+    if (recycle_one(side) || wal__spare_remove(side))
         return 1;
     rc = wal__next_step(side, true, &local);
     if (rc < 0 && err != NULL)

@@ -22,7 +22,7 @@ enum {
     WAL__RECORD_HEADER = 24,
     WAL__ENTRY_HEAD = 16, /* index and term, before the data */
     WAL__HEAD_SIZE = 48,
-    WAL__SEGMENT_SIZE = 16 << 20,
+    WAL__SEGMENT_SIZE = 8 << 20,
     WAL__SEGMENT_SIZE_MIN = 4 * WAL__BLOCK,
     WAL__NAME_MAX = 32,
 };
@@ -242,7 +242,8 @@ void wal__index_release(struct wal__index *index);
 /* ---- segment.c, flush.c: the flush side ---- */
 
 enum {
-    WAL__SPARES_MAX = 4,
+    WAL__SPARES_ALWAYS = 2, /* kept whatever wal_keep_spares() says */
+    WAL__SPARES_MAX = 64,
     WAL__OUT_CHUNK = 1 << 20, /* a larger flush is written in several calls */
     WAL__FILL_CHUNK = 256 << 10,
 };
@@ -289,6 +290,7 @@ struct wal__side {
     uint64_t drop_next; /* segments from here to oldest are to be recycled */
     bool dir_dirty;     /* a name changed since the directory was synced */
     uint64_t disk_bytes;
+    uint64_t keep_bytes; /* more is not kept for the sake of spares */
 
     int failed; /* first failure of a flush; all later ones return it (faults.md D4) */
     struct err failure;
@@ -299,6 +301,7 @@ struct wal_flush {
     struct buf records;
     uint64_t seq;       /* of its last record */
     uint64_t min_index; /* lowest entry in it, 0 with a reset, UINT64_MAX without entries */
+    uint64_t keep_bytes;
     /* results, for the owner */
     struct wal__points points;
     struct wal__segments rolled; /* new segments */
@@ -320,6 +323,8 @@ int wal__next_step(struct wal__side *side, bool sync_each, struct err *err);
 int wal__next_finish(struct wal__side *side, struct err *err);
 /* Recycles or removes segment number, which is not needed any more. */
 void wal__segment_recycle(struct wal__side *side, uint64_t number);
+/* One spare less, if there are more than should be kept. */
+bool wal__spare_remove(struct wal__side *side);
 /* Notes a failure that is final and returns its code. */
 int wal__side_fail(struct wal__side *side, int rc, const struct err *err);
 
@@ -353,6 +358,7 @@ struct wal {
     uint64_t seq;            /* of the last record appended */
     struct wal_flush *flush; /* under way, or failed */
     uint64_t disk_bytes, appended_bytes;
+    uint64_t keep_bytes; /* for the next flush to pass on */
 
     struct wal__view view; /* of the segment read last */
     struct wal__cursor cursors[WAL__CURSORS];

@@ -193,6 +193,12 @@ static int file_size(struct wal__side *side, const char *path, uint64_t *out)
     return rc;
 }
 
+static bool may_keep_spare(const struct wal__side *side)
+{
+    return side->spares_len < WAL__SPARES_ALWAYS ||
+           (side->spares_len < WAL__SPARES_MAX && side->disk_bytes <= side->keep_bytes);
+}
+
 /* No failure here matters: what stays under its old name is below the oldest segment and is
  * recycled at the next start. */
 void wal__segment_recycle(struct wal__side *side, uint64_t number)
@@ -205,7 +211,7 @@ void wal__segment_recycle(struct wal__side *side, uint64_t number)
 
     if (file_size(side, path, &size) != 0)
         goto out;
-    if (size == side->segment_size && side->spares_len < WAL__SPARES_MAX) {
+    if (size == side->segment_size && may_keep_spare(side)) {
         wal__spare_name(name, number);
         spare = wal__path(side->dir, name);
         if (ops->rename(side->disk.ctx, path, spare, NULL) == 0) {
@@ -218,4 +224,20 @@ void wal__segment_recycle(struct wal__side *side, uint64_t number)
 out:
     free(spare);
     free(path);
+}
+
+bool wal__spare_remove(struct wal__side *side)
+{
+    char name[WAL__NAME_MAX];
+    char *path;
+
+    if (side->spares_len <= WAL__SPARES_ALWAYS || side->disk_bytes <= side->keep_bytes)
+        return false;
+    wal__spare_name(name, side->spares[--side->spares_len]);
+    path = wal__path(side->dir, name);
+    /* If this fails it is found at the next start, and counts until then. */
+    if (side->disk.ops->unlink(side->disk.ctx, path, NULL) == 0)
+        side->disk_bytes -= side->segment_size;
+    free(path);
+    return true;
 }

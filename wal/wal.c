@@ -256,6 +256,7 @@ struct wal_flush *wal_flush_begin(struct wal *wal)
     flush->bytes = wal->pending.len;
     flush->seq = wal->seq;
     flush->min_index = wal->pending_min;
+    flush->keep_bytes = wal->keep_bytes;
     wal->pending = wal->idle;
     buf_init(&wal->idle, WAL__PENDING_MAX);
     wal->pending_min = UINT64_MAX;
@@ -306,6 +307,11 @@ int wal_flush_sync(struct wal *wal, struct err *err)
 }
 
 /* ---- dropping ---- */
+
+void wal_keep_spares(struct wal *wal, uint64_t bytes)
+{
+    wal->keep_bytes = bytes;
+}
 
 /* Lowest segment that must stay: entries of a segment are all below the first entry that lives in a
  * later one. 0 if there is nothing to drop. */

@@ -31,7 +31,7 @@ struct wal_options {
     const char *dir;       /* made if missing (its parent must exist) */
     uint64_t cluster_id;   /* a log with other ids is KV_EMISMATCH; 0 with member_id 0: take any */
     uint64_t member_id;    /*   (inspection only) */
-    uint64_t segment_size; /* bytes; 0 means 16 MiB */
+    uint64_t segment_size; /* bytes; 0 means 8 MiB */
     bool read_only;        /* inspection: repairs nothing, appends nothing */
     bool salvage; /* with read_only: damage before the tail ends the log instead of being an error;
                      what stands before it is all there is */
@@ -104,6 +104,10 @@ uint64_t wal_term(const struct wal *wal, uint64_t index);
  * index beyond last_index + 1 (the state came from elsewhere) it is a wal_reset(). Appends a record
  * when something is dropped: it happens once that is flushed. */
 void wal_drop_before(struct wal *wal, uint64_t index);
+
+/* Segments that are not needed any more are kept to be used again, without being filled with zeros
+ * anew, as long as all files of the log together take no more than that. Without it, two of them. */
+void wal_keep_spares(struct wal *wal, uint64_t bytes);
 
 /* The lowest index from which on to `index` (which is there) the log takes no more than about that
  * many bytes of disk. For wal_drop_before(). */

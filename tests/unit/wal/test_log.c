@@ -325,19 +325,45 @@ static void dropped_segments_are_used_again(void **state)
     assert_int_equal(wal_disk_bytes(f->wal), fault_used(f->disk));
 }
 
-static void no_more_spare_segments_are_kept_than_allowed(void **state)
+static void drop_most(struct fixture *f)
 {
-    struct fixture *f = *state;
-
-    open_log(f);
     fill(f, 1, 200);
     assert_true(count_files(f, ".wal") > 9);
     wal_drop_before(f->wal, 200);
     flush_log(f);
     while (wal_upkeep(f->wal, &f->err) == 1)
         ;
-    assert_true(count_files(f, ".spare") <= WAL__SPARES_MAX);
     assert_true(count_files(f, ".wal") <= 3);
+}
+
+static void no_more_spare_segments_are_kept_than_allowed(void **state)
+{
+    struct fixture *f = *state;
+
+    open_log(f);
+    drop_most(f);
+    assert_true(count_files(f, ".spare") <= WAL__SPARES_ALWAYS);
+}
+
+static void spare_segments_are_kept_up_to_the_bytes_that_all_may_take(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t before;
+
+    open_log(f);
+    wal_keep_spares(f->wal, 8 * WAL__SEGMENT_SIZE_MIN);
+    drop_most(f);
+    before = fault_used(f->disk);
+    assert_int_equal(before, 8 * WAL__SEGMENT_SIZE_MIN);
+    fill(f, 201, 220); /* into the spares, without having them filled with zeros */
+    assert_true(fault_used(f->disk) - before <= 6 * WAL__SEGMENT_SIZE_MIN);
+    open_log(f);
+    assert_int_equal(wal_disk_bytes(f->wal), fault_used(f->disk));
+    (void)wal_append_mark(f->wal);
+    flush_log(f);
+    while (wal_upkeep(f->wal, &f->err) == 1)
+        ;
+    assert_true(count_files(f, ".spare") <= WAL__SPARES_ALWAYS);
 }
 
 static void the_last_entry_is_never_dropped(void **state)
@@ -563,6 +589,7 @@ int main(void)
         TEST(dropped_segments_go_and_the_rest_stays_readable),
         TEST(dropped_segments_are_used_again),
         TEST(no_more_spare_segments_are_kept_than_allowed),
+        TEST(spare_segments_are_kept_up_to_the_bytes_that_all_may_take),
         TEST(the_last_entry_is_never_dropped),
         TEST(dropping_beyond_the_end_empties_the_log),
         TEST(a_log_of_other_ids_is_refused),
