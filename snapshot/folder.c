@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/pace.h"
+#include "base/util.h"
 #include "snapshot/internal.h"
 
 #define SUFFIX ".ckpt"
@@ -90,6 +92,8 @@ static int make_dir(struct disk disk, const char *dir, struct err *err)
     return rc;
 }
 
+enum { REMOVE_SIZE = 8 << 20 };
+
 static int remove_leftover(struct disk disk, const char *dir, const char *name, struct err *err)
 {
     char *path = xasprintf("%s/%s", dir, name);
@@ -112,7 +116,46 @@ int snapshot_prepare_dir(struct disk disk, const char *dir, struct err *err)
         rc = remove_leftover(disk, dir, SNAPSHOT__TMP_NAME, err);
     if (rc == 0)
         rc = remove_leftover(disk, dir, SNAPSHOT__INCOMING_NAME, err);
+    if (rc == 0)
+        rc = remove_leftover(disk, dir, SNAPSHOT__OLD_NAME, err);
     return rc;
+}
+
+static void shrink(struct disk disk, const char *path, uint64_t bytes_per_second)
+{
+    struct disk_file *file;
+    struct pace pace;
+    uint64_t size;
+
+    if (disk.ops->open(disk.ctx, path, DISK_WRITE, &file, NULL) != 0)
+        return;
+    pace_init(&pace, bytes_per_second);
+    if (disk.ops->size(disk.ctx, file, &size, NULL) == 0) {
+        while (size > 0) {
+            uint64_t n = MIN(size, (uint64_t)REMOVE_SIZE);
+
+            size -= n;
+            if (disk.ops->truncate(disk.ctx, file, size, NULL) != 0)
+                break;
+            pace_wait(&pace, n);
+        }
+    }
+    disk.ops->close(disk.ctx, file);
+}
+
+void snapshot_remove(struct disk disk, const char *dir, uint64_t index, uint64_t term,
+                     uint64_t bytes_per_second)
+{
+    char *path = snapshot_path(dir, index, term), *old = xasprintf("%s/" SNAPSHOT__OLD_NAME, dir);
+
+    /* A file that has a checkpoint's name is whole: the name goes first. */
+    if (disk.ops->rename(disk.ctx, path, old, NULL) == 0 &&
+        disk.ops->sync_dir(disk.ctx, dir, NULL) == 0) {
+        shrink(disk, old, bytes_per_second);
+        (void)disk.ops->unlink(disk.ctx, old, NULL);
+    }
+    free(path);
+    free(old);
 }
 
 int snapshot__rename(struct disk disk, const char *dir, const char *from, uint64_t index,

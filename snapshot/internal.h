@@ -16,6 +16,7 @@ enum {
 #define SNAPSHOT__MAGIC "KVDCKP\r\n"
 #define SNAPSHOT__TMP_NAME "new.tmp"
 #define SNAPSHOT__INCOMING_NAME "incoming.tmp"
+#define SNAPSHOT__OLD_NAME "old.tmp"
 
 /* What the footer says of the blocks before it. */
 struct snapshot__totals {

@@ -294,6 +294,45 @@ static void a_crash_leaves_the_old_file_and_perhaps_the_new_one(void **state)
     }
 }
 
+/* The power goes at every single step of removing one: what has a checkpoint's name is whole, and
+ * nothing else is left after the next start. */
+static void a_crash_leaves_no_half_of_a_file_that_is_removed(void **state)
+{
+    bool finished = false;
+
+    (void)state;
+    for (uint64_t nth = 1; !finished; nth++) {
+        struct fixture f = {.memdisk = memdisk_new(nth)};
+        struct snapshot_file *files;
+        size_t len, names_len;
+        char **names;
+
+        f.disk = memdisk_disk(f.memdisk);
+        assert_int_equal(snapshot_prepare_dir(f.disk, "/snap", NULL), 0);
+        assert_int_equal(write_file(&f, 7, NULL), 0);
+        assert_int_equal(write_file(&f, 8, NULL), 0);
+        memdisk_cut_power(f.memdisk, nth);
+        snapshot_remove(f.disk, "/snap", 7, 3, 0);
+        assert_int_equal(snapshot_list(f.disk, "/snap", &files, &len, NULL), 0);
+        finished = len == 1 && f.disk.ops->sync_dir(f.disk.ctx, "/snap", NULL) == 0;
+        free(files);
+        memdisk_crash(f.memdisk);
+        assert_int_equal(snapshot_prepare_dir(f.disk, "/snap", NULL), 0);
+        assert_int_equal(snapshot_list(f.disk, "/snap", &files, &len, NULL), 0);
+        must_read(&f, 8);
+        if (len == 2)
+            must_read(&f, 7);
+        assert_int_equal(f.disk.ops->list(f.disk.ctx, "/snap", &names, &names_len, NULL), 0);
+        assert_int_equal(names_len, len);
+        if (finished)
+            assert_int_equal(len, 1);
+        disk_free_names(names, names_len);
+        free(files);
+        memdisk_free(f.memdisk);
+        assert_true(nth < 100);
+    }
+}
+
 /* Every write, and every sync, fails once; the disk fills up. */
 static void a_failed_write_leaves_the_old_files_and_nothing_else(void **state)
 {
@@ -371,6 +410,7 @@ int main(void)
         T(a_newer_format_is_told_from_damage),
         T(checkpoints_are_listed_newest_first),
         T(a_crash_leaves_the_old_file_and_perhaps_the_new_one),
+        T(a_crash_leaves_no_half_of_a_file_that_is_removed),
         T(a_failed_write_leaves_the_old_files_and_nothing_else),
         T(a_file_comes_in_pieces_and_gets_its_name_at_the_end),
 #undef T
