@@ -4,14 +4,17 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/pace.h"
 #include "server/state.h"
 #include "snapshot/snapshot.h"
 
 enum {
     KEEP = 2,
-    /* Log between two is at least so much of the size of one: what is written to disk is then up to
-     * three times what clients wrote, and a restart replays no more than half of what it loads. */
-    LOG_SHARE = 2,
+    /* Log between two is at least so many percent of the size of one. While much is written, what
+     * goes to disk is then less than four times that; in calm times the disk is what counts. */
+    LOG_PERCENT = 55,
+    LOG_PERCENT_CALM = 40,
+    READ_SPEED = 4,        /* times that of writing: reading is in nobody's way for long */
     BATCH_CHANGES = 2048,  /* walked in one turn ... */
     BATCH_BYTES = 1 << 20, /* ... and what they hold */
     PRUNE_MAX = 16,        /* files removed in one go */
@@ -62,13 +65,14 @@ struct checkpoints {
     struct snapshot_writer *writer;
     struct state_block block;
     int status;
+    bool unreadable; /* it was written, and the disk gives back something else */
     struct err err;
     uint64_t bytes;
 
     /* Removing files. */
     struct job prune_job;
     bool pruning;
-    char *prune[PRUNE_MAX];
+    struct snapshot_file prune[PRUNE_MAX];
     size_t prune_count;
 };
 
@@ -99,31 +103,35 @@ static void prune_work(struct job *job)
 {
     struct checkpoints *c = CONTAINER_OF(job, struct checkpoints, prune_job);
 
-    /* One that stays is found at the next start, and is one too many. */
     for (size_t i = 0; i < c->prune_count; i++)
-        (void)c->options.disk.ops->unlink(c->options.disk.ctx, c->prune[i], NULL);
-}
-
-static void free_prune(struct checkpoints *c)
-{
-    for (size_t i = 0; i < c->prune_count; i++)
-        free(c->prune[i]);
-    c->prune_count = 0;
-    c->pruning = false;
+        snapshot_remove(c->options.disk, c->dir, c->prune[i].index, c->prune[i].term,
+                        c->options.bytes_per_second);
 }
 
 static void prune_done(struct job *job)
 {
-    free_prune(CONTAINER_OF(job, struct checkpoints, prune_job));
+    struct checkpoints *c = CONTAINER_OF(job, struct checkpoints, prune_job);
+
+    c->prune_count = 0;
+    c->pruning = false;
 }
 
 static void forget_file(struct checkpoints *c, size_t at)
 {
-    c->prune[c->prune_count++] = snapshot_path(c->dir, c->files[at]->index, c->files[at]->term);
+    c->prune[c->prune_count++] =
+        (struct snapshot_file){.index = c->files[at]->index, .term = c->files[at]->term};
     free(c->files[at]);
     c->file_count--;
     memmove(c->files + at, c->files + at + 1,
             (c->file_count - at) * sizeof(struct checkpoint_file *));
+}
+
+/* One of that name was there before, and has been replaced. */
+static void forget_index(struct checkpoints *c, uint64_t index, uint64_t term)
+{
+    for (size_t i = 0; i < c->file_count; i++)
+        if (c->files[i]->index == index && c->files[i]->term == term)
+            c->files[i]->damaged = true;
 }
 
 /* Keeps the newest good ones, and what is being sent. */
@@ -146,6 +154,11 @@ static void prune(struct checkpoints *c)
     c->pruning = true;
     c->prune_job = (struct job){.work = prune_work, .done = prune_done};
     job_run(c->options.runner, &c->prune_job);
+}
+
+void checkpoints_keep(struct checkpoints *c, size_t keep)
+{
+    c->options.keep = keep;
 }
 
 struct checkpoint_file *checkpoints_hold(struct checkpoints *c, uint64_t index)
@@ -352,7 +365,6 @@ void checkpoints_free(struct checkpoints *c)
         free(c->batches[i].changes);
     for (size_t i = 0; i < c->file_count; i++)
         free(c->files[i]);
-    free_prune(c);
     free(c->files);
     free(c->configuration);
     free(c->base_configuration);
@@ -431,13 +443,41 @@ static void batch_work(struct job *job)
     c->bytes = snapshot_writer_bytes(c->writer);
 }
 
-/* Closes the file; without a commit it goes. */
+/* What the disk gives back, not the cache: that has forgotten the file (disk_ops.writeback). */
+static int read_back(struct checkpoints *c, const char *path)
+{
+    struct snapshot_reader *reader;
+    struct snapshot_block block;
+    struct pace pace;
+    int rc = snapshot_open(c->options.disk, path, &reader, &c->err);
+
+    if (rc != 0)
+        return rc;
+    pace_init(&pace, READ_SPEED * c->options.bytes_per_second);
+    while ((rc = snapshot_next(reader, &block, &c->err)) == 1)
+        pace_wait(&pace, block.payload.len);
+    snapshot_close(reader);
+    return rc;
+}
+
+/* Closes the file; without a commit it goes, and if it can not be read it goes too: those before it
+ * stay in its place. */
 static void end_work(struct job *job)
 {
     struct checkpoints *c = CONTAINER_OF(job, struct checkpoints, job);
+    char *path = snapshot_path(c->dir, c->snapshot.index, c->snapshot.term);
 
     snapshot_writer_close(c->writer);
     c->writer = NULL;
+    if (c->status == 0) {
+        c->status = read_back(c, path);
+        c->unreadable = c->status != 0;
+    }
+    if (c->unreadable) {
+        err_prefix(&c->err, "what was written can not be read back");
+        (void)c->options.disk.ops->unlink(c->options.disk.ctx, path, NULL);
+    }
+    free(path);
 }
 
 /* ---- writing: the loop's side ---- */
@@ -460,6 +500,8 @@ static void end_done(struct job *job)
 
     c->working = false;
     c->state = IDLE;
+    if (c->unreadable)
+        forget_index(c, c->snapshot.index, c->snapshot.term);
     if (done.status == 0) {
         c->last_bytes = c->bytes;
         insert_file(c, c->snapshot.index, c->snapshot.term);
@@ -538,10 +580,15 @@ bool checkpoints_idle(const struct checkpoints *c)
     return c->state == IDLE;
 }
 
-bool checkpoints_due(const struct checkpoints *c, uint64_t log_bytes)
+uint64_t checkpoints_interval(const struct checkpoints *c, bool calm)
 {
-    return c->state == IDLE &&
-           log_bytes >= MAX(c->options.interval_bytes, c->last_bytes / LOG_SHARE);
+    return MAX(c->options.interval_bytes,
+               c->last_bytes / 100 * (calm ? LOG_PERCENT_CALM : LOG_PERCENT));
+}
+
+bool checkpoints_due(const struct checkpoints *c, uint64_t log_bytes, bool calm)
+{
+    return c->state == IDLE && log_bytes >= checkpoints_interval(c, calm);
 }
 
 void checkpoints_begin(struct checkpoints *c, const struct machine *machine,
@@ -553,7 +600,7 @@ void checkpoints_begin(struct checkpoints *c, const struct machine *machine,
     c->snapshot = *snapshot;
     c->snapshot.configuration.data = c->configuration;
     c->status = 0;
-    c->abandoned = c->walked = false;
+    c->abandoned = c->walked = c->unreadable = false;
     c->filled = c->handed = 0;
     c->bytes = 0;
     state_block_reset(&c->block);

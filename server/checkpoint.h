@@ -9,6 +9,8 @@
  *     IDLE ──begin──▶ OPENING ──▶ WALKING ⇄ a batch at a time ──▶ ENDING ──▶ on_done, IDLE
  *                                     └── error, or abandoned ──▶ ENDING ──▶ on_done, IDLE
  *
+ * The end reads the file back from the disk; only then may an older one go.
+ *
  * Files, threads and time are passed in: the simulator runs the same code. Loop thread only. */
 #ifndef KVD_SERVER_CHECKPOINT_H
 #define KVD_SERVER_CHECKPOINT_H
@@ -34,7 +36,7 @@ struct checkpoints_options {
     struct job_runner runner;
     uint64_t interval_bytes;   /* of log between two, at least */
     uint64_t bytes_per_second; /* written at most; 0: no limit */
-    size_t keep;               /* files kept; 0: 2 */
+    size_t keep;               /* files kept, until checkpoints_keep(); 0: 2 */
     void *ctx;
     /* One that was begun has ended, well or not. */
     void (*on_done)(void *ctx, const struct checkpoint_done *done);
@@ -52,10 +54,14 @@ void checkpoints_free(struct checkpoints *checkpoints);
 /* The one that was loaded; NULL: none. */
 const struct replica_snapshot *checkpoints_base(const struct checkpoints *checkpoints);
 
-/* Log bytes since the last one are so many that another is due: the interval, and no less than half
+/* So many files are kept from the next one that is written on. */
+void checkpoints_keep(struct checkpoints *checkpoints, size_t keep);
+/* Another is due with so many bytes of log since the last one: the interval, and no less than half
  * of what the last checkpoint had, so that what is written stays a small multiple of what clients
- * wrote. */
-bool checkpoints_due(const struct checkpoints *checkpoints, uint64_t log_bytes);
+ * wrote. calm: little is written, and so it may be somewhat less. */
+uint64_t checkpoints_interval(const struct checkpoints *checkpoints, bool calm);
+/* And none is under way. */
+bool checkpoints_due(const struct checkpoints *checkpoints, uint64_t log_bytes, bool calm);
 bool checkpoints_idle(const struct checkpoints *checkpoints);
 /* It is idle; the machine stands at the snapshot, which is copied. The keyspace is pinned and must
  * stay until on_done. */

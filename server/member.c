@@ -271,7 +271,8 @@ static int open_consensus(struct member *member, struct err *err)
                                       .voter_count = member->boot.member_count,
                                       .wal = member->wal,
                                       .snapshot = checkpoints_base(member->snapshots.checkpoints),
-                                      .reserve_bytes = member->config->checkpoint_log_bytes,
+                                      .reserve_bytes =
+                                          member->config->checkpoint_log_bytes / LOG_RESERVE_SHARE,
                                       .alone = member->config->force_new_cluster,
                                       .hold = member->distrusted,
                                       .seed = member__random(),

@@ -13,6 +13,11 @@
 enum {
     WRITE_BYTES_PER_SECOND = 64 << 20, /* leaves most of an ordinary disk to the log */
     SEND_BYTES_PER_SECOND = 64 << 20,
+    /* With others to get the state from, one checkpoint is enough: should the disk spoil it, they
+     * heal this member (server/heal.h). That takes two of them. */
+    VOTERS_THAT_HEAL = 3,
+    SPARE_BYTES = 16 << 20, /* of the log: the segment being written, and one made ahead */
+    CALM_MS = 3000, /* with less than one segment written in so long, what is too much goes */
     TICK_MS = 250,
     RETRY_MS = 30000, /* after a checkpoint that failed: the disk may be full */
 };
@@ -52,6 +57,7 @@ int member__open_snapshots(struct member *member, struct err *err)
     free(dir);
     if (rc != 0)
         return rc;
+    wal_keep_spares(member->wal, UINT64_MAX); /* until it is calm: keep_spares() */
     if (member->machine == NULL) {
         member->machine =
             machine_new(member__random(), member->boot.members, member->boot.member_count);
@@ -93,6 +99,20 @@ static uint64_t log_bytes(const struct member *member)
     return wal_appended_bytes(member->wal) - s->log_mark + s->log_before;
 }
 
+static size_t checkpoints_kept(const struct member *member)
+{
+    return member->voters >= VOTERS_THAT_HEAL ? 1 : 2;
+}
+
+/* Compaction gives memory back by itself; so that the disk follows, without a defragmentation, what
+ * it has taken since counts like log. */
+static bool has_shrunk(const struct member *member)
+{
+    uint64_t held = mvcc_bytes_held(member->machine->mvcc), before = member->snapshots.held_bytes;
+
+    return before > held && checkpoints_due(member->snapshots.checkpoints, before - held, false);
+}
+
 static void begin(struct member *member)
 {
     struct snapshots *s = &member->snapshots;
@@ -103,6 +123,8 @@ static void begin(struct member *member)
     s->log_mark = wal_appended_bytes(member->wal);
     s->log_before = 0;
     s->begun_ns = uv_hrtime();
+    s->held_bytes = mvcc_bytes_held(member->machine->mvcc);
+    checkpoints_keep(s->checkpoints, checkpoints_kept(member));
     checkpoints_begin(s->checkpoints, member->machine, &snapshot);
 }
 
@@ -485,6 +507,32 @@ void member__on_bulk_up(void *ctx, uint64_t id, bool up)
 
 /* ---- every turn ---- */
 
+/* Segments are used again, not filled with zeros anew, while much is written; and the log grows
+ * beyond the interval while a checkpoint is being written. In calm times it takes what it needs. */
+static void keep_spares(struct member *member)
+{
+    struct snapshots *s = &member->snapshots;
+    uint64_t appended = wal_appended_bytes(member->wal), now_ms = uv_now(member->loop);
+    bool calm = appended - s->spares_mark < SPARE_BYTES / 2;
+
+    if (!calm) {
+        s->spares_mark = appended;
+        s->calm_ms = now_ms + CALM_MS;
+    }
+    if (calm == s->calm || (calm && (now_ms < s->calm_ms || !checkpoints_idle(s->checkpoints))))
+        return;
+    s->calm = calm;
+    wal_keep_spares(member->wal,
+                    calm
+                        ? checkpoints_kept(member) * checkpoints_interval(s->checkpoints, true) +
+                              member->config->checkpoint_log_bytes / LOG_RESERVE_SHARE + SPARE_BYTES
+                        : UINT64_MAX);
+    if (!calm)
+        return;
+    (void)malloc_trim(0);               /* what so much traffic took */
+    (void)wal_append_mark(member->wal); /* a flush hears of it */
+}
+
 bool member__snapshots_turn(struct member *member)
 {
     struct snapshots *s = &member->snapshots;
@@ -492,7 +540,9 @@ bool member__snapshots_turn(struct member *member)
     free_retired(member);
     if (member->failed)
         return false;
-    if (!member->quarantine.on && checkpoints_due(s->checkpoints, log_bytes(member)))
+    keep_spares(member);
+    if (!member->quarantine.on &&
+        (checkpoints_due(s->checkpoints, log_bytes(member), s->calm) || has_shrunk(member)))
         begin(member);
     return checkpoints_step(s->checkpoints);
 }

@@ -17,6 +17,9 @@
 
 struct member;
 
+/* Of the log between two checkpoints: kept behind one for members that lag a little. */
+enum { LOG_RESERVE_SHARE = 8 };
+
 struct snapshots {
     struct worker *worker;
     struct checkpoints *checkpoints;
@@ -25,6 +28,9 @@ struct snapshots {
     uint64_t log_mark;   /* wal_appended_bytes() when the last checkpoint began ... */
     uint64_t log_before; /* ... and log bytes behind it that were there at start */
     uint64_t begun_ns;
+    uint64_t held_bytes;           /* in the keyspace at that time: mvcc_bytes_held() */
+    uint64_t spares_mark, calm_ms; /* keep_spares() */
+    bool calm;
     uint64_t retry_ms;   /* after a failure, not before this time */
     struct list retired; /* machines that somebody may still read */
 };

@@ -25,7 +25,7 @@ import kills  # noqa: E402
 CLIENTS = 4
 VALUE_BYTES = 32 << 10
 CHECKPOINT_BYTES = 1 << 20
-# Segments of 16 MiB: of the log, of the next ones made ahead, spares; and two small checkpoints.
+# Segments of 8 MiB: of the log, the next one made ahead, spares; and small checkpoints.
 DISK_MAX = 220 << 20
 WAIT_S = 60
 

@@ -371,7 +371,7 @@ static void begin(struct sim_member *m)
 void sim_snapshot_turn(struct sim_member *m)
 {
     if (m->sim->checkpoint_bytes != 0 && !m->quarantined &&
-        checkpoints_due(m->checkpoints, wal_appended_bytes(m->wal) - m->log_begun))
+        checkpoints_due(m->checkpoints, wal_appended_bytes(m->wal) - m->log_begun, m->n % 2 == 0))
         begin(m);
     (void)checkpoints_step(m->checkpoints);
 }

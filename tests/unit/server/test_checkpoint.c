@@ -186,18 +186,24 @@ static void r1_what_is_written_is_the_state_at_the_beginning(void **state)
 static void one_is_due_by_bytes_of_log_and_by_its_own_size(void **state)
 {
     struct fixture *f = *state;
+    uint64_t percent;
 
-    assert_false(checkpoints_due(f->checkpoints, 999));
-    assert_true(checkpoints_due(f->checkpoints, 1000));
+    assert_false(checkpoints_due(f->checkpoints, 999, false));
+    assert_true(checkpoints_due(f->checkpoints, 1000, false));
+    assert_true(checkpoints_due(f->checkpoints, 1000, true));
     put(f, 0, 1000);
     begin(f, 7);
-    assert_false(checkpoints_due(f->checkpoints, 1 << 20)); /* one is under way */
+    assert_false(checkpoints_due(f->checkpoints, 1 << 20, false)); /* one is under way */
     finish(f);
-    assert_true(f->done.bytes > 10000);
-    assert_false(checkpoints_due(f->checkpoints, f->done.bytes / 2 - 1));
-    assert_true(checkpoints_due(f->checkpoints, f->done.bytes / 2));
-    machine_free(reopen(f));
-    assert_false(checkpoints_due(f->checkpoints, f->done.bytes / 2 - 1));
+    percent = f->done.bytes / 100;
+    assert_true(percent > 100);
+    for (int life = 0; life < 2; life++) {
+        assert_false(checkpoints_due(f->checkpoints, 55 * percent - 1, false));
+        assert_true(checkpoints_due(f->checkpoints, 55 * percent, false));
+        assert_false(checkpoints_due(f->checkpoints, 40 * percent - 1, true));
+        assert_true(checkpoints_due(f->checkpoints, 40 * percent, true));
+        machine_free(reopen(f));
+    }
 }
 
 static void the_last_two_are_kept_and_what_is_held(void **state)
@@ -221,6 +227,55 @@ static void the_last_two_are_kept_and_what_is_held(void **state)
         ;
     assert_int_equal(file_count(f), 2);
     assert_int_equal(checkpoints_oldest(f->checkpoints), 5);
+}
+
+static void one_is_kept_where_others_can_heal(void **state)
+{
+    struct fixture *f = *state;
+
+    write_one(f, 1);
+    write_one(f, 2);
+    checkpoints_keep(f->checkpoints, 1);
+    assert_int_equal(file_count(f), 2);
+    write_one(f, 3);
+    assert_int_equal(file_count(f), 1);
+    assert_int_equal(checkpoints_oldest(f->checkpoints), 3);
+    checkpoints_keep(f->checkpoints, 2); /* the others have gone */
+    write_one(f, 4);
+    assert_int_equal(file_count(f), 2);
+    assert_int_equal(checkpoints_oldest(f->checkpoints), 3);
+}
+
+/* The disk spoils it between the write and the read. */
+static void what_can_not_be_read_back_replaces_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct machine *copy;
+    uint64_t digest, len;
+
+    checkpoints_keep(f->checkpoints, 1);
+    put(f, 0, 100);
+    write_one(f, 7);
+    digest = machine_digest(f->text.machine);
+    for (unsigned at = 0; at < 4; at++) {
+        put(f, 100, 200);
+        begin(f, 8);
+        while (bytes_of(f, 8, &len) == NULL) {
+            (void)checkpoints_step(f->checkpoints);
+            (void)jobs_next(&f->jobs);
+        }
+        bytes_of(f, 8, &len)[at * (len - 1) / 3] ^= 4; /* the first byte, the last, between */
+        finish(f);
+        assert_int_equal(f->done.status, KV_ECORRUPT);
+        assert_non_null(strstr(f->done.text, "read back"));
+        assert_non_null(strstr(f->done.text, "0000000000000008-0000000000000002.ckpt: offset"));
+        assert_int_equal(file_count(f), 1);
+        assert_int_equal(checkpoints_oldest(f->checkpoints), 7);
+    }
+    copy = reopen(f);
+    assert_int_equal(machine_digest(copy), digest);
+    machine_free(copy);
+    write_one(f, 8);
 }
 
 static void a_damaged_one_is_passed_over(void **state)
@@ -348,6 +403,8 @@ int main(void)
         T(r1_what_is_written_is_the_state_at_the_beginning),
         T(one_is_due_by_bytes_of_log_and_by_its_own_size),
         T(the_last_two_are_kept_and_what_is_held),
+        T(one_is_kept_where_others_can_heal),
+        T(what_can_not_be_read_back_replaces_nothing),
         T(a_damaged_one_is_passed_over),
         T(one_of_another_cluster_is_refused),
         T(a_failure_leaves_everything_as_it_was),
