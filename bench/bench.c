@@ -199,6 +199,12 @@ void bench_count(struct bench *bench, uint64_t us)
     histogram_add(&bench->result->latency, us);
 }
 
+void bench_count_put(struct bench *bench)
+{
+    if (bench->phase == PHASE_MEASURE)
+        bench->put_bytes += bench->options->key_size + bench->options->value_size;
+}
+
 bool bench_sending(const struct bench *bench)
 {
     return bench->phase == PHASE_WARMUP || bench->phase == PHASE_MEASURE;
@@ -325,6 +331,20 @@ static void release(struct bench *bench)
     buf_release(&bench->message);
 }
 
+static void add_disk(struct bench *bench)
+{
+    uint64_t bytes = bench->ended.disk_bytes - bench->began.disk_bytes;
+
+    if (bench->side->pid_count == 0)
+        return;
+    result_add(bench->result, "disk_mib", "MiB written to this machine's disks",
+               (double)bytes / 1048576, 1, LOWER);
+    if (bench->put_bytes != 0)
+        result_add(
+            bench->result, "write_amplification", "bytes to disk, for each server, per byte put",
+            (double)bytes / (double)bench->side->pid_count / (double)bench->put_bytes, 2, LOWER);
+}
+
 static void add_figures(struct bench *bench)
 {
     struct bench_result *r = bench->result;
@@ -351,6 +371,7 @@ static void add_figures(struct bench *bench)
         result_add(r, "server_rss_mib", NULL, (double)bench->ended.rss_bytes / 1048576, 1, LOWER);
         result_add(r, "server_anon_mib", NULL, (double)bench->ended.anon_bytes / 1048576, 1, LOWER);
     }
+    add_disk(bench);
     result_add(r, "load", NULL, process_load_average(), 2, NEITHER);
     if (bench->workload->report != NULL)
         bench->workload->report(bench);

@@ -48,6 +48,7 @@ struct bench {
     uint8_t *value;     /* space for one value */
     enum phase phase;
     uint64_t outstanding; /* calls under way */
+    uint64_t put_bytes;   /* keys and values put while measuring, acknowledged */
     uint64_t done, total; /* of the phase, for the progress line; total 0: unknown */
     uint64_t done_seen;   /* at the last tick */
     unsigned still_ticks; /* in which nothing was done */
@@ -77,6 +78,8 @@ void bench_error(struct bench *bench, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void bench_fail(struct bench *bench, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* One request more, answered us microseconds after it was sent; counts while measuring only. */
 void bench_count(struct bench *bench, uint64_t us);
+/* A key and a value of it were put; counts while measuring only. */
+void bench_count_put(struct bench *bench);
 /* Connection i modulo their number. */
 struct grpc_conn *bench_conn(const struct bench *bench, uint64_t i);
 /* Whether requests are still to be sent. */

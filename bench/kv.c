@@ -27,8 +27,10 @@ static const char *put_request(struct client *client, struct buf *out)
 
 static const char *put_answer(struct client *client, struct slice answer)
 {
-    (void)client;
-    return wire_read_revision(answer) > 0 ? NULL : "a put's answer has no revision";
+    if (wire_read_revision(answer) <= 0)
+        return "a put's answer has no revision";
+    bench_count_put(client->call.bench);
+    return NULL;
 }
 
 /* ---- get ---- */
@@ -88,10 +90,12 @@ static const char *txn_answer(struct client *client, struct slice answer)
 {
     struct wire_txn_answer txn;
 
-    (void)client;
     if (!wire_read_txn(answer, &txn))
         return "the answer to a Txn is no TxnResponse";
-    return txn.succeeded && txn.revision > 0 ? NULL : "a txn has not taken its branch";
+    if (!txn.succeeded || txn.revision <= 0)
+        return "a txn has not taken its branch";
+    bench_count_put(client->call.bench);
+    return NULL;
 }
 
 /* ---- 80 % get, 20 % put ---- */
