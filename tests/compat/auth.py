@@ -82,6 +82,7 @@ class Side:
 class Generator:
     def __init__(self, rng):
         self.rng = rng
+        self.ends = {}  # (role, key) -> range end of the permission on it
 
     def span(self):
         kind = self.rng.random()
@@ -124,6 +125,9 @@ class Generator:
         key, range_end = self.span()
         if range_end not in (b"", b"\x00") and range_end <= key:
             range_end = b""  # 3.4 takes an empty interval
+        # With two intervals from one key etcd finds only the first: it keeps the second's old rights
+        # beside new ones. kvd replaces them.
+        range_end = self.ends.setdefault((role, key), range_end)
         if kind == "forbid":
             return "RoleRevokePermission", pb.AuthRoleRevokePermissionRequest(role=role, key=key, range_end=range_end)
         request = pb.AuthRoleGrantPermissionRequest(name=role)  # one without any ends 3.4's process
