@@ -218,6 +218,7 @@ stop:
 
 test: deps-test
 	@$(MAKE) --no-print-directory -j2 all unit-programs $(BUILD)/kvsim $(BUILD)/watchcheck $(BUILD)/kubestore
+	@$(MAKE) --no-print-directory -j2 $(BUILD)/failpoints/kvd
 	@tools/run-tests
 unit: unit-programs
 	@tools/run-tests unit
@@ -225,10 +226,18 @@ sim: $(BUILD)/kvsim
 	@tools/run-tests sim
 compat: all
 	@tools/run-tests compat
-cluster: all $(BUILD)/watchcheck $(BUILD)/kubestore
+cluster: all $(BUILD)/watchcheck $(BUILD)/kubestore $(BUILD)/failpoints/kvd
 	@tools/run-tests cluster
 soak: all $(BUILD)/kvsim $(BUILD)/watchcheck $(BUILD)/kubestore
 	@tools/run-tests soak
+# A kvd that can be told to crash, wait or fail at named places (base/failpoint.h). For tests only.
+ifeq ($(filter %/failpoints,$(BUILD)),)
+$(BUILD)/failpoints/kvd: FORCE
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/failpoints OPT=-O1 SAN=-DKVD_FAILPOINTS $@
+endif
+FORCE:
+.PHONY: FORCE
+
 unit-programs: $(UNIT) $(BUILD)/json-speed
 
 ASAN_FLAGS := BUILD=build/asan OPT=-O1 \

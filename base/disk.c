@@ -1,4 +1,5 @@
 #include "base/disk.h"
+#include "base/failpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,6 +97,8 @@ static int posix_write(void *ctx, struct disk_file *file, uint64_t offset, const
     size_t done = 0;
 
     (void)ctx;
+    if (FAILPOINT_ERROR("disk-write", err) != 0)
+        return KV_EIO;
     while (done < len) {
         ssize_t n = pwrite(file->fd, (const char *)data + done, len - done, (off_t)(offset + done));
 
@@ -111,6 +114,8 @@ static int posix_write(void *ctx, struct disk_file *file, uint64_t offset, const
 static int posix_sync(void *ctx, struct disk_file *file, struct err *err)
 {
     (void)ctx;
+    if (FAILPOINT_ERROR("disk-sync", err) != 0)
+        return KV_EIO;
     return fdatasync(file->fd) == 0 ? 0 : fail(err, "syncing", file->path);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/pace.h"
 #include "server/state.h"
@@ -449,8 +450,10 @@ static int read_back(struct checkpoints *c, const char *path)
     struct snapshot_reader *reader;
     struct snapshot_block block;
     struct pace pace;
-    int rc = snapshot_open(c->options.disk, path, &reader, &c->err);
+    int rc;
 
+    FAILPOINT("checkpoint-read-back");
+    rc = snapshot_open(c->options.disk, path, &reader, &c->err);
     if (rc != 0)
         return rc;
     pace_init(&pace, READ_SPEED * c->options.bytes_per_second);

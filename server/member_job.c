@@ -1,6 +1,7 @@
 /* Work that grows with the store, in slices between the turns: HashKV, snapshots, and giving memory
  * back after a compaction. One at a time; hashes first, because they are short, and removal last,
  * because it waits for both anyway. */
+#include "base/failpoint.h"
 #include "server/exports.h"
 #include "server/member_internal.h"
 #include "server/ranges.h"
@@ -98,6 +99,7 @@ static bool step(struct member *member)
             return false;
         if (mvcc_is_pinned(member->machine->mvcc))
             return false; /* nothing can be removed; when the pin goes there is a turn */
+        FAILPOINT("compact");
         (void)mvcc_compact_step(member->machine->mvcc, SLICE_RECORDS); /* asked again next time */
         return true;
     }

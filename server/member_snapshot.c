@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "server/claims.h"
 #include "server/identity.h"
@@ -160,6 +161,7 @@ static void on_done(void *ctx, const struct checkpoint_done *done)
     }
     if (member->failed || member->state == MEMBER_CLOSING)
         return;
+    FAILPOINT("checkpoint-done");
     replica_checkpoint_done(member->replica, &done->snapshot, checkpoints_oldest(s->checkpoints));
 }
 
@@ -264,6 +266,7 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     struct snapshots *s = &member->snapshots;
     struct machine *old = member->machine;
 
+    FAILPOINT("install");
     member->machine = transfer_take(s->transfer);
     ASSERT(member->machine != NULL);
     ASSERT(mvcc_revision(member->machine->mvcc) >= mvcc_revision(old->mvcc));
@@ -283,6 +286,7 @@ void member__install(void *ctx, uint64_t index, uint64_t term)
     member->publish_due = true;
     if (machine_was_removed(member->machine, member->boot.member_id))
         member->changes.removed = true;
+    FAILPOINT("installed");
     log_info(member->log, "went over to a checkpoint of another member", LOG_UINT("index", index),
              LOG_UINT("term", term), LOG_INT("revision", mvcc_revision(member->machine->mvcc)));
 }

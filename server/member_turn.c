@@ -1,4 +1,5 @@
 /* The loop turn, and what consensus makes the member do. */
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "proto/command.pb-c.h"
 #include "server/auth_calls.h"
@@ -59,6 +60,7 @@ static void env_send(void *ctx, uint64_t to, struct slice frame)
 {
     struct member *member = ctx;
 
+    FAILPOINT("send");
     if (member->peers != NULL)
         peers_send(member->peers, to, frame);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/codec.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "server/auth_calls.h"
 #include "server/member_internal.h"
@@ -259,6 +260,7 @@ void member__apply(void *ctx, const struct replica_entry *entry)
     uint64_t start = member->metrics != NULL && rest.len != 0 ? uv_hrtime() : 0;
     double seconds;
 
+    FAILPOINT("apply");
     if (entry->members != NULL)
         apply_configuration(member, entry);
     member->machine->lease_now_ms = lessor__begin_ms(&member->lessor);

@@ -2,6 +2,7 @@
  * job reads it all back, which verifies it and makes the new machine. */
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "server/state.h"
 #include "server/transfer_internal.h"
@@ -216,6 +217,7 @@ static void finish_work(struct job *job)
     struct receiving *r = CONTAINER_OF(job, struct receiving, job);
 
     r->status = snapshot_incoming_sync(r->incoming, &r->err);
+    FAILPOINT("receive-load");
     if (r->status == 0)
         r->status = load(r, &r->err);
     if (r->status == 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/pace.h"
 #include "server/transfer_internal.h"
@@ -172,6 +173,7 @@ static void read_done(struct job *job)
         return;
     /* Else the connection broke, or the receiver has said since where to go on. */
     if (s->state == STREAMING && s->chunk_offset == s->sent) {
+        FAILPOINT("checkpoint-send");
         transfer__send(s->transfer, s->peer, TRANSFER_SENDER, &chunk);
         s->sent += s->chunk_len;
     }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "server/auth_store.h"
 #include "server/service.h"
@@ -359,6 +360,7 @@ bool watches_run(struct watches *watches)
     uint64_t allowed = slice_ns(watches), begin = 0;
     bool checking = watches_check_rights(watches), more;
 
+    FAILPOINT("watch-send");
     while ((more = watch_hub_step(watches->hub, HUB_BUDGET))) {
         uint64_t now = uv_hrtime();
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/pace.h"
 #include "base/util.h"
@@ -135,6 +136,7 @@ static void shrink(struct disk disk, const char *path, uint64_t bytes_per_second
             uint64_t n = MIN(size, (uint64_t)REMOVE_SIZE);
 
             size -= n;
+            FAILPOINT("checkpoint-shrink");
             if (disk.ops->truncate(disk.ctx, file, size, NULL) != 0)
                 break;
             pace_wait(&pace, n);
@@ -148,6 +150,7 @@ void snapshot_remove(struct disk disk, const char *dir, uint64_t index, uint64_t
 {
     char *path = snapshot_path(dir, index, term), *old = xasprintf("%s/" SNAPSHOT__OLD_NAME, dir);
 
+    FAILPOINT("checkpoint-remove");
     /* A file that has a checkpoint's name is whole: the name goes first. */
     if (disk.ops->rename(disk.ctx, path, old, NULL) == 0 &&
         disk.ops->sync_dir(disk.ctx, dir, NULL) == 0) {
@@ -162,8 +165,11 @@ int snapshot__rename(struct disk disk, const char *dir, const char *from, uint64
                      uint64_t term, struct err *err)
 {
     char *path = snapshot_path(dir, index, term);
-    int rc = disk.ops->rename(disk.ctx, from, path, err);
+    int rc;
 
+    FAILPOINT("checkpoint-rename");
+    rc = disk.ops->rename(disk.ctx, from, path, err);
+    FAILPOINT("checkpoint-renamed");
     if (rc == 0)
         rc = disk.ops->sync_dir(disk.ctx, dir, err);
     free(path);
@@ -218,8 +224,10 @@ int snapshot_incoming_open(struct disk disk, const char *dir, struct snapshot_in
 int snapshot_incoming_write(struct snapshot_incoming *incoming, struct slice bytes, struct err *err)
 {
     const struct disk_ops *ops = incoming->disk.ops;
-    int rc =
-        ops->write(incoming->disk.ctx, incoming->file, incoming->size, bytes.data, bytes.len, err);
+    int rc;
+
+    FAILPOINT("receive-write");
+    rc = ops->write(incoming->disk.ctx, incoming->file, incoming->size, bytes.data, bytes.len, err);
 
     if (rc != 0)
         return rc;
@@ -239,6 +247,7 @@ uint64_t snapshot_incoming_size(const struct snapshot_incoming *incoming)
 
 int snapshot_incoming_sync(struct snapshot_incoming *incoming, struct err *err)
 {
+    FAILPOINT("receive-sync");
     return incoming->disk.ops->sync(incoming->disk.ctx, incoming->file, err);
 }
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/codec.h"
 #include "base/crc32c.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "base/pace.h"
 #include "snapshot/internal.h"
@@ -63,6 +64,7 @@ static int write_out(struct snapshot_writer *writer, struct err *err)
 
     if (writer->out.len == 0)
         return 0;
+    FAILPOINT("checkpoint-write");
     rc = writer->disk.ops->write(writer->disk.ctx, writer->file, writer->written, writer->out.data,
                                  writer->out.len, err);
     if (rc != 0)
@@ -202,6 +204,7 @@ int snapshot_writer_open(const struct snapshot_write_options *options,
         snapshot_writer_close(writer);
         return rc;
     }
+    FAILPOINT("checkpoint-open");
     put_header(writer, meta);
     *out = writer;
     return 0;
@@ -230,6 +233,7 @@ static int commit(struct snapshot_writer *writer, struct err *err)
     if (rc != 0)
         return rc;
     give_back(writer, true);
+    FAILPOINT("checkpoint-sync");
     rc = writer->disk.ops->sync(writer->disk.ctx, writer->file, err);
     if (rc == 0)
         rc = snapshot__rename(writer->disk, writer->dir, writer->path, writer->index, writer->term,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/codec.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "wal/internal.h"
 
@@ -40,10 +41,14 @@ static int out_write(struct wal__side *side, bool pad, struct err *err)
 /* The disk has it when this returns 0. */
 static int out_sync(struct wal__side *side, struct err *err)
 {
-    int rc = out_write(side, true, err);
+    int rc;
 
+    FAILPOINT("wal-write");
+    rc = out_write(side, true, err);
+    FAILPOINT("wal-sync");
     if (rc == 0)
         rc = side->disk.ops->sync(side->disk.ctx, side->file, err);
+    FAILPOINT("wal-synced");
     if (rc == 0)
         side->synced = wal__side_tail(side);
     return rc;

@@ -3,6 +3,7 @@
  * name there is always a whole header, and rolling over needs no change to any folder. */
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "wal/internal.h"
 
@@ -114,13 +115,16 @@ static int next_name(struct wal__side *side, struct err *err)
     header.segment.nonce =
         wal__nonce(side->cluster_id, side->member_id, header.segment.number, side->chain);
     wal__header_encode(&header, block);
+    FAILPOINT("wal-next-header");
     rc = ops->write(side->disk.ctx, next->file, 0, block, sizeof(block), err);
     if (rc == 0)
         rc = ops->sync(side->disk.ctx, next->file, err);
     if (rc != 0)
         return rc;
     path = wal__segment_path(side->dir, header.segment.number);
+    FAILPOINT("wal-next-rename");
     rc = ops->rename(side->disk.ctx, next->path, path, err);
+    FAILPOINT("wal-next-renamed");
     free(path);
     if (rc != 0)
         return rc;
@@ -209,6 +213,7 @@ void wal__segment_recycle(struct wal__side *side, uint64_t number)
     char name[WAL__NAME_MAX];
     uint64_t size = 0;
 
+    FAILPOINT("wal-recycle");
     if (file_size(side, path, &size) != 0)
         goto out;
     if (size == side->segment_size && may_keep_spare(side)) {
@@ -222,6 +227,7 @@ void wal__segment_recycle(struct wal__side *side, uint64_t number)
         side->disk_bytes -= size;
     }
 out:
+    FAILPOINT("wal-recycled");
     free(spare);
     free(path);
 }
