@@ -29,6 +29,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.number = number
         self.padding = b"." * padding  # of each value, so that few writes make much log
+        self.patient = False  # waits for its member: gRPC connects only while somebody waits
         self.rng = random.Random(seed)
         self.channels = [m.channel() for m in cluster.members]
         self.stubs = [pb.KVStub(c) for c in self.channels]
@@ -49,7 +50,7 @@ class Client(threading.Thread):
             value = b"%d" % count + self.padding
             stub = self.rng.choice(self.stubs)
             try:
-                answer = stub.Put(pb.PutRequest(key=key, value=value), timeout=2)
+                answer = stub.Put(pb.PutRequest(key=key, value=value), timeout=2, wait_for_ready=self.patient)
             except grpc.RpcError as error:
                 self.last_error = "%s %s" % (error.code(), error.details())
                 self.unknown.setdefault(key, []).append(value)

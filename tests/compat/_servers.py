@@ -81,9 +81,10 @@ class Member:
         self.log_path = os.path.join(folder, name + ".log")
         self.process = None
 
-    def start(self):
+    def start(self, **environment):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **environment})
 
     def kill(self):
         if self.process is not None and self.process.poll() is None:
