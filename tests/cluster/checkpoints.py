@@ -256,11 +256,37 @@ def damaged_files(args, score):
     cluster.close()
 
 
+def disk_follows_a_compaction(args, score):
+    """Without another write, without a defragmentation."""
+    cluster = _servers.start_kvd(args.build, 1, ("--checkpoint-log-bytes", "65536"))
+    member = cluster.members[0]
+    snap = os.path.join(cluster.folder, member.name, "snap")
+
+    def newest():
+        names = sorted(n for n in os.listdir(snap) if n.endswith(".ckpt"))
+        return os.path.getsize(os.path.join(snap, names[-1])) if names else 0
+
+    with member.channel() as channel:
+        kv = pb.KVStub(channel)
+
+        def large():
+            kv.Put(pb.PutRequest(key=b"k", value=os.urandom(50000)), timeout=10)
+            return newest() > 2000000
+
+        wait_for(large, "a checkpoint holds history", score)
+        now = kv.Range(pb.RangeRequest(key=b"k"), timeout=10).header.revision
+        kv.Compact(pb.CompactionRequest(revision=now, physical=True), timeout=10)
+    wait_for(lambda: newest() < 200000, "a compaction is followed by a checkpoint without it", score)
+    score.check(member.stop() == 0, "it stops in good order", member.log_tail())
+    cluster.close()
+
+
 def main():
     args = _servers.arguments(kills=8)
     rng = random.Random(args.seed)
     score = _servers.Score()
     damaged_files(args, score)
+    disk_follows_a_compaction(args, score)
     cluster = _servers.start_kvd(args.build, 3, ("--checkpoint-log-bytes", str(CHECKPOINT_BYTES)))
     clients = [kills.Client(i, cluster, rng.random(), VALUE_BYTES) for i in range(CLIENTS)]
     compactor = Compactor(cluster)
