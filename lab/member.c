@@ -13,21 +13,32 @@
 #include "base/mem.h"
 #include "lab/internal.h"
 
-/* A port that is free at this moment. Somebody may take it before the member does: then its process
- * ends with words that say so, and they are shown. */
-static int free_port(uint16_t *out, struct err *err)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof addr;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+enum { PORT_FIRST = 10000, PORT_COUNT = 20000, PORT_TRIES = 100 };
 
-    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) != 0 ||
-        getsockname(fd, (struct sockaddr *)&addr, &len) != 0)
-        rc = err_set_errno(err, errno, "looking for a free port on 127.0.0.1");
-    *out = ntohs(addr.sin_port);
+static bool is_free(uint16_t port)
+{
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool free = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0;
+
     if (fd >= 0)
         (void)close(fd); /* nothing was sent */
-    return rc;
+    return free;
+}
+
+/* A port that is free at this moment, below those that the kernel gives to outgoing connections
+ * (32768 and up): any client could have got one of them before the member listens. Should somebody
+ * take it all the same, its process ends with words that say so, and they are shown. */
+static int free_port(uint16_t *out, struct err *err)
+{
+    for (int i = 0; i < PORT_TRIES; i++) {
+        *out = (uint16_t)(PORT_FIRST + arc4random_uniform(PORT_COUNT));
+        if (is_free(*out))
+            return 0;
+    }
+    return err_set(err, KV_EBUSY, "no free port on 127.0.0.1 from %d to %d", PORT_FIRST,
+                   PORT_FIRST + PORT_COUNT - 1);
 }
 
 static int map_disk_fault(struct lab_member *member, struct err *err)
