@@ -8,8 +8,8 @@
 #include "server/watches.h"
 
 enum {
-    SLICE_NS = 1000000,  /* per turn: what a request may have to wait for it */
-    SLICE_RECORDS = 256, /* between two looks at the clock */
+    SLICE_NS = 100000,  /* per turn: what a request may have to wait for it */
+    SLICE_RECORDS = 64, /* between two looks at the clock */
 };
 
 static struct hash_job *first_hash(struct member *member)
