@@ -16,8 +16,8 @@ enum {
     LOG_PERCENT = 55,
     LOG_PERCENT_CALM = 40,
     READ_SPEED = 4,        /* times that of writing: reading is in nobody's way for long */
-    BATCH_CHANGES = 2048,  /* walked in one turn ... */
-    BATCH_BYTES = 1 << 20, /* ... and what they hold */
+    BATCH_CHANGES = 512,  /* walked in one turn ... */
+    BATCH_BYTES = 1 << 18, /* ... and what they hold */
     PRUNE_MAX = 16,        /* files removed in one go */
 };
 

@@ -2,7 +2,7 @@
  * while the member goes on, old ones removed.
  *
  * Writing (design.md section 6): checkpoints_begin() notes the state at one index, small things by
- * copy, keys by a pinned walk. Every turn checkpoints_step() walks some two thousand changes, which
+ * copy, keys by a pinned walk. Every turn checkpoints_step() walks some five hundred changes, which
  * costs a fraction of a millisecond, and hands references to them to a job that encodes, checksums
  * and writes. So the loop never waits, and memory is two batches of references.
  *
