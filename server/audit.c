@@ -496,14 +496,17 @@ static bool is_silent(const struct audit *a, const struct party *party)
            (party->session == 0 || now_ms(a) - party->heard_ms >= SILENT_MS);
 }
 
+/* Who has not applied as much yet is waited for, but not as long as who computes: it may never. */
 static bool all_reported(const struct audit *a)
 {
+    bool late = now_ms(a) - a->begun_ms >= ROUND_MS;
+
     for (size_t i = 0; i < a->party_count; i++) {
         const struct report *r = &a->parties[i].report;
 
         if (is_silent(a, &a->parties[i]))
             continue;
-        if (r->history_known == PENDING || (a->deep && r->keys_known == PENDING))
+        if (r->history_known == PENDING ? !late : a->deep && r->keys_known == PENDING)
             return false;
     }
     return true;

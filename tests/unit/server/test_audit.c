@@ -364,6 +364,26 @@ static void who_lags_is_waited_for(void **state)
     free_world(w);
 }
 
+/* Not even a deep round waits for one that has something to catch up with first. */
+static void who_does_not_catch_up_hides_nobody(void **state)
+{
+    struct world *w = new_world(5);
+
+    (void)state;
+    apply(w, "a");
+    pass(w, 2 * SETTLE_MS);
+    peer_of(w, 2)->history ^= 1;
+    for (uint64_t id = 1; id <= 4; id++) {
+        peer_of(w, id)->session += 10; /* new sessions: a deep round */
+        apply_at(peer_of(w, id), "b");
+    }
+    pass(w, 2 * SETTLE_MS + 12000);
+    assert_true(peer_of(w, 2)->verdicts[AUDIT_ODD] > 0);
+    assert_int_equal(verdicts(w, AUDIT_ODD), peer_of(w, 2)->verdicts[AUDIT_ODD]);
+    assert_int_equal(verdicts(w, AUDIT_SPLIT), 0);
+    free_world(w);
+}
+
 /* HashKV depends on what is compacted: after different compactions it says nothing. */
 static void different_compactions_are_no_difference(void **state)
 {
@@ -502,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_minority_that_agrees_decides_nothing),
         cmocka_unit_test(one_that_is_away_for_a_moment_may_decide),
         cmocka_unit_test(who_lags_is_waited_for),
+        cmocka_unit_test(who_does_not_catch_up_hides_nobody),
         cmocka_unit_test(different_compactions_are_no_difference),
         cmocka_unit_test(without_histories_the_keys_are_compared),
         cmocka_unit_test(one_without_a_state_wants_one_and_is_not_compared),
