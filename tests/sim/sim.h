@@ -179,7 +179,6 @@ struct sim_member {
     uint64_t foreign_index;  /* of the last checkpoint that came from another member */
     uint64_t flip_stored_at; /* in checkpoints from this index on too; 0: in none */
     uint64_t written_index;  /* of the last checkpoint that was written */
-    bool flip_unsure;        /* that one is being written over a right one of the same index */
 };
 
 /* A command that is not one of sim_client.c: of the lessor, or of a client that holds a lease. */
@@ -383,6 +382,7 @@ void sim_audit_command(struct sim_member *member, const struct machine_result *r
 void sim_audit_applied(struct sim_member *member, uint64_t index);
 /* A checkpoint of its state as it is now begins. */
 void sim_audit_stored(struct sim_member *member, uint64_t index);
+bool sim_audit_may_store(const struct sim_member *m, uint64_t index);
 /* One of that index is on disk. */
 void sim_audit_written(struct sim_member *member, uint64_t index);
 /* It has another machine, of that index. */

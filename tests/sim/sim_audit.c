@@ -94,14 +94,17 @@ void sim_audit_stored(struct sim_member *m, uint64_t index)
     if (!m->flipped || m->flip_stored_at != 0)
         return;
     m->flip_stored_at = index;
-    m->flip_unsure = m->written_index == index;
+}
+
+/* Over a right one of the same index: a crash would leave nobody knowing which of them is there. */
+bool sim_audit_may_store(const struct sim_member *m, uint64_t index)
+{
+    return !m->flipped || m->written_index != index;
 }
 
 void sim_audit_written(struct sim_member *m, uint64_t index)
 {
     m->written_index = index;
-    if (m->flip_stored_at == index)
-        m->flip_unsure = false;
 }
 
 static void env_on_want(void *ctx, uint64_t from, uint64_t index)
@@ -159,8 +162,7 @@ void sim_audit_start(struct sim_member *m)
     else
         sim_audit_applied(m, index);
     /* What flipped in memory alone is right again; what a checkpoint has taken is not. */
-    if (m->flip_stored_at == 0 || index < m->flip_stored_at || index == m->foreign_index ||
-        (index == m->flip_stored_at && m->flip_unsure)) {
+    if (m->flip_stored_at == 0 || index < m->flip_stored_at || index == m->foreign_index) {
         m->flip_forgotten = m->flip_forgotten || m->flipped;
         m->flipped = false;
     }

@@ -354,7 +354,7 @@ static void begin(struct sim_member *m)
 {
     struct replica_snapshot snapshot;
 
-    if (!replica_checkpoint_begin(m->replica, &snapshot))
+    if (!replica_checkpoint_begin(m->replica, &snapshot) || !sim_audit_may_store(m, snapshot.index))
         return;
     if (m->sim->options.bug == SIM_BUG_AHEAD)
         snapshot.index++;
