@@ -15,10 +15,11 @@ enum {
      * goes to disk is then less than four times that; in calm times the disk is what counts. */
     LOG_PERCENT = 55,
     LOG_PERCENT_CALM = 40,
-    READ_SPEED = 4,        /* times that of writing: reading is in nobody's way for long */
-    BATCH_CHANGES = 512,  /* walked in one turn ... */
-    BATCH_BYTES = 1 << 18, /* ... and what they hold */
-    PRUNE_MAX = 16,        /* files removed in one go */
+    SHRINK_PERCENT_CALM = 20, /* of what is there now */
+    READ_SPEED = 4,           /* times that of writing: reading is in nobody's way for long */
+    BATCH_CHANGES = 512,      /* walked in one turn ... */
+    BATCH_BYTES = 1 << 18,    /* ... and what they hold */
+    PRUNE_MAX = 16,           /* files removed in one go */
 };
 
 enum checkpoint_state { IDLE, OPENING, WALKING, ENDING };
@@ -581,6 +582,14 @@ static int keep_small(void *ctx, struct slice payload, uint32_t items, struct er
 bool checkpoints_idle(const struct checkpoints *c)
 {
     return c->state == IDLE;
+}
+
+bool checkpoints_shrunk(const struct checkpoints *c, uint64_t before, uint64_t now, bool calm)
+{
+    uint64_t share = now / 100 * (calm ? SHRINK_PERCENT_CALM : LOG_PERCENT);
+
+    return c->state == IDLE && before > now &&
+           before - now >= MAX(c->options.interval_bytes, share);
 }
 
 uint64_t checkpoints_interval(const struct checkpoints *c, bool calm)

@@ -62,6 +62,10 @@ void checkpoints_keep(struct checkpoints *checkpoints, size_t keep);
 uint64_t checkpoints_interval(const struct checkpoints *checkpoints, bool calm);
 /* And none is under way. */
 bool checkpoints_due(const struct checkpoints *checkpoints, uint64_t log_bytes, bool calm);
+/* The state has become so much smaller since the last one, at which it took `before` bytes, that
+ * another is due for the disk's sake. */
+bool checkpoints_shrunk(const struct checkpoints *checkpoints, uint64_t before, uint64_t now,
+                        bool calm);
 bool checkpoints_idle(const struct checkpoints *checkpoints);
 /* It is idle; the machine stands at the snapshot, which is copied. The keyspace is pinned and must
  * stay until on_done. */

@@ -109,12 +109,12 @@ static size_t checkpoints_kept(const struct member *member)
  * it has taken since counts like log. */
 static bool has_shrunk(const struct member *member)
 {
+    const struct snapshots *s = &member->snapshots;
     const struct mvcc *mvcc = member->machine->mvcc;
-    uint64_t held = mvcc_bytes_held(mvcc), before = member->snapshots.held_bytes;
 
     /* Until the end of the compaction, which would have to wait for the checkpoint. */
-    return before > held && !mvcc_compact_pending(mvcc) &&
-           checkpoints_due(member->snapshots.checkpoints, before - held, false);
+    return !mvcc_compact_pending(mvcc) &&
+           checkpoints_shrunk(s->checkpoints, s->held_bytes, mvcc_bytes_held(mvcc), s->calm);
 }
 
 static void begin(struct member *member)

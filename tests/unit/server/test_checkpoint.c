@@ -206,6 +206,18 @@ static void one_is_due_by_bytes_of_log_and_by_its_own_size(void **state)
     }
 }
 
+static void one_is_due_when_the_state_has_shrunk(void **state)
+{
+    const struct fixture *f = *state;
+
+    assert_false(checkpoints_shrunk(f->checkpoints, 10000, 9001, true)); /* the interval is 1000 */
+    assert_false(checkpoints_shrunk(f->checkpoints, 10000, 9000, true));
+    assert_true(checkpoints_shrunk(f->checkpoints, 10000, 8300, true));
+    assert_false(checkpoints_shrunk(f->checkpoints, 10000, 8300, false));
+    assert_true(checkpoints_shrunk(f->checkpoints, 10000, 6400, false));
+    assert_false(checkpoints_shrunk(f->checkpoints, 6400, 10000, true));
+}
+
 static void the_last_two_are_kept_and_what_is_held(void **state)
 {
     struct fixture *f = *state;
@@ -402,6 +414,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         T(r1_what_is_written_is_the_state_at_the_beginning),
         T(one_is_due_by_bytes_of_log_and_by_its_own_size),
+        T(one_is_due_when_the_state_has_shrunk),
         T(the_last_two_are_kept_and_what_is_held),
         T(one_is_kept_where_others_can_heal),
         T(what_can_not_be_read_back_replaces_nothing),
