@@ -96,10 +96,11 @@ void sim_audit_stored(struct sim_member *m, uint64_t index)
     m->flip_stored_at = index;
 }
 
-/* Over a right one of the same index: a crash would leave nobody knowing which of them is there. */
+/* Not over a right one of the same index, its own from before or another member's: after a crash
+ * nobody would know which of them is there. */
 bool sim_audit_may_store(const struct sim_member *m, uint64_t index)
 {
-    return !m->flipped || m->written_index != index;
+    return !m->flipped || (m->written_index != index && m->foreign_index != index);
 }
 
 void sim_audit_written(struct sim_member *m, uint64_t index)
