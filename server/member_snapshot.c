@@ -520,21 +520,23 @@ static void keep_spares(struct member *member)
 {
     struct snapshots *s = &member->snapshots;
     uint64_t appended = wal_appended_bytes(member->wal), now_ms = uv_now(member->loop);
-    bool calm = appended - s->spares_mark < SPARE_BYTES / 2;
+    uint64_t bytes = UINT64_MAX;
 
-    if (!calm) {
+    if (appended - s->spares_mark >= SPARE_BYTES / 2) {
         s->spares_mark = appended;
         s->calm_ms = now_ms + CALM_MS;
     }
-    if (calm == s->calm || (calm && (now_ms < s->calm_ms || !checkpoints_idle(s->checkpoints))))
+    s->calm = now_ms >= s->calm_ms;
+    if (s->calm && !checkpoints_idle(s->checkpoints))
         return;
-    s->calm = calm;
-    wal_keep_spares(member->wal,
-                    calm
-                        ? checkpoints_kept(member) * checkpoints_interval(s->checkpoints, true) +
-                              member->config->checkpoint_log_bytes / LOG_RESERVE_SHARE + SPARE_BYTES
-                        : UINT64_MAX);
-    if (!calm)
+    if (s->calm)
+        bytes = checkpoints_kept(member) * checkpoints_interval(s->checkpoints, true) +
+                member->config->checkpoint_log_bytes / LOG_RESERVE_SHARE + SPARE_BYTES;
+    if (bytes == s->spare_bytes)
+        return;
+    s->spare_bytes = bytes;
+    wal_keep_spares(member->wal, bytes);
+    if (!s->calm)
         return;
     (void)malloc_trim(0);               /* what so much traffic took */
     (void)wal_append_mark(member->wal); /* a flush hears of it */

@@ -31,8 +31,9 @@ struct snapshots {
     uint64_t held_bytes;           /* in the keyspace at that time: mvcc_bytes_held() */
     uint64_t spares_mark, calm_ms; /* keep_spares() */
     bool calm;
-    uint64_t retry_ms;   /* after a failure, not before this time */
-    struct list retired; /* machines that somebody may still read */
+    uint64_t spare_bytes; /* as the log was told */
+    uint64_t retry_ms;    /* after a failure, not before this time */
+    struct list retired;  /* machines that somebody may still read */
 };
 
 /* Loads member->machine from the newest checkpoint, or makes a new one. The log is open. */
