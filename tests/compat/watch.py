@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import threading
+import time
 import urllib.request
 
 import etcd3
@@ -15,7 +16,7 @@ import grpc
 from etcd3 import etcdrpc as pb
 
 import _servers
-from _watch import MESSAGES, Stream, event_view, events_of
+from _watch import MESSAGES, WAIT_S, Stream, event_view, events_of
 
 KEYS = [b"a", b"a/1", b"a/2", b"a/3", b"b", b"b\x00", b"c", b"\x00", b"\xff"]
 SPANS = [(k, b"") for k in KEYS] + [(b"a/", b"a0"), (b"a", b"c"), (b"a/1", b"a/3"), (b"b", b"\x00"),
@@ -125,6 +126,23 @@ def settled(sides, model, watches):
     return ok
 
 
+def scrape(member):
+    with urllib.request.urlopen("http://%s/metrics" % member.endpoint) as answer:
+        lines = answer.read().decode().splitlines()
+    return {l.split()[0]: float(l.split()[1]) for l in lines if l.startswith("etcd_debugging_mvcc_")}
+
+
+def none_lags(side):
+    """etcd looks through the past ten times a second; who waits for that is canceled by a compaction, though
+    nothing in what went may have been for it."""
+    end = time.monotonic() + WAIT_S
+    while scrape(side.member)["etcd_debugging_mvcc_slow_watcher_total"] > 0:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)  # polls what no event tells of
+    return True
+
+
 def create_both(sides, model, rng, score):
     start = 0
     if rng.random() < 0.6:
@@ -194,6 +212,8 @@ def differential(args, score):
             used.add((gone["stream"], gone["id"]))
         if rng.random() < 0.15:
             score.check(settled(sides, model, watches), "all events arrive before a compaction")
+            for side in sides:
+                score.check(none_lags(side), "no watcher lags before a compaction on " + side.member.kind)
             model.compacted = rng.randint(max(1, model.compacted + 1), model.revision) \
                 if model.compacted < model.revision else model.compacted
             for side in sides:
@@ -410,19 +430,14 @@ def floods(member, kv, score):
 
 
 def metrics(member, kv, score):
-    def scrape():
-        with urllib.request.urlopen("http://%s/metrics" % member.endpoint) as answer:
-            lines = answer.read().decode().splitlines()
-        return {l.split()[0]: float(l.split()[1]) for l in lines if l.startswith("etcd_debugging_mvcc_")}
-
     names = ["etcd_debugging_mvcc_" + n + "_total" for n in ("watcher", "watch_stream", "slow_watcher", "events")]
-    old = scrape()
+    old = scrape(member)
     stream = Stream(member)
     stream.created(b"m")
     stream.created(b"m", start_revision=10 ** 9)
     put(kv, b"m")
     stream.wait(lambda got: bool(got[-1].events))
-    new = scrape()
+    new = scrape(member)
     score.check([new[n] - old[n] for n in names] == [2, 1, 0, 1], "metrics count watchers, streams and events",
                 repr([(n, old[n], new[n]) for n in names]))
     stream.close()
