@@ -6,7 +6,7 @@ enum { NS_PER_S = 1000000000 };
 
 void pace_init(struct pace *pace, uint64_t bytes_per_second)
 {
-    *pace = (struct pace){.bytes_per_second = bytes_per_second};
+    *pace = (struct pace){.bytes_per_second = bytes_per_second, .hurry = false};
 }
 
 static uint64_t now_ns(void)
@@ -22,7 +22,7 @@ void pace_wait(struct pace *pace, uint64_t bytes)
     uint64_t now, due;
     struct timespec pause;
 
-    if (pace->bytes_per_second == 0)
+    if (pace->bytes_per_second == 0 || pace->hurry)
         return;
     now = now_ns();
     pace->bytes += bytes;

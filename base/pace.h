@@ -2,11 +2,14 @@
 #ifndef KVD_BASE_PACE_H
 #define KVD_BASE_PACE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct pace {
     uint64_t bytes_per_second; /* 0: as fast as it goes */
+    atomic_bool hurry;         /* as if it were 0, from now on; any thread may say so */
     uint64_t started_ns;       /* 0: nothing was done yet */
     uint64_t bytes;            /* since then */
 };

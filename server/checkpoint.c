@@ -67,12 +67,14 @@ struct checkpoints {
     struct snapshot_writer *writer;
     struct state_block block;
     int status;
+    struct pace read_pace;
     bool unreadable; /* it was written, and the disk gives back something else */
     struct err err;
     uint64_t bytes;
 
     /* Removing files. */
     struct job prune_job;
+    struct pace prune_pace;
     bool pruning;
     struct snapshot_file prune[PRUNE_MAX];
     size_t prune_count;
@@ -107,8 +109,10 @@ static void prune_work(struct job *job)
 
     for (size_t i = 0; i < c->prune_count; i++)
         snapshot_remove(c->options.disk, c->dir, c->prune[i].index, c->prune[i].term,
-                        c->options.bytes_per_second);
+                        &c->prune_pace);
 }
+
+static void prune(struct checkpoints *c);
 
 static void prune_done(struct job *job)
 {
@@ -116,6 +120,7 @@ static void prune_done(struct job *job)
 
     c->prune_count = 0;
     c->pruning = false;
+    prune(c); /* what has become old meanwhile */
 }
 
 static void forget_file(struct checkpoints *c, size_t at)
@@ -142,7 +147,7 @@ static void prune(struct checkpoints *c)
     size_t good = 0;
 
     if (c->pruning)
-        return; /* the next one finds these too */
+        return; /* its end looks again */
     for (size_t i = 0; i < c->file_count && c->prune_count < PRUNE_MAX;) {
         good += !c->files[i]->damaged;
         if (c->files[i]->holds > 0 || (!c->files[i]->damaged && good <= c->options.keep) ||
@@ -160,7 +165,16 @@ static void prune(struct checkpoints *c)
 
 void checkpoints_keep(struct checkpoints *c, size_t keep)
 {
+    if (keep == c->options.keep)
+        return;
     c->options.keep = keep;
+    prune(c);
+}
+
+void checkpoints_hurry(struct checkpoints *c)
+{
+    c->prune_pace.hurry = true;
+    c->read_pace.hurry = true;
 }
 
 struct checkpoint_file *checkpoints_hold(struct checkpoints *c, uint64_t index)
@@ -326,6 +340,8 @@ int checkpoints_open(const struct checkpoints_options *options, uint64_t seed,
     if (c->options.keep == 0)
         c->options.keep = KEEP;
     buf_init(&c->small.bytes, SIZE_MAX / 2); /* as large as there are leases */
+    pace_init(&c->prune_pace, options->bytes_per_second);
+    pace_init(&c->read_pace, READ_SPEED * options->bytes_per_second);
     state_block_init(&c->block);
     for (size_t i = 0; i < ARRAY_LEN(c->batches); i++)
         c->batches[i].changes = xcalloc(BATCH_CHANGES, sizeof(struct mvcc_change));
@@ -450,16 +466,14 @@ static int read_back(struct checkpoints *c, const char *path)
 {
     struct snapshot_reader *reader;
     struct snapshot_block block;
-    struct pace pace;
     int rc;
 
     FAILPOINT("checkpoint-read-back");
     rc = snapshot_open(c->options.disk, path, &reader, &c->err);
     if (rc != 0)
         return rc;
-    pace_init(&pace, READ_SPEED * c->options.bytes_per_second);
     while ((rc = snapshot_next(reader, &block, &c->err)) == 1)
-        pace_wait(&pace, block.payload.len);
+        pace_wait(&c->read_pace, block.payload.len);
     snapshot_close(reader);
     return rc;
 }

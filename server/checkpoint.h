@@ -54,7 +54,7 @@ void checkpoints_free(struct checkpoints *checkpoints);
 /* The one that was loaded; NULL: none. */
 const struct replica_snapshot *checkpoints_base(const struct checkpoints *checkpoints);
 
-/* So many files are kept from the next one that is written on. */
+/* So many files are kept from now on; what is too much goes. */
 void checkpoints_keep(struct checkpoints *checkpoints, size_t keep);
 /* Another is due with so many bytes of log since the last one: the interval, and no less than half
  * of what the last checkpoint had, so that what is written stays a small multiple of what clients
@@ -67,6 +67,8 @@ bool checkpoints_due(const struct checkpoints *checkpoints, uint64_t log_bytes, 
 bool checkpoints_shrunk(const struct checkpoints *checkpoints, uint64_t before, uint64_t now,
                         bool calm);
 bool checkpoints_idle(const struct checkpoints *checkpoints);
+/* The member is about to close and waits for the jobs: nobody else needs the disk any more. */
+void checkpoints_hurry(struct checkpoints *checkpoints);
 /* It is idle; the machine stands at the snapshot, which is copied. The keyspace is pinned and must
  * stay until on_done. */
 void checkpoints_begin(struct checkpoints *checkpoints, const struct machine *machine,

@@ -719,6 +719,8 @@ static void close_worker(void *ctx)
 
     member->peers = NULL;
     auth_pool_release(&member->auth_pool); /* its calls are gone */
+    if (member->snapshots.checkpoints != NULL)
+        checkpoints_hurry(member->snapshots.checkpoints);
     worker_close(member->snapshots.worker, close_writer, member);
 }
 

@@ -128,7 +128,6 @@ static void begin(struct member *member)
     s->log_before = 0;
     s->begun_ns = uv_hrtime();
     s->held_bytes = mvcc_bytes_held(member->machine->mvcc);
-    checkpoints_keep(s->checkpoints, checkpoints_kept(member));
     checkpoints_begin(s->checkpoints, member->machine, &snapshot);
 }
 
@@ -550,6 +549,7 @@ bool member__snapshots_turn(struct member *member)
     if (member->failed)
         return false;
     keep_spares(member);
+    checkpoints_keep(s->checkpoints, checkpoints_kept(member));
     if (!member->quarantine.on &&
         (checkpoints_due(s->checkpoints, log_bytes(member), s->calm) || has_shrunk(member)))
         begin(member);

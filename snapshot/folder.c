@@ -122,15 +122,13 @@ int snapshot_prepare_dir(struct disk disk, const char *dir, struct err *err)
     return rc;
 }
 
-static void shrink(struct disk disk, const char *path, uint64_t bytes_per_second)
+static void shrink(struct disk disk, const char *path, struct pace *pace)
 {
     struct disk_file *file;
-    struct pace pace;
     uint64_t size;
 
     if (disk.ops->open(disk.ctx, path, DISK_WRITE, &file, NULL) != 0)
         return;
-    pace_init(&pace, bytes_per_second);
     if (disk.ops->size(disk.ctx, file, &size, NULL) == 0) {
         while (size > 0) {
             uint64_t n = MIN(size, (uint64_t)REMOVE_SIZE);
@@ -139,14 +137,14 @@ static void shrink(struct disk disk, const char *path, uint64_t bytes_per_second
             FAILPOINT("checkpoint-shrink");
             if (disk.ops->truncate(disk.ctx, file, size, NULL) != 0)
                 break;
-            pace_wait(&pace, n);
+            pace_wait(pace, n);
         }
     }
     disk.ops->close(disk.ctx, file);
 }
 
 void snapshot_remove(struct disk disk, const char *dir, uint64_t index, uint64_t term,
-                     uint64_t bytes_per_second)
+                     struct pace *pace)
 {
     char *path = snapshot_path(dir, index, term), *old = xasprintf("%s/" SNAPSHOT__OLD_NAME, dir);
 
@@ -154,7 +152,7 @@ void snapshot_remove(struct disk disk, const char *dir, uint64_t index, uint64_t
     /* A file that has a checkpoint's name is whole: the name goes first. */
     if (disk.ops->rename(disk.ctx, path, old, NULL) == 0 &&
         disk.ops->sync_dir(disk.ctx, dir, NULL) == 0) {
-        shrink(disk, old, bytes_per_second);
+        shrink(disk, old, pace);
         (void)disk.ops->unlink(disk.ctx, old, NULL);
     }
     free(path);

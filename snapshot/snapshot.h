@@ -15,6 +15,7 @@
 
 #include "base/disk.h"
 #include "base/err.h"
+#include "base/pace.h"
 #include "base/slice.h"
 
 enum {
@@ -105,11 +106,11 @@ int snapshot_list(struct disk disk, const char *dir, struct snapshot_file **out,
                   struct err *err);
 /* Makes the folder if it is missing, durably, and removes unfinished files. Start-up. */
 int snapshot_prepare_dir(struct disk disk, const char *dir, struct err *err);
-/* Removes a checkpoint a piece at a time, sleeping between them unless bytes_per_second is 0:
- * freeing 300 MB at once made the syncs of other files wait for 40 ms, pieces of 8 MiB for 3. If it
- * fails the next start finds what is left. */
+/* Removes a checkpoint a piece at a time, sleeping between them as the pace says: freeing 300 MB at
+ * once made the syncs of other files wait for 40 ms, pieces of 8 MiB for 3. If it fails the next
+ * start finds what is left. */
 void snapshot_remove(struct disk disk, const char *dir, uint64_t index, uint64_t term,
-                     uint64_t bytes_per_second);
+                     struct pace *pace);
 
 /* ---- a file that comes from another member, in pieces ---- */
 

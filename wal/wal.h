@@ -106,7 +106,8 @@ uint64_t wal_term(const struct wal *wal, uint64_t index);
 void wal_drop_before(struct wal *wal, uint64_t index);
 
 /* Segments that are not needed any more are kept to be used again, without being filled with zeros
- * anew, as long as all files of the log together take no more than that. Without it, two of them. */
+ * anew, as long as all files of the log together take no more than that. Without it, two of them.
+ */
 void wal_keep_spares(struct wal *wal, uint64_t bytes);
 
 /* The lowest index from which on to `index` (which is there) the log takes no more than about that

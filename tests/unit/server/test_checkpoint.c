@@ -247,8 +247,12 @@ static void one_is_kept_where_others_can_heal(void **state)
 
     write_one(f, 1);
     write_one(f, 2);
-    checkpoints_keep(f->checkpoints, 1);
+    machine_free(reopen(f));
     assert_int_equal(file_count(f), 2);
+    checkpoints_keep(f->checkpoints, 1);
+    assert_true(jobs_next(&f->jobs)); /* without another one */
+    assert_int_equal(file_count(f), 1);
+    assert_int_equal(checkpoints_oldest(f->checkpoints), 2);
     write_one(f, 3);
     assert_int_equal(file_count(f), 1);
     assert_int_equal(checkpoints_oldest(f->checkpoints), 3);
@@ -256,6 +260,28 @@ static void one_is_kept_where_others_can_heal(void **state)
     write_one(f, 4);
     assert_int_equal(file_count(f), 2);
     assert_int_equal(checkpoints_oldest(f->checkpoints), 3);
+}
+
+/* Removing a large one takes longer than writing the next. */
+static void what_becomes_old_while_one_is_removed_goes_too(void **state)
+{
+    struct fixture *f = *state;
+    struct checkpoint_file *held;
+
+    for (uint64_t index = 1; index <= 2; index++)
+        write_one(f, index);
+    held = checkpoints_hold(f->checkpoints, 2);
+    write_one(f, 3);
+    write_one(f, 4);
+    assert_int_equal(file_count(f), 3);
+    checkpoints_keep(f->checkpoints, 1);       /* 3 is about to go */
+    checkpoints_release(f->checkpoints, held); /* 2 waits */
+    assert_true(jobs_next(&f->jobs));
+    assert_int_equal(file_count(f), 2);
+    assert_true(jobs_next(&f->jobs));
+    assert_int_equal(file_count(f), 1);
+    assert_false(jobs_next(&f->jobs));
+    assert_int_equal(checkpoints_oldest(f->checkpoints), 4);
 }
 
 /* The disk spoils it between the write and the read. */
@@ -417,6 +443,7 @@ int main(void)
         T(one_is_due_when_the_state_has_shrunk),
         T(the_last_two_are_kept_and_what_is_held),
         T(one_is_kept_where_others_can_heal),
+        T(what_becomes_old_while_one_is_removed_goes_too),
         T(what_can_not_be_read_back_replaces_nothing),
         T(a_damaged_one_is_passed_over),
         T(one_of_another_cluster_is_refused),

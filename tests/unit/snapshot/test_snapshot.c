@@ -304,6 +304,7 @@ static void a_crash_leaves_no_half_of_a_file_that_is_removed(void **state)
     for (uint64_t nth = 1; !finished; nth++) {
         struct fixture f = {.memdisk = memdisk_new(nth)};
         struct snapshot_file *files;
+        struct pace pace = {.bytes_per_second = 0};
         size_t len, names_len;
         char **names;
 
@@ -312,7 +313,7 @@ static void a_crash_leaves_no_half_of_a_file_that_is_removed(void **state)
         assert_int_equal(write_file(&f, 7, NULL), 0);
         assert_int_equal(write_file(&f, 8, NULL), 0);
         memdisk_cut_power(f.memdisk, nth);
-        snapshot_remove(f.disk, "/snap", 7, 3, 0);
+        snapshot_remove(f.disk, "/snap", 7, 3, &pace);
         assert_int_equal(snapshot_list(f.disk, "/snap", &files, &len, NULL), 0);
         finished = len == 1 && f.disk.ops->sync_dir(f.disk.ctx, "/snap", NULL) == 0;
         free(files);
