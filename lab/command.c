@@ -88,6 +88,19 @@ static int parse_delay(struct lab_words *words, struct lab_command *out, struct 
     return rc != 0 ? rc : words__take_duration(words, &out->ms, err);
 }
 
+static int parse_thin(struct lab_words *words, struct lab_command *out, struct err *err)
+{
+    int rc = words__take_link(words, out, err);
+    struct slice word = words__take(words);
+
+    if (rc != 0 || words__number(word, LAB_THIN_MAX, &out->value))
+        return rc;
+    return err_set(err, KV_EINVAL,
+                   "how many bytes per second? thin leader-3 8000 is 64 kbit/s (at most %d; 0: as "
+                   "many as come)",
+                   LAB_THIN_MAX);
+}
+
 static int parse_members(struct lab_words *words, struct lab_command *out, struct err *err)
 {
     return words__take_set(words, out, err);
@@ -176,8 +189,9 @@ static const struct verb_info verbs[] = {
     {"up", LAB_UP, parse_up, "up 3 [name=value...]", "start that many members; name=value are flags of kvd"},
     {"cut", LAB_CUT, parse_cut, "cut A>B | cut A-B", "what A sends no longer reaches B; -: both ways"},
     {"partition", LAB_PARTITION, parse_partition, "partition 1,2|3,4,5", "cut all links between the parts"},
-    {"heal", LAB_HEAL, parse_heal, "heal [A>B]", "no cuts and no delays any more"},
+    {"heal", LAB_HEAL, parse_heal, "heal [A>B]", "no link is cut or slow any more"},
     {"delay", LAB_DELAY, parse_delay, "delay A>B 200ms", "what A sends to B arrives later; 0: as before"},
+    {"thin", LAB_THIN, parse_thin, "thin A-B 8000", "no more than so many bytes per second from A to B; 0: as before"},
     {"kill", LAB_KILL, parse_members, "kill N|leader", "SIGKILL"},
     {"stop", LAB_STOP, parse_members, "stop N|leader", "SIGTERM: an orderly stop, a leader hands over first"},
     {"restart", LAB_RESTART, parse_members, "restart N|dead", "start it again on its data"},

@@ -21,6 +21,7 @@ enum {
     LAB_VALUE_SIZE_MAX = 65536,
     LAB_FORGET_DEFAULT = 20,
     LAB_FORGET_MAX = 1000,
+    LAB_THIN_MAX = 1000000000,
 };
 
 enum lab_verb {
@@ -30,6 +31,7 @@ enum lab_verb {
     LAB_PARTITION,
     LAB_HEAL,
     LAB_DELAY,
+    LAB_THIN,
     LAB_KILL,
     LAB_STOP,
     LAB_RESTART,
@@ -153,7 +155,7 @@ struct lab_command {
     enum lab_topic topic;
     enum lab_figure figure;
     enum lab_comparison comparison;
-    int64_t value;                 /* of the figure: count or milliseconds */
+    int64_t value; /* of the figure: count or milliseconds; thin: bytes per second */
     char flags[LAB_FLAGS_MAX][64]; /* up: "name=value" for kvd */
     size_t flag_count;
 };

@@ -24,7 +24,7 @@ static void print_cell(const struct lab *lab, FILE *out, unsigned to, unsigned f
         mark = "-";
     else if (lab_relays_is_cut(lab->relays, from, to))
         mark = "cut";
-    else if (lab_relays_delay_of(lab->relays, from, to) != 0)
+    else if (lab_relays_is_slow(lab->relays, from, to))
         mark = "slow";
     fprintf(out, " %4s", mark);
 }

@@ -115,9 +115,20 @@ static void delay_between(struct lab *lab, uint32_t from, uint32_t to, int64_t m
     }
 }
 
+static void thin_between(struct lab *lab, uint32_t from, uint32_t to, int64_t bytes_per_second)
+{
+    for (unsigned a = 1; a <= LAB_MEMBERS_MAX; a++) {
+        for (unsigned b = 1; b <= LAB_MEMBERS_MAX; b++) {
+            if (a != b && from & 1u << a && to & 1u << b)
+                lab_relays_thin(lab->relays, a, b, (uint64_t)bytes_per_second);
+        }
+    }
+}
+
 static void heal_between(struct lab *lab, uint32_t from, uint32_t to)
 {
     delay_between(lab, from, to, 0);
+    thin_between(lab, from, to, 0);
     for (unsigned a = 1; a <= LAB_MEMBERS_MAX; a++) {
         for (unsigned b = 1; b <= LAB_MEMBERS_MAX; b++) {
             if (a != b && from & 1u << a && to & 1u << b)
@@ -149,6 +160,8 @@ static int do_link(struct lab *lab, const struct lab_command *command, struct er
             cut_between(lab, way ? to : from, way ? from : to);
         else if (command->verb == LAB_DELAY)
             delay_between(lab, way ? to : from, way ? from : to, command->ms);
+        else if (command->verb == LAB_THIN)
+            thin_between(lab, way ? to : from, way ? from : to, command->value);
         else
             heal_between(lab, way ? to : from, way ? from : to);
     }
@@ -256,6 +269,7 @@ static bool is_fault(enum lab_verb verb)
     case LAB_CUT:
     case LAB_PARTITION:
     case LAB_DELAY:
+    case LAB_THIN:
     case LAB_KILL:
     case LAB_STOP:
     case LAB_PAUSE:
@@ -327,6 +341,7 @@ static int carry_out(struct lab *lab, const struct lab_command *command, struct 
     case LAB_CUT:
     case LAB_HEAL:
     case LAB_DELAY:
+    case LAB_THIN:
         return do_link(lab, command, err);
     case LAB_PARTITION:
         return do_partition(lab, command, err);

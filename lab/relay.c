@@ -13,6 +13,7 @@
 enum {
     HELD_MAX = 4 << 20,    /* bytes of one direction that wait; then the sender is not read */
     PENDING_MAX = 1 << 20, /* bytes the receiver's kernel has not taken yet */
+    PIECE_MS = 20,         /* a thin link delivers what fits into so long at a time */
     CONNS_MAX = 1024,      /* members dial again and again while a cut lasts, and give up */
 };
 
@@ -20,7 +21,7 @@ enum {
 struct chunk {
     struct list link;
     uint64_t due_ms;
-    size_t len;
+    size_t len, at; /* delivered until there */
     uint8_t data[];
 };
 
@@ -59,6 +60,7 @@ struct door {
 struct link_state {
     bool cut;
     uint64_t delay_ms, heard_at, bytes;
+    uint64_t bytes_per_second, free_at; /* thin: when the piece before has got through */
 };
 
 struct lab_relays {
@@ -184,6 +186,7 @@ static void hold(struct pipe *pipe, struct slice bytes)
 
     chunk->due_ms = uv_now(pipe->conn->relays->loop) + link->delay_ms;
     chunk->len = bytes.len;
+    chunk->at = 0;
     if (bytes.len != 0)
         memcpy(chunk->data, bytes.data, bytes.len);
     list_push_back(&pipe->chunks, &chunk->link);
@@ -195,46 +198,67 @@ static void on_due(uv_timer_t *timer)
     pump(timer->data);
 }
 
-/* True: the connection goes on. */
-static bool deliver(struct pipe *pipe, const struct chunk *chunk)
+static size_t piece_of(const struct link_state *link, const struct chunk *chunk)
+{
+    size_t rest = chunk->len - chunk->at;
+
+    if (link->bytes_per_second == 0)
+        return rest;
+    return MIN(rest, (size_t)(link->bytes_per_second * PIECE_MS / 1000 + 1));
+}
+
+/* A chunk, or a piece of it. True: the connection goes on. */
+static bool deliver(struct pipe *pipe, struct chunk *chunk)
 {
     struct link_state *link = link_of(pipe->conn->relays, pipe->from, pipe->to);
     struct net_sock *to = other(pipe)->source;
+    size_t len = piece_of(link, chunk);
 
-    if (chunk->len == 0 || to == NULL || net_sock_write(to, slice_of(chunk->data, chunk->len)) != 0)
+    if (len == 0 || to == NULL || net_sock_write(to, slice_of(chunk->data + chunk->at, len)) != 0)
         return false;
     link->heard_at = uv_now(pipe->conn->relays->loop);
-    link->bytes += chunk->len;
+    link->bytes += len;
+    if (link->bytes_per_second != 0)
+        link->free_at =
+            link->heard_at + (len * 1000 + link->bytes_per_second - 1) / link->bytes_per_second;
+    chunk->at += len;
+    pipe->held -= len;
     return true;
+}
+
+static size_t held_max(const struct link_state *link)
+{
+    return link->bytes_per_second == 0 ? HELD_MAX : MIN(HELD_MAX, link->bytes_per_second);
 }
 
 /* Delivers what is due; may close the connection. */
 static void pump(struct pipe *pipe)
 {
     struct conn *conn = pipe->conn;
-    bool cut = link_of(conn->relays, pipe->from, pipe->to)->cut;
+    const struct link_state *link = link_of(conn->relays, pipe->from, pipe->to);
     uint64_t now = uv_now(conn->relays->loop);
 
-    while (conn->state == CONN_OPEN && !cut && !list_empty(&pipe->chunks)) {
+    while (conn->state == CONN_OPEN && !link->cut && !list_empty(&pipe->chunks)) {
         struct chunk *chunk = LIST_FIRST(&pipe->chunks, struct chunk, link);
-        bool goes_on;
+        uint64_t due = link->bytes_per_second == 0 || chunk->due_ms > link->free_at ? chunk->due_ms
+                                                                                    : link->free_at;
 
-        if (chunk->due_ms > now) {
-            (void)uv_timer_start(&pipe->timer, on_due, chunk->due_ms - now, 0);
+        if (due > now) {
+            (void)uv_timer_start(&pipe->timer, on_due, due - now, 0);
             break;
         }
         if (net_sock_pending(other(pipe)->source) > PENDING_MAX)
             break; /* on_drain goes on */
-        list_remove(&chunk->link);
-        pipe->held -= chunk->len;
-        goes_on = deliver(pipe, chunk);
-        free(chunk);
-        if (!goes_on) {
+        if (!deliver(pipe, chunk)) {
             conn_close(conn);
             return;
         }
+        if (chunk->at == chunk->len) {
+            list_remove(&chunk->link);
+            free(chunk);
+        }
     }
-    set_paused(pipe, cut || pipe->held > HELD_MAX);
+    set_paused(pipe, link->cut || pipe->held > held_max(link));
 }
 
 static void connect_on(struct conn *conn);
@@ -457,6 +481,25 @@ void lab_relays_delay(struct lab_relays *relays, unsigned from, unsigned to, uin
 uint64_t lab_relays_delay_of(const struct lab_relays *relays, unsigned from, unsigned to)
 {
     return link_of(relays, from, to)->delay_ms;
+}
+
+void lab_relays_thin(struct lab_relays *relays, unsigned from, unsigned to,
+                     uint64_t bytes_per_second)
+{
+    link_of(relays, from, to)->bytes_per_second = bytes_per_second;
+    wake_all(relays);
+}
+
+uint64_t lab_relays_thin_of(const struct lab_relays *relays, unsigned from, unsigned to)
+{
+    return link_of(relays, from, to)->bytes_per_second;
+}
+
+bool lab_relays_is_slow(const struct lab_relays *relays, unsigned from, unsigned to)
+{
+    const struct link_state *link = link_of(relays, from, to);
+
+    return link->delay_ms != 0 || link->bytes_per_second != 0;
 }
 
 uint64_t lab_relays_heard_at(const struct lab_relays *relays, unsigned from, unsigned to)

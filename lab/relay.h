@@ -1,5 +1,6 @@
 /* What members say to each other goes through here: one relay for every ordered pair of members, so
- * that what A sends to B can be held back or delayed while what B sends to A goes on.
+ * that what A sends to B can be held back, delayed or made to trickle while what B sends to A goes
+ * on.
  *
  * Each member has one door: the address that all others know it by. Who comes says so in the hello
  * of the peer protocol (the port on which it listens), and with that the connection belongs to a
@@ -30,6 +31,13 @@ void lab_relays_cut(struct lab_relays *relays, unsigned from, unsigned to, bool 
 bool lab_relays_is_cut(const struct lab_relays *relays, unsigned from, unsigned to);
 void lab_relays_delay(struct lab_relays *relays, unsigned from, unsigned to, uint64_t delay_ms);
 uint64_t lab_relays_delay_of(const struct lab_relays *relays, unsigned from, unsigned to);
+/* At most so many bytes per second, and no more than one second's worth wait on the way; 0: no
+ * limit. All connections of the pair share it. */
+void lab_relays_thin(struct lab_relays *relays, unsigned from, unsigned to,
+                     uint64_t bytes_per_second);
+uint64_t lab_relays_thin_of(const struct lab_relays *relays, unsigned from, unsigned to);
+/* Delayed or thin. */
+bool lab_relays_is_slow(const struct lab_relays *relays, unsigned from, unsigned to);
 /* uv_now() when bytes of from last got to to; 0: never. */
 uint64_t lab_relays_heard_at(const struct lab_relays *relays, unsigned from, unsigned to);
 uint64_t lab_relays_bytes(const struct lab_relays *relays, unsigned from, unsigned to);

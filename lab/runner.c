@@ -481,7 +481,7 @@ static bool all_is_well(const struct lab *lab)
         if (!lab__runs(member) || member->full || atomic_load(&member->disk->sync_ms) != 0)
             return false;
         for (unsigned m = 1; m <= LAB_MEMBERS_MAX; m++) {
-            if (lab_relays_is_cut(lab->relays, n, m) || lab_relays_delay_of(lab->relays, n, m) != 0)
+            if (lab_relays_is_cut(lab->relays, n, m) || lab_relays_is_slow(lab->relays, n, m))
                 return false;
         }
         if (!member->learner &&

@@ -105,6 +105,7 @@ static json *link_json(const struct lab *lab, unsigned from, unsigned to)
     add_bool(item, "hears", lab__hears(lab, to, from));
     add_bool(item, "cut", lab_relays_is_cut(lab->relays, from, to));
     add_number(item, "delay_ms", (int64_t)lab_relays_delay_of(lab->relays, from, to));
+    add_number(item, "bytes_per_second", (int64_t)lab_relays_thin_of(lab->relays, from, to));
     add_number(item, "bytes", (int64_t)lab_relays_bytes(lab->relays, from, to));
     return item;
 }

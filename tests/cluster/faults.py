@@ -50,6 +50,12 @@ def n5_delays_and_late_answers(score, labs):
                "up 3\nwait writes\ndelay leader-1,2,3 200ms\nwait 1s\nexpect writes go on\nheal\n")
 
 
+def n7_thin_link(score, labs):
+    experiment(score, labs, "N7: a follower behind 64 kbit/s holds up nobody, and catches up when there is room",
+               "up 3\nwait writes\nload on 4096\nthin leader-follower 8000\nwait 5s\nexpect writes go on\n"
+               "expect writes go on at leader\nexpect terms <= 1\nheal\n")
+
+
 def n8_swizzle(score, labs):
     experiment(score, labs, "N8: links are cut one by one and healed in another order",
                "up 5\nwait writes\ncut 1>2\ncut 2-3\ncut 4>1\ncut 3-5\ncut 5>4\ncut 1-4\nheal 3-5\nheal 1>2\nkill leader\n"
@@ -159,7 +165,7 @@ def main():
     score = _servers.Score()
     labs = lab.Labs(args.build)
     for fault in (n1_leader_cut_off_from_all, n2_one_way_cut, n3_two_do_not_reach_each_other, n5_delays_and_late_answers,
-                  n8_swizzle, p2_paused_leader, p6_rolling_restart, d7_slow_disks):
+                  n7_thin_link, n8_swizzle, p2_paused_leader, p6_rolling_restart, d7_slow_disks):
         began = time.monotonic()
         fault(score, labs)
         print("%s: %.1f s" % (fault.__name__, time.monotonic() - began), flush=True)

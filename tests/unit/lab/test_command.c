@@ -45,6 +45,11 @@ static void links_are_one_way_or_both(void **state)
     assert_string_equal(command.text, "cut leader - m4");
     command = parse("delay 1 > 2 200ms");
     assert_int_equal(command.ms, 200);
+    command = parse("thin 1-2 8000");
+    assert_int_equal(command.value, 8000);
+    assert_true(command.both_ways);
+    refuses("thin 1>2", "how many bytes per second");
+    refuses("thin 1>2 64kbit", "how many bytes per second");
     assert_int_equal(parse("heal").group_count, 0);
     assert_int_equal(parse("heal 1>2").group_count, 2);
 }

@@ -236,6 +236,34 @@ static void a_delay_keeps_the_order(void **state)
     assert_true(uv_now(&f->loop) - began >= 30);
 }
 
+static void a_thin_link_delivers_so_much_and_takes_no_more(void **state)
+{
+    struct fixture *f = *state;
+    char text[2001];
+    uint64_t began;
+
+    wait_for_connection(f);
+    lab_relays_thin(f->relays, 1, 2, 10000);
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    uv_update_time(&f->loop);
+    began = uv_now(&f->loop);
+    say(&f->one, text);
+    say(&f->two, "back");
+    wait_for_bytes(f, &f->one, 4); /* the other way is as it was */
+    wait_for_bytes(f, &f->two, 2000);
+    assert_got(&f->two, text);
+    assert_true(uv_now(&f->loop) - began >= 180); /* all but the last piece had to get through */
+    buf_reset(&f->two.got);
+    lab_relays_thin(f->relays, 1, 2, 1);
+    say(&f->one, text);
+    let_time_pass(f);
+    assert_true(lab_relays_bytes(f->relays, 1, 2) <= HELLO_SIZE + 2001);
+    lab_relays_thin(f->relays, 1, 2, 0); /* what waited comes at once */
+    wait_for_bytes(f, &f->two, 2000);
+    assert_got(&f->two, text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +273,7 @@ int main(void)
         TEST(the_end_of_a_connection_does_not_pass_a_cut),
         TEST(no_connection_comes_about_while_a_direction_is_cut),
         TEST(a_delay_keeps_the_order),
+        TEST(a_thin_link_delivers_so_much_and_takes_no_more),
 #undef TEST
     };
 
