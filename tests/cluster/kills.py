@@ -76,13 +76,13 @@ class Client(threading.Thread):
         for key, (revision, value) in self.acked.items():
             kv = kvs.get(key)
             if kv is None:
-                self.problems.append("%r: acknowledged value %r is gone" % (key, value))
+                self.problems.append("%r: acknowledged value %r is gone" % (key, value[:20]))
             elif kv.mod_revision < revision:
                 self.problems.append("%r: acknowledged at %d, found an older write of %d" % (key, revision, kv.mod_revision))
             elif kv.mod_revision == revision and kv.value != value:
                 self.problems.append("%r: another value at the acknowledged revision %d" % (key, revision))
             elif kv.mod_revision > revision and kv.value not in self.unknown.get(key, []):
-                self.problems.append("%r: a value that nobody wrote: %r" % (key, kv.value))
+                self.problems.append("%r: a value that nobody wrote: %r" % (key, kv.value[:20]))
 
 
 def all_kvs(member):
