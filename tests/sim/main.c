@@ -17,7 +17,7 @@ static const char usage[] =
     "lost-checkpoint old-term old-grant\n"
     "                                    early-drop ahead unnamed-file\n"
     "                                    drop-event repeat-event split-revision progress-ahead\n"
-    "                                    state-flip early-start\n"
+    "                                    false-refusal state-flip early-start\n"
     "                                    old-configuration early-vote untold id-comes-back\n"
     "  --guards-off MASK                 switch guards of raft/guards.h off\n"
     "  --fault-ms N, --clients N, --only N,N,...|none, --without "
@@ -49,6 +49,7 @@ static void finish_worker(struct worker *w, const struct sim_options *options, s
         tally->sum.virtual_ms += result.virtual_ms;
         tally->sum.acked += result.acked;
         tally->sum.unknown += result.unknown;
+        tally->sum.never_left += result.never_left;
         tally->sum.reads += result.reads;
         tally->sum.elections += result.elections;
         tally->sum.crashes += result.crashes;
@@ -123,19 +124,20 @@ static void print_tally(const struct tally *t, double took)
 {
     printf(
         "report: %llu seeds, %llu failed; %.1f seeds/s, %.0f simulated s/s (%.0f s in %.1f s)\n"
-        "writes acknowledged %llu, unknown %llu; reads %llu; entries applied %llu; "
+        "writes acknowledged %llu, unknown %llu, never left %llu; reads %llu; entries applied "
+        "%llu; "
         "elections %llu, crashes %llu, cuts %llu, pauses %llu, checkpoints %llu, installed %llu\n"
         "leases granted %llu, ended by time %llu, renewals %llu, checkpoints %llu, cleared %llu\n",
         (unsigned long long)t->seeds, (unsigned long long)t->failed, (double)t->seeds / took,
         (double)t->sum.virtual_ms / 1000 / took, (double)t->sum.virtual_ms / 1000, took,
         (unsigned long long)t->sum.acked, (unsigned long long)t->sum.unknown,
-        (unsigned long long)t->sum.reads, (unsigned long long)t->sum.applied,
-        (unsigned long long)t->sum.elections, (unsigned long long)t->sum.crashes,
-        (unsigned long long)t->sum.cuts, (unsigned long long)t->sum.pauses,
-        (unsigned long long)t->sum.checkpoints, (unsigned long long)t->sum.installs,
-        (unsigned long long)t->sum.grants, (unsigned long long)t->sum.expired,
-        (unsigned long long)t->sum.renewals, (unsigned long long)t->sum.lease_checkpoints,
-        (unsigned long long)t->sum.clears);
+        (unsigned long long)t->sum.refused, (unsigned long long)t->sum.reads,
+        (unsigned long long)t->sum.applied, (unsigned long long)t->sum.elections,
+        (unsigned long long)t->sum.crashes, (unsigned long long)t->sum.cuts,
+        (unsigned long long)t->sum.pauses, (unsigned long long)t->sum.checkpoints,
+        (unsigned long long)t->sum.installs, (unsigned long long)t->sum.grants,
+        (unsigned long long)t->sum.expired, (unsigned long long)t->sum.renewals,
+        (unsigned long long)t->sum.lease_checkpoints, (unsigned long long)t->sum.clears);
     printf("states that changed by themselves %llu, taken over from others %llu\n",
            (unsigned long long)t->sum.flips, (unsigned long long)t->sum.restates);
     printf(

@@ -56,6 +56,7 @@ enum sim_bug {
     SIM_BUG_REPEAT_EVENT,     /* or gets one twice */
     SIM_BUG_SPLIT_REVISION,   /* or in pieces that are not marked as such */
     SIM_BUG_PROGRESS_AHEAD,   /* progress is told of what is yet to be delivered (R5) */
+    SIM_BUG_FALSE_REFUSAL,    /* a write that was given up counts as one that never left */
     SIM_BUG_STATE_FLIP,       /* a member's state changes by itself, and nobody compares */
     SIM_BUG_EARLY_START, /* a start in the future of a lagging member begins there and then (R10) */
     SIM_BUG_OLD_CONFIGURATION, /* of a checkpoint the first configuration is taken, not its own */
@@ -98,7 +99,7 @@ struct sim_result {
     uint64_t trace;                     /* hash of everything that happened */
     uint64_t faults;                    /* numbers that were given to faults */
     uint64_t virtual_ms;
-    uint64_t acked, unknown, reads, elections, crashes, cuts, pauses, applied;
+    uint64_t acked, unknown, never_left, reads, elections, crashes, cuts, pauses, applied;
     uint64_t checkpoints, installs;
     uint64_t flips, restates;
     /* Of the members: configurations that differ in that way; requests refused; members that have
@@ -402,6 +403,10 @@ void sim_check_free(struct sim_check *check);
 void sim_check_leader(struct sim_member *member, uint64_t term);
 void sim_check_entry(struct sim_member *member, const struct replica_entry *entry);
 void sim_check_command(struct sim_member *member, const struct command *command, uint64_t index);
+/* Nobody waits for it any more; if it never left, as the proposal says, it is never applied either:
+ * that is what a client is told with certainty (I10). */
+void sim_check_given_up(struct sim_member *member, uint64_t ticket,
+                        const struct replica_proposal *proposal);
 /* Nobody has applied this index yet. */
 bool sim_check_is_first(const struct sim *sim, uint64_t index);
 int64_t sim_check_floor(const struct sim *sim);

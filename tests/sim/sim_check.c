@@ -35,6 +35,7 @@ struct sim_check {
     size_t oracle_cap;
     struct idmap leaders; /* term -> struct sim_member */
     struct idmap tickets; /* origin and ticket -> index + 1 */
+    struct idmap never;   /* origin and ticket of writes that never left -> anything */
     struct answer *answers;
     size_t answer_len, answer_cap;
     int64_t floor;
@@ -49,6 +50,7 @@ struct sim_check *sim_check_new(struct sim *sim)
     (void)sim;
     idmap_init(&check->leaders);
     idmap_init(&check->tickets);
+    idmap_init(&check->never);
     return check;
 }
 
@@ -58,6 +60,7 @@ void sim_check_free(struct sim_check *check)
     free(check->answers);
     idmap_release(&check->leaders);
     idmap_release(&check->tickets);
+    idmap_release(&check->never);
     free(check);
 }
 
@@ -135,16 +138,38 @@ bool sim_check_is_first(const struct sim *sim, uint64_t index)
     return index >= sim->check->oracle_cap || !sim->check->oracle[index].known;
 }
 
+static uint64_t command_id(uint64_t origin, uint64_t ticket)
+{
+    return origin << 56 | ticket;
+}
+
+void sim_check_given_up(struct sim_member *m, uint64_t ticket,
+                        const struct replica_proposal *proposal)
+{
+    struct sim_check *check = m->sim->check;
+    uint64_t id = command_id(m->n, ticket);
+
+    if (proposal->term != 0 && m->sim->options.bug != SIM_BUG_FALSE_REFUSAL)
+        return;
+    m->sim->result->never_left++;
+    if (idmap_get(&check->tickets, id) != NULL)
+        sim_violation(m->sim, "I10: a write through m%u that never left has been applied", m->n);
+    (void)idmap_put(&check->never, id, check);
+}
+
 /* Exactly once: a command stands at one index only (replica.h, "Proposals"). */
 void sim_check_command(struct sim_member *m, const struct command *command, uint64_t index)
 {
-    uint64_t id = command->origin << 56 | command->ticket;
+    uint64_t id = command_id(command->origin, command->ticket);
     void *here = (void *)(uintptr_t)(index + 1);
     void *old = idmap_put(&m->sim->check->tickets, id, here);
 
     if (old != NULL && old != here)
         sim_violation(m->sim, "I10: the same command is applied at %llu and at %llu",
                       (unsigned long long)(uintptr_t)old - 1, (unsigned long long)index);
+    if (idmap_get(&m->sim->check->never, id) != NULL)
+        sim_violation(m->sim, "I10: a write that never left is applied at %llu",
+                      (unsigned long long)index);
 }
 
 int64_t sim_check_floor(const struct sim *sim)

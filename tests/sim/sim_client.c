@@ -25,6 +25,15 @@ static void finish(struct sim *sim, struct sim_op *op)
     free(op);
 }
 
+static void give_up(struct sim *sim, struct sim_op *op)
+{
+    if (!op->is_read) {
+        sim_check_given_up(op->member, op->ticket, &op->proposal);
+        sim->result->unknown += op->proposal.term != 0;
+    }
+    finish(sim, op);
+}
+
 static void on_timeout(struct sim *sim, void *data, uint64_t token)
 {
     unsigned client = (unsigned)(token & 15);
@@ -33,8 +42,7 @@ static void on_timeout(struct sim *sim, void *data, uint64_t token)
     (void)data;
     if (op == NULL || op->serial != token >> 4)
         return;
-    sim->result->unknown += !op->is_read;
-    finish(sim, op);
+    give_up(sim, op);
 }
 
 void sim_client_lost(struct sim_member *m)
@@ -44,8 +52,7 @@ void sim_client_lost(struct sim_member *m)
 
         if (op == NULL || op->member != m)
             continue;
-        m->sim->result->unknown += !op->is_read;
-        finish(m->sim, op);
+        give_up(m->sim, op);
     }
 }
 

@@ -1,14 +1,16 @@
 /* Writes that nobody waits for, so that there is more to watch than single puts: deletes, txns of
- * several changes, and in some seeds compactions. Their effects show in the history. */
+ * several changes, users and roles, and in some seeds compactions. Their effects show in the
+ * history, those on users and roles in the state that all members must have alike. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "proto/command.pb-c.h"
 #include "proto/rpc.pb-c.h"
 #include "tests/sim/sim.h"
 
-enum { WRITERS = 3, OPS_MAX = 4, KEY_SIZE = 16, BODY_SIZE = 1024 };
+enum { WRITERS = 3, NAMES = 4, OPS_MAX = 4, KEY_SIZE = 16, BODY_SIZE = 1024 };
 
 struct write {
     struct sim_member *member; /* NULL: nothing under way */
@@ -22,12 +24,17 @@ struct sim_writer {
     struct write writes[WRITERS];
 };
 
-/* Takes the command back, or its member is about to end. */
 static void finish(struct write *w)
 {
     replica_forget(w->member->replica, &w->proposal);
     buf_release(&w->command);
     *w = (struct write){.member = NULL};
+}
+
+static void give_up(struct write *w)
+{
+    sim_check_given_up(w->member, w->ticket, &w->proposal);
+    finish(w);
 }
 
 static ProtobufCBinaryData random_key(struct sim *sim, char *space)
@@ -97,11 +104,72 @@ static size_t pack_compact(struct sim *sim, struct sim_member *m, uint8_t *body)
     return etcdserverpb__compaction_request__pack(&compact, body);
 }
 
+/* Authentication itself stays off: the other clients have no names. */
+static size_t pack_auth(struct sim *sim, uint8_t *body)
+{
+    Kvdpb__AuthChange change = KVDPB__AUTH_CHANGE__INIT;
+    Etcdserverpb__AuthUserAddRequest user_add = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    Etcdserverpb__AuthUserDeleteRequest user_delete = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
+    Etcdserverpb__AuthUserGrantRoleRequest grant = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+    Etcdserverpb__AuthRoleAddRequest role_add = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+    Etcdserverpb__AuthRoleDeleteRequest role_delete = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
+    Etcdserverpb__AuthRoleGrantPermissionRequest permit =
+        ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+    Authpb__UserAddOptions options = AUTHPB__USER_ADD_OPTIONS__INIT;
+    Authpb__Permission permission = AUTHPB__PERMISSION__INIT;
+    char user[KEY_SIZE], role[KEY_SIZE], key[KEY_SIZE];
+
+    (void)snprintf(user, sizeof user, "u%u", (unsigned)prng_between(&sim->prng, 1, NAMES));
+    (void)snprintf(role, sizeof role, "r%u", (unsigned)prng_between(&sim->prng, 1, NAMES));
+    switch (prng_between(&sim->prng, 0, 5)) {
+    case 0:
+        options.no_password = true;
+        user_add.name = user;
+        user_add.options = &options;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_USER_ADD;
+        change.user_add = &user_add;
+        break;
+    case 1:
+        user_delete.name = user;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_USER_DELETE;
+        change.user_delete = &user_delete;
+        break;
+    case 2:
+        grant.user = user;
+        grant.role = role;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_USER_GRANT_ROLE;
+        change.user_grant_role = &grant;
+        break;
+    case 3:
+        role_add.name = role;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_ROLE_ADD;
+        change.role_add = &role_add;
+        break;
+    case 4:
+        role_delete.role = role;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_ROLE_DELETE;
+        change.role_delete = &role_delete;
+        break;
+    default:
+        permission.key = random_key(sim, key);
+        permission.permtype = AUTHPB__PERMISSION__TYPE__READWRITE;
+        permit.name = role;
+        permit.perm = &permission;
+        change.change_case = KVDPB__AUTH_CHANGE__CHANGE_ROLE_GRANT_PERMISSION;
+        change.role_grant_permission = &permit;
+        break;
+    }
+    return kvdpb__auth_change__pack(&change, body);
+}
+
 static void draw(struct sim *sim, struct sim_member *m, struct command *command, uint8_t *body)
 {
     if (prng_chance(&sim->prng, sim->writer->compact_ppm)) {
         command->kind = COMMAND_COMPACT;
         command->body.len = pack_compact(sim, m, body);
+    } else if (prng_chance(&sim->prng, 100000)) {
+        command->kind = COMMAND_AUTH;
+        command->body.len = pack_auth(sim, body);
     } else if (prng_chance(&sim->prng, 400000)) {
         command->kind = COMMAND_DELETE;
         command->body.len = pack_delete(sim, body);
@@ -138,7 +206,7 @@ static void next(struct sim *sim, void *data, uint64_t token)
 
     (void)data;
     if (w->member != NULL)
-        finish(w);
+        give_up(w);
     if (sim->healed)
         return;
     if (m->up && m->asleep_until_us <= sim->now_us)
@@ -177,5 +245,5 @@ void sim_writer_lost(struct sim_member *m)
 
     for (size_t i = 0; i < WRITERS; i++)
         if (writer->writes[i].member == m)
-            finish(&writer->writes[i]);
+            give_up(&writer->writes[i]);
 }

@@ -5,30 +5,12 @@
 
 #include "tests/sim/tool.h"
 
-static const char *const bug_names[SIM_BUGS] = {"none",
-                                                "skip-sync",
-                                                "stale-read",
-                                                "double-apply",
-                                                "forget-vote",
-                                                "early-expiry",
-                                                "stale-checkpoint",
-                                                "sleepy-renewal",
-                                                "lost-checkpoint",
-                                                "old-term",
-                                                "old-grant",
-                                                "early-drop",
-                                                "ahead",
-                                                "unnamed-file",
-                                                "drop-event",
-                                                "repeat-event",
-                                                "split-revision",
-                                                "progress-ahead",
-                                                "state-flip",
-                                                "early-start",
-                                                "old-configuration",
-                                                "early-vote",
-                                                "untold",
-                                                "id-comes-back"};
+static const char *const bug_names[SIM_BUGS] = {
+    "none",         "skip-sync",         "stale-read",     "double-apply",    "forget-vote",
+    "early-expiry", "stale-checkpoint",  "sleepy-renewal", "lost-checkpoint", "old-term",
+    "old-grant",    "early-drop",        "ahead",          "unnamed-file",    "drop-event",
+    "repeat-event", "split-revision",    "progress-ahead", "false-refusal",   "state-flip",
+    "early-start",  "old-configuration", "early-vote",     "untold",          "id-comes-back"};
 
 static const char *const without_names[SIM_WITHOUTS] = {"loss",  "slow",        "stall",
                                                         "flips", "checkpoints", "churn"};
