@@ -207,7 +207,6 @@ static void on_held(void *ctx, uint64_t peer, const struct replica_snapshot *sna
     (void)duration_ms;
     sim_say(m->sim, "m%u: m%llu has the checkpoint of %llu", m->n, (unsigned long long)peer,
             (unsigned long long)snapshot->index);
-    m->sim->members[peer].foreign_index = snapshot->index;
     replica_snapshot_held(m->replica, peer, snapshot);
 }
 
@@ -231,9 +230,12 @@ static void on_received(void *ctx, uint64_t peer, int code, const char *text, ui
                         uint64_t duration_ms)
 {
     struct sim_member *m = ctx;
+    uint64_t index, term;
 
     (void)bytes;
     (void)duration_ms;
+    if (code == 0 && transfer_ready(m->transfer, &index, &term))
+        m->foreign_index = index;
     sim_say(m->sim, "m%u: the checkpoint of m%llu %s%s", m->n, (unsigned long long)peer,
             code == 0 ? "is here" : "did not come: ", text);
     if (code == KV_ECORRUPT || code == KV_EMISMATCH)
