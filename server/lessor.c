@@ -97,8 +97,10 @@ static bool due(const struct lessor *lessor, uint64_t now_ms)
 
 static void confirm_if_needed(struct lessor *lessor, uint64_t now_ms)
 {
-    if (!lessor->confirming &&
-        (!list_empty(&lessor->fresh) || !lessor__leads(lessor) || due(lessor, now_ms)))
+    if (!lessor__is_open(lessor))
+        lessor__open(lessor, now_ms);
+    else if (!lessor->confirming &&
+             (!list_empty(&lessor->fresh) || !lessor__leads(lessor) || due(lessor, now_ms)))
         confirm(lessor, now_ms);
 }
 
@@ -147,7 +149,7 @@ static void arm(struct lessor *lessor)
     const struct lessor_env *env = &lessor->options.env;
     uint64_t at_ms = MIN(patience_ends(lessor), lessor__ask_next_ms(lessor));
 
-    if (lessor__leads(lessor))
+    if (lessor->role == REPLICA_LEADER)
         at_ms = MIN(at_ms, lessor__command_next_ms(lessor));
     /* Running for something earlier: it looks for itself what comes next. */
     if (at_ms == UINT64_MAX || (lessor->armed_ms != 0 && lessor->armed_ms <= at_ms))
@@ -183,10 +185,9 @@ void lessor__turn_end(struct lessor *lessor)
     uint64_t now_ms = lessor__now_ms(lessor);
 
     lessor__answer_parked(lessor, now_ms);
-    if (lessor__leads(lessor)) {
+    if (lessor__leads(lessor))
         lessor__write_clears(lessor, now_ms);
-        if (!list_empty(&lessor->fresh))
-            confirm_if_needed(lessor, now_ms);
-    }
+    if (lessor->role == REPLICA_LEADER && (!lessor__leads(lessor) || !list_empty(&lessor->fresh)))
+        confirm_if_needed(lessor, now_ms);
     arm(lessor);
 }

@@ -9,9 +9,9 @@
  * while a successor took over renews nothing (faults.md R12). The same rounds go before proposals
  * to end leases whose time is over.
  *
- * What costs a log entry: the end of a lease, and checkpoints: what is left of a lease that was not
- * renewed for more than half of its TTL (mvcc/lease.h says when). A client that renews in time
- * writes nothing.
+ * What costs a log entry: the beginning of each leader's time, the end of a lease, and checkpoints:
+ * what is left of a lease that was not renewed for more than half of its TTL (mvcc/lease.h says
+ * when). A client that renews in time writes nothing.
  *
  * Why no lease ends before its TTL is over, counted from the last request to grant or renew it that
  * was acknowledged (faults.md I8), while leaders come and go:
@@ -23,7 +23,11 @@
  *    one that got its id later.
  * 3. A new leader starts its clock at a moment when it leads and has applied everything that its
  *    predecessors had committed. Renewals that they acknowledged were confirmed before that, so
- *    their requests are older than that moment; a lease without checkpoint gets its whole TTL.
+ *    their requests are older than that moment; a lease without checkpoint gets its whole TTL. By
+ *    then an entry of its own term is applied too: what a predecessor has in its log alone, an end
+ *    or a checkpoint from before a renewal that this leader will acknowledge, can not come about
+ *    any more. (A leader that is confirmed knows all that is committed even without such an entry,
+ *    which is enough for reads. It does not keep a paused predecessor from leading again.)
  * 4. A checkpoint says what was left when its leader proposed it, which is before that moment too.
  *    Unless a renewal was acknowledged since, that much from that moment on is enough.
  * 5. And if one was: its leader first had the checkpoint cleared, by a command behind it in the log
@@ -125,7 +129,10 @@ struct lessor {
     uint64_t leader;        /* 0: none */
     uint64_t leaderless_ms; /* no leader is known since; 0: one is */
 
-    uint64_t lead_term; /* its clock runs, in this term; 0: it does not */
+    uint64_t lead_term;    /* its clock runs, in this term; 0: it does not */
+    uint64_t open_term;    /* an entry of this term is applied */
+    uint64_t opening_term; /* one of this term is under way */
+    uint64_t open_ms;      /* not before */
     bool confirming;
     struct replica_read confirm;
     uint64_t confirm_term, confirm_ms; /* when it was asked for */

@@ -1,4 +1,5 @@
-/* What a leader's lessor writes to the log: ends of leases, checkpoints, and clears of checkpoints.
+/* What a leader's lessor writes to the log: the first entry of its term, ends of leases,
+ * checkpoints, and clears of checkpoints.
  *
  * All of it is paced, so that clients' writes go between: a bounded number in one entry, the next
  * ones when these have been applied. */
@@ -15,11 +16,12 @@ enum {
     CHECKPOINT_BATCH = 1000,   /* in one command: some 25 KB, less than half a millisecond */
     CHECKPOINT_PAUSE_MS = 100, /* between two commands of checkpoints: those in between share one */
     CLEAR_AGAIN_MS = 100,      /* after one that was refused */
+    OPEN_AGAIN_MS = 100,       /* likewise */
     REMAINING_SIZE_MAX = 2 + 11 + 11 + 11, /* encoded: head and three numbers with their tags */
     CHECKPOINT_HEAD_SIZE_MAX = 64,         /* the term, and what is put around a body */
 };
 
-enum command_purpose { PURPOSE_END, PURPOSE_CHECKPOINT, PURPOSE_CLEAR };
+enum command_purpose { PURPOSE_OPEN, PURPOSE_END, PURPOSE_CHECKPOINT, PURPOSE_CLEAR };
 
 struct lessor_command {
     enum command_purpose purpose;
@@ -33,7 +35,7 @@ static struct lessor_command *new_command(const struct lessor *lessor, enum comm
 {
     struct lessor_command *command = xmalloc(sizeof *command + room * sizeof command->leases[0]);
 
-    *command = (struct lessor_command){.purpose = purpose, .term = lessor->lead_term};
+    *command = (struct lessor_command){.purpose = purpose, .term = lessor->term};
     return command;
 }
 
@@ -104,7 +106,7 @@ static bool propose_checkpoint(struct lessor *lessor, struct lessor_command *com
     Kvdpb__LeaseRemaining *each = xcalloc(command->count, sizeof *each);
     bool proposed;
 
-    message.term = lessor->lead_term;
+    message.term = command->term;
     message.leases = xcalloc(command->count, sizeof(Kvdpb__LeaseRemaining *));
     message.n_leases = command->count;
     for (size_t i = 0; i < command->count; i++) {
@@ -118,6 +120,21 @@ static bool propose_checkpoint(struct lessor *lessor, struct lessor_command *com
     free(message.leases);
     free(each);
     return proposed;
+}
+
+void lessor__open(struct lessor *lessor, uint64_t now_ms)
+{
+    struct lessor_command *command;
+
+    if (lessor->opening_term == lessor->term || lessor->open_ms > now_ms)
+        return;
+    command = new_command(lessor, PURPOSE_OPEN, 0);
+    if (propose_checkpoint(lessor, command)) {
+        lessor->opening_term = lessor->term;
+        return;
+    }
+    lessor->open_ms = now_ms + OPEN_AGAIN_MS;
+    free(command);
 }
 
 void lessor__write_checkpoints(struct lessor *lessor, uint64_t now_ms)
@@ -175,7 +192,12 @@ void lessor__command_done(struct lessor *lessor, struct lessor_command *command,
 {
     bool current = lessor__leads(lessor) && command->term == lessor->lead_term;
 
-    if (current && command->purpose == PURPOSE_END) {
+    if (command->purpose == PURPOSE_OPEN) {
+        if (command->term == lessor->opening_term)
+            lessor->opening_term = 0;
+        if (applied && command->term == lessor->term)
+            lessor->open_term = command->term;
+    } else if (current && command->purpose == PURPOSE_END) {
         lessor->expiring--;
         lessor->expired += applied;
         if (!applied) /* harmless if it is gone */
@@ -203,6 +225,10 @@ uint64_t lessor__command_next_ms(const struct lessor *lessor)
 {
     uint64_t at_ms = UINT64_MAX, next_ms;
 
+    if (!lessor__is_open(lessor))
+        return lessor->opening_term == lessor->term ? UINT64_MAX : lessor->open_ms;
+    if (!lessor__leads(lessor))
+        return UINT64_MAX;
     if (lessor->expiring == 0 && !lessor->confirming)
         at_ms = leases_next_due(lessor->leases);
     next_ms = leases_next_checkpoint(lessor->leases);

@@ -33,7 +33,15 @@ void lessor__ask_follow(struct lessor *lessor);
 /* When the first of its questions wants something. */
 uint64_t lessor__ask_next_ms(const struct lessor *lessor);
 
+/* Nothing of an earlier term can come about any more. */
+static inline bool lessor__is_open(const struct lessor *lessor)
+{
+    return lessor->open_term == lessor->term;
+}
+
 /* lessor_command.c: leading. */
+/* Proposes the first entry of the term: a checkpoint of no lease. */
+void lessor__open(struct lessor *lessor, uint64_t now_ms);
 void lessor__end_due(struct lessor *lessor, uint64_t now_ms);
 void lessor__write_checkpoints(struct lessor *lessor, uint64_t now_ms);
 void lessor__write_clears(struct lessor *lessor, uint64_t now_ms);

@@ -151,10 +151,23 @@ static void turn(struct fixture *f)
     lessor__turn_end(&f->lessor);
 }
 
-static void lead(struct fixture *f, uint64_t term)
+static void begin_to_lead(struct fixture *f, uint64_t term)
 {
     lessor__role_changed(&f->lessor, REPLICA_LEADER, term, 1);
     turn(f);
+}
+
+/* Its first entry is applied, or it will never be. */
+static void open_term(struct fixture *f, bool applied)
+{
+    lessor__command_done(&f->lessor, f->proposals[--f->proposal_count].handle, applied);
+    turn(f);
+}
+
+static void lead(struct fixture *f, uint64_t term)
+{
+    begin_to_lead(f, term);
+    open_term(f, true);
 }
 
 static void follow(struct fixture *f, uint64_t term)
@@ -234,6 +247,68 @@ static size_t leases_in(struct fixture *f, size_t n)
     count = all->n_leases;
     kvdpb__lease_checkpoint__free_unpacked(all, NULL);
     return count;
+}
+
+/* ---- the beginning of a term ---- */
+
+/* What a predecessor has in its log alone could still end the lease. */
+static void no_renewal_before_an_entry_of_the_term_is_applied(void **state)
+{
+    struct fixture *f = *state;
+    struct asked *asked;
+
+    grant(f, 1, 60, 0);
+    begin_to_lead(f, TERM);
+    asked = ask(f, 1, LEASE_RENEW);
+    turn(f);
+    assert_int_equal(asked->answers, 0);
+    assert_int_equal(f->proposal_count, 1);
+    assert_int_equal(leases_in(f, 0), 0);
+    commit(f, TERM + 1); /* it came into the log of another */
+    turn(f);
+    assert_int_equal(asked->answers, 0);
+    assert_int_equal(f->proposal_count, 2);
+    commit(f, TERM);
+    lessor__turn_end(&f->lessor); /* nothing else has to happen */
+    expect_renewed(asked, 60);
+    assert_int_equal(f->proposal_count, 2);
+}
+
+static void the_first_entry_is_proposed_until_it_is_taken(void **state)
+{
+    struct fixture *f = *state;
+
+    f->refuses = true;
+    begin_to_lead(f, TERM);
+    assert_true(f->armed_ms <= f->now_ms + 1000);
+    f->refuses = false;
+    turn(f);
+    assert_int_equal(f->proposal_count, 0); /* not at once */
+    f->now_ms = f->armed_ms;
+    turn(f);
+    assert_int_equal(f->proposal_count, 1);
+    f->now_ms += 10000; /* it is under way */
+    turn(f);
+    assert_int_equal(f->proposal_count, 1);
+}
+
+static void the_first_entry_of_an_earlier_term_opens_no_later_one(void **state)
+{
+    struct fixture *f = *state;
+    struct asked *asked;
+
+    grant(f, 1, 60, 0);
+    begin_to_lead(f, TERM - 1);
+    follow(f, TERM);
+    begin_to_lead(f, TERM + 1);
+    assert_int_equal(f->proposal_count, 2);
+    asked = ask(f, 1, LEASE_RENEW);
+    commit(f, TERM - 1);
+    turn(f);
+    assert_int_equal(asked->answers, 0);
+    commit(f, TERM + 1);
+    turn(f);
+    expect_renewed(asked, 60);
 }
 
 /* ---- renewals ---- */
@@ -605,6 +680,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(no_renewal_before_an_entry_of_the_term_is_applied),
+        TEST(the_first_entry_is_proposed_until_it_is_taken),
+        TEST(the_first_entry_of_an_earlier_term_opens_no_later_one),
         TEST(renewals_in_time_write_nothing),
         TEST(renewals_wait_for_one_clear_of_all_their_checkpoints),
         TEST(a_renewal_is_not_answered_after_a_void_clear),
