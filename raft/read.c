@@ -54,8 +54,8 @@ static bool may_begin(const struct replica *r)
 
 bool replica_read(struct replica *r, struct replica_read *read)
 {
-    if (!r->failed && may_begin(r) && replica__voters(r) == 1 && replica__is_voter(r, r->id) &&
-        r->applied == raft_commit_index(&r->raft)) {
+    if (!r->failed && !r->stateless && may_begin(r) && replica__voters(r) == 1 &&
+        replica__is_voter(r, r->id) && r->applied == raft_commit_index(&r->raft)) {
         read->queued = false;
         return true;
     }
@@ -226,7 +226,7 @@ void read_retry(struct replica *r)
 /* A callback may read again or cancel others: so one at a time, always from the front. */
 static void answer_applied(struct replica *r)
 {
-    while (!r->failed && !list_empty(&r->reads_apply)) {
+    while (!r->failed && !r->stateless && !list_empty(&r->reads_apply)) {
         struct replica_read *read = read_of(r->reads_apply.next);
 
         if (read->index > r->applied)

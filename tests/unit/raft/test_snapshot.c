@@ -646,6 +646,38 @@ static void a_held_member_goes_on_behind_the_state_it_gets(void **state)
     cluster_free(c);
 }
 
+static void count_read(struct replica_read *read, int status)
+{
+    (void)status;
+    read->index = UINT64_MAX;
+}
+
+/* Its log begins where all others stand, and so it would seem to have applied everything. */
+static void a_held_member_answers_no_read(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    uint64_t lead = await_leader(c);
+    struct replica_read read = {.cb = count_read};
+    struct node *node = node_of(c, lead == 3 ? 2 : 3);
+
+    (void)state;
+    advance(c, 3 * HEARTBEAT);
+    take_checkpoint(node);
+    (void)hold_one(c, lead);
+    assert_int_equal(node->durable->meta.index, status_of(c, lead).commit_index);
+    list_init(&read.link);
+    assert_false(replica_read(node->replica, &read));
+    advance(c, 3 * HEARTBEAT);
+    assert_true(read.queued);
+    assert_true(
+        replica_restate(node->replica, node->durable->meta.index, node->durable->meta.term));
+    load_checkpoint(node, node->durable);
+    advance(c, 3 * HEARTBEAT);
+    assert_false(read.queued);
+    assert_true(read.index == UINT64_MAX);
+    cluster_free(c);
+}
+
 /* So far behind that the leader's log does not reach: an install brings the state. */
 static void an_install_ends_the_wait_of_a_held_member(void **state)
 {
@@ -767,6 +799,7 @@ int main(void)
         cmocka_unit_test(a_held_member_stores_and_votes_but_applies_nothing_and_does_not_stand),
         cmocka_unit_test(a_hand_over_to_a_held_member_does_not_happen),
         cmocka_unit_test(a_held_member_goes_on_behind_the_state_it_gets),
+        cmocka_unit_test(a_held_member_answers_no_read),
         cmocka_unit_test(an_install_ends_the_wait_of_a_held_member),
         cmocka_unit_test(a_member_made_alone_keeps_all_it_stored_and_leads),
         cmocka_unit_test(made_alone_behind_a_checkpoint_too),
