@@ -15,8 +15,8 @@ enum {
     STILL_TICKS_MAX = 30 * 1000 / TICK_MS, /* half a minute without an answer is an answer */
 };
 
-static const char *const phase_names[] = {"connecting", "writing keys", "preparing", "warming up",
-                                          "measuring",  "finishing",    ""};
+static const char *const phase_names[] = {"connecting", "logging in", "writing keys", "preparing",
+                                          "warming up", "measuring",  "finishing",    ""};
 
 static void enter(struct bench *bench, enum phase phase)
 {
@@ -197,6 +197,8 @@ void bench_count(struct bench *bench, uint64_t us)
         return;
     bench->result->requests++;
     histogram_add(&bench->result->latency, us);
+    if (bench->result->requests == bench->options->requests)
+        bench_measured(bench);
 }
 
 void bench_count_put(struct bench *bench)
@@ -236,6 +238,16 @@ struct slice bench_value(struct bench *bench)
 
 /* ---- connections ---- */
 
+static void on_logged_in(struct bench *bench)
+{
+    bench->before = process_sample(bench->side->pids, bench->side->pid_count);
+    enter(bench, PHASE_FILL);
+    if (bench->workload->fills && !bench->options->no_fill)
+        fill_start(bench, on_filled);
+    else
+        on_filled(bench);
+}
+
 static void on_ready(void *ctx)
 {
     struct bench *bench = ctx;
@@ -243,12 +255,11 @@ static void on_ready(void *ctx)
     bench->done++;
     if (++bench->conns_ready < bench->conn_count)
         return;
-    bench->before = process_sample(bench->side->pids, bench->side->pid_count);
-    enter(bench, PHASE_FILL);
-    if (bench->workload->fills && !bench->options->no_fill)
-        fill_start(bench, on_filled);
+    enter(bench, PHASE_LOGIN);
+    if (bench->options->user != NULL)
+        login_start(bench, on_logged_in);
     else
-        on_filled(bench);
+        on_logged_in(bench);
 }
 
 /* Its clients have nothing to send on: end with what was measured. */
@@ -260,18 +271,12 @@ static void on_down(void *ctx, const struct err *err)
 static int connect_all(struct bench *bench)
 {
     static const struct grpc_conn_events events = {.on_ready = on_ready, .on_down = on_down};
-    const struct grpc_conn_options options = {.connect_timeout_ms = 5000,
-                                              .stream_window = (int32_t)bench->options->window};
-
     bench->total = bench->conn_count;
     for (size_t i = 0; i < bench->conn_count; i++) {
         const char *endpoint = bench->side->endpoints[i % bench->side->endpoint_count];
-        struct net_addr addr;
-        int rc = net_addr_parse(endpoint, &addr, bench->err);
+        int rc = reach_connect(&bench->reach, &bench->loop, endpoint, &events, bench,
+                               &bench->conns[i], bench->err);
 
-        if (rc == 0)
-            rc = grpc_conn_new(&bench->loop, &addr, &options, &events, bench, &bench->conns[i],
-                               bench->err);
         if (rc != 0)
             return rc;
     }
@@ -324,6 +329,8 @@ static void release(struct bench *bench)
     uv_close((uv_handle_t *)&bench->interrupt, NULL);
     (void)uv_run(&bench->loop, UV_RUN_DEFAULT); /* lets the close callbacks run */
     free(bench->fill);
+    free(bench->login);
+    reach_release(&bench->reach);
     (void)uv_loop_close(&bench->loop); /* nothing is open any more */
     free(bench->conns);
     free(bench->state);
@@ -385,6 +392,7 @@ int bench_run(const struct bench_options *options, const struct bench_side *side
         .options = &copy, .workload = options->workload, .side = side, .result = out, .err = err};
     int rc;
 
+    bench.reach.options = &copy;
     copy.no_fill = options->no_fill || !fill;
     *out = (struct bench_result){0};
     raise_file_limit();

@@ -16,12 +16,14 @@
 #include "bench/histogram.h"
 #include "bench/options.h"
 #include "bench/process.h"
+#include "bench/reach.h"
 #include "bench/result.h"
 #include "bench/workload.h"
 #include "net/client.h"
 
 enum phase {
     PHASE_CONNECT,
+    PHASE_LOGIN,
     PHASE_FILL,
     PHASE_PREPARE,
     PHASE_WARMUP,
@@ -37,6 +39,8 @@ struct bench {
     struct bench_result *result;
     void *state; /* the workload's */
     void *fill;  /* fill.c's */
+    void *login; /* login.c's */
+    struct reach reach;
     uv_loop_t loop;
     uv_timer_t phase_timer;
     uv_timer_t tick; /* progress, and whether there is any */
@@ -130,6 +134,11 @@ void calls_finish(struct bench *bench);
 void calls_release(struct bench *bench);
 /* A random key of the space. */
 uint64_t bench_random_key(struct bench *bench);
+
+/* ---- login ---- */
+
+/* Asks for a token; bench->reach has it when logged_in is called. */
+void login_start(struct bench *bench, void (*logged_in)(struct bench *bench));
 
 /* ---- fill ---- */
 

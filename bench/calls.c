@@ -42,9 +42,9 @@ void call_send(struct call *call, const char *path, struct slice message)
     call->wrong = NULL;
     call->began_ns = uv_hrtime();
     /* Fails only on a connection that is going down, which ends the run. */
-    if (grpc_conn_call(call->conn, path, NULL, 0,
-                       call->timeout_ms != 0 ? call->timeout_ms : CALL_TIMEOUT_MS, &events, call,
-                       &stream, NULL) != 0 ||
+    if (reach_call(&call->bench->reach, call->conn, path,
+                   call->timeout_ms != 0 ? call->timeout_ms : CALL_TIMEOUT_MS, &events, call,
+                   &stream) != 0 ||
         grpc_stream_send(stream, message, 1) != 0)
         return;
     call->bench->outstanding++;

@@ -206,8 +206,8 @@ static void expiry_prepare(struct bench *bench)
     buf_reset(&bench->message);
     wire_watch_create(&bench->message, key_at(&state->keys, 0, first),
                       key_at(&state->keys, state->keys.count, last), 0);
-    if (grpc_conn_call(bench_conn(bench, 0), "/etcdserverpb.Watch/Watch", NULL, 0, 0, &events,
-                       bench, &state->watch, NULL) == 0) /* else the run ends */
+    if (reach_call(&bench->reach, bench_conn(bench, 0), "/etcdserverpb.Watch/Watch", 0, &events,
+                   bench, &state->watch) == 0) /* else the run ends */
         (void)grpc_stream_send(state->watch, buf_slice(&bench->message), 0);
 }
 
@@ -231,8 +231,8 @@ static void expiry_start(struct bench *bench)
 
     bench->no_cpu_per_request = true;
     bench->waits = true;
-    state->writer =
-        writer_start(bench->side->endpoints[0], bench->options->rate, bench->options->seed);
+    state->writer = writer_start(&bench->reach, bench->side->endpoints[0], bench->options->rate,
+                                 bench->options->seed);
     state->has_timer = true;
     state->timer.data = bench;
     (void)uv_timer_init(&bench->loop, &state->timer); /* these two cannot fail */

@@ -198,8 +198,8 @@ static void idle_start(struct bench *bench)
         stream->first = first;
         stream->count = o->watchers / o->streams + (i < o->watchers % o->streams);
         first += stream->count;
-        if (grpc_conn_call(bench_conn(bench, i), "/etcdserverpb.Watch/Watch", NULL, 0, 0, &events,
-                           stream, &stream->stream, NULL) != 0)
+        if (reach_call(&bench->reach, bench_conn(bench, i), "/etcdserverpb.Watch/Watch", 0, &events,
+                       stream, &stream->stream) != 0)
             return; /* the connection is going down: the run ends */
         send_creates(stream);
     }

@@ -85,8 +85,8 @@ static void keepalive_start(struct bench *bench)
     for (uint64_t i = 0; i < bench->options->streams; i++) {
         struct keeper *keeper = &state->keepers[i];
 
-        if (grpc_conn_call(keeper->grant.conn, "/etcdserverpb.Lease/LeaseKeepAlive", NULL, 0, 0,
-                           &events, keeper, &keeper->stream, NULL) != 0)
+        if (reach_call(&bench->reach, keeper->grant.conn, "/etcdserverpb.Lease/LeaseKeepAlive", 0,
+                       &events, keeper, &keeper->stream) != 0)
             return; /* the connection is going down: the run ends */
         send_one(bench, keeper);
     }

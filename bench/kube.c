@@ -128,7 +128,7 @@ static const char *kube_answer(struct client *client, struct slice answer)
 const struct workload workload_k8s_write = {
     .name = "k8s-write",
     .help = "Kubernetes' create, update, delete as Txn, some refused as they must be",
-    .takes = "clients keys key-size value-size no-fill",
+    .takes = "clients keys key-size value-size no-fill requests",
     .key_prefix = "/registry/write/",
     .fills = true,
     .state_size = sizeof(struct kube_state),

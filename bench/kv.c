@@ -230,7 +230,7 @@ static void k8s_list_report(struct bench *bench)
 
 /* clang-format off */
 #define CLOSED_LOOP .start = calls_start, .finish = calls_finish, .release = calls_release
-#define KEYS_OPTIONS "clients keys key-size value-size no-fill"
+#define KEYS_OPTIONS "clients keys key-size value-size no-fill requests"
 #define KEYS .fills = true, .state_size = sizeof(struct closed_loop)
 
 const struct workload workload_put = {

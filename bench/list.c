@@ -125,9 +125,9 @@ static void begin_list(struct lister *lister)
     lister->began_ns = uv_hrtime();
     buf_reset(&bench->message);
     wire_range(&bench->message, &range);
-    if (grpc_conn_call(lister->conn,
-                       o->stream ? "/etcdserverpb.KV/RangeStream" : "/etcdserverpb.KV/Range", NULL,
-                       0, 0, &events, lister, &lister->stream, NULL) != 0 ||
+    if (reach_call(&bench->reach, lister->conn,
+                   o->stream ? "/etcdserverpb.KV/RangeStream" : "/etcdserverpb.KV/Range", 0,
+                   &events, lister, &lister->stream) != 0 ||
         grpc_stream_send(lister->stream, buf_slice(&bench->message), 1) != 0)
         return; /* the connection is going down: the run ends */
     state->running++;
@@ -233,8 +233,8 @@ static void list_start(struct bench *bench)
     }
     bench->no_cpu_per_request = true;
     bench->waits = true;
-    state->writer =
-        writer_start(bench->side->endpoints[0], bench->options->rate, bench->options->seed);
+    state->writer = writer_start(&bench->reach, bench->side->endpoints[0], bench->options->rate,
+                                 bench->options->seed);
     (void)uv_timer_start(&state->segment_end, on_segment_end,
                          (uint64_t)(bench->options->warmup_s * 1000), 0);
 }

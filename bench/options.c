@@ -9,7 +9,7 @@
 #include "bench/process.h"
 #include "bench/workload.h"
 
-enum kind { NUMBER, REAL, FLAG, ENDPOINTS, PIDS, HELP };
+enum kind { NUMBER, REAL, TEXT, FLAG, ENDPOINTS, PIDS, HELP };
 
 struct row {
     const char *name;
@@ -29,8 +29,14 @@ static const struct row rows[] = {
     {"pids", "LIST", PIDS, true, AT(side), 0, 0, "server processes, for their CPU time and memory"},
     {"vs", "LIST", ENDPOINTS, true, AT(versus), 0, 0, "a peer: measured alternately, ratios are printed"},
     {"vs-pid", "LIST", PIDS, true, AT(versus), 0, 0, "the peer's processes"},
+    {"cacert", "FILE", TEXT, true, AT(cacert), 0, 0, "TLS: who may have signed the servers' certificates"},
+    {"cert", "FILE", TEXT, true, AT(cert), 0, 0, "TLS: our certificate ..."},
+    {"key", "FILE", TEXT, true, AT(key), 0, 0, "... and its key"},
+    {"insecure-skip-tls-verify", NULL, FLAG, true, AT(skip_verify), 0, 0, "TLS: any certificate will do"},
+    {"user", "NAME:PASS", TEXT, true, AT(user), 0, 0, "authentication: every call is in that name"},
     {"rounds", "N", NUMBER, true, AT(rounds), 1, 1000, "of both sides, with --vs (3)"},
     {"seconds", "S", REAL, true, AT(seconds), 0.01, 1e6, "measured time (5)"},
+    {"requests", "N", NUMBER, false, AT(requests), 1, 1e15, "the measure ends after so many, if not by time before"},
     {"warmup", "S", REAL, true, AT(warmup_s), 0, 1e6, "before it (1)"},
     {"conns", "N", NUMBER, true, AT(connections), 1, 10000, "connections, at most one per client or stream"},
     {"seed", "N", NUMBER, true, AT(seed), 0, 1e18, "of everything random (1)"},
@@ -127,6 +133,9 @@ static bool parse_value(const struct row *row, const char *text, void *field)
         return parse_number(text, row, field);
     case REAL:
         return parse_real(text, row, field);
+    case TEXT:
+        *(const char **)field = text;
+        return *text != 0;
     case FLAG:
         *(bool *)field = true;
         return true;
@@ -162,6 +171,8 @@ static int set_option(const struct row *row, const char *text, struct bench_opti
     if (row->kind == NUMBER || row->kind == REAL)
         return err_set(err, KV_EINVAL, "--%s %s: a number from %.12g to %.12g, please", row->name,
                        text, row->low, row->high);
+    if (row->kind == TEXT)
+        return err_set(err, KV_EINVAL, "--%s is empty", row->name);
     return err_set(err, KV_EINVAL, "--%s %s: a list of at most %d with commas between them, please",
                    row->name, text, ENDPOINTS_MAX);
 }
@@ -186,6 +197,10 @@ static int check_together(struct bench_options *o, struct err *err)
         rc = check_pids(&o->versus, err);
     if (rc == 0 && o->versus.pid_count != 0 && o->versus.endpoint_count == 0)
         rc = err_set(err, KV_EINVAL, "--vs-pid without --vs");
+    if (rc == 0 && o->user != NULL && strchr(o->user, ':') == NULL)
+        rc = err_set(err, KV_EINVAL, "--user %s: name:password, please", o->user);
+    if (rc == 0 && (o->cert == NULL) != (o->key == NULL))
+        rc = err_set(err, KV_EINVAL, "--cert and --key go together");
     if (rc == 0 && o->count_only && o->keys_only)
         rc = err_set(err, KV_EINVAL, "--count-only and --keys-only are two different requests");
     if (rc == 0 && o->workload->check != NULL)
@@ -272,6 +287,7 @@ void options_help(FILE *out)
 
         (void)snprintf(left, sizeof left, "--%s %s", rows[i].name,
                        rows[i].value != NULL ? rows[i].value : "");
-        fprintf(out, "  %-18s %s\n", left, rows[i].help);
+        fprintf(out, strlen(left) > 18 ? "  %s\n  %18s %s\n" : "  %-18s%s %s\n", left, "",
+                rows[i].help);
     }
 }

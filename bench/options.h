@@ -30,7 +30,8 @@ struct bench_options {
     struct bench_side versus; /* endpoint_count 0: nobody */
     uint64_t rounds;          /* with versus */
     double seconds, warmup_s;
-    uint64_t clients; /* requests outstanding */
+    uint64_t requests; /* the measure ends after so many; 0: by time alone */
+    uint64_t clients;  /* requests outstanding */
     uint64_t connections;
     uint64_t streams;
     uint64_t watchers;
@@ -45,6 +46,10 @@ struct bench_options {
     bool no_fill;
     bool count_only, keys_only;
     bool put, stream;
+    /* Text is borrowed from the command line; NULL: not given. */
+    const char *cacert, *cert, *key;
+    bool skip_verify;
+    const char *user; /* "name:password" */
     bool json;
 
     struct key_space space; /* made of keys and key_size */

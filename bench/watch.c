@@ -191,8 +191,8 @@ static void open_stream(struct bench *bench, struct fan_stream *stream, struct g
     static const struct grpc_stream_events events = {.on_message = on_message, .on_done = on_done};
     struct buf *out = &bench->message;
 
-    if (grpc_conn_call(conn, "/etcdserverpb.Watch/Watch", NULL, 0, 0, &events, stream,
-                       &stream->stream, NULL) != 0)
+    if (reach_call(&bench->reach, conn, "/etcdserverpb.Watch/Watch", 0, &events, stream,
+                   &stream->stream) != 0)
         return; /* the connection is going down: the run ends */
     for (uint64_t i = 0; i < stream->count; i++) {
         buf_reset(out);

@@ -150,6 +150,12 @@ void wire_lease_id(struct buf *out, int64_t id)
     wire_number(out, 1, (uint64_t)id);
 }
 
+void wire_authenticate(struct buf *out, struct slice name, struct slice password)
+{
+    wire_bytes(out, 1, name);
+    wire_bytes(out, 2, password);
+}
+
 void wire_watch_create(struct buf *out, struct slice key, struct slice end, int64_t watch_id)
 {
     size_t at = wire_open(out, 1);
@@ -290,6 +296,19 @@ bool wire_read_lease(struct slice answer, struct wire_lease_answer *out)
             out->id = (int64_t)field.value;
         else if (field.number == 3)
             out->ttl_s = (int64_t)field.value;
+    }
+    return !r.bad;
+}
+
+bool wire_read_token(struct slice answer, struct slice *out)
+{
+    struct reader r = reader_of(answer);
+    struct wire_field field;
+
+    *out = slice_of(NULL, 0);
+    while (wire_next(&r, &field)) {
+        if (field.number == 2)
+            *out = field.bytes;
     }
     return !r.bad;
 }

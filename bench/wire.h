@@ -57,6 +57,8 @@ void wire_txn_delete(struct buf *out, enum wire_branch branch, struct slice key)
 void wire_lease_grant(struct buf *out, int64_t ttl_s);
 /* LeaseRevokeRequest, LeaseKeepAliveRequest. */
 void wire_lease_id(struct buf *out, int64_t id);
+/* AuthenticateRequest */
+void wire_authenticate(struct buf *out, struct slice name, struct slice password);
 /* WatchRequest{create_request}; end empty: one key. */
 void wire_watch_create(struct buf *out, struct slice key, struct slice end, int64_t watch_id);
 
@@ -95,6 +97,9 @@ struct wire_lease_answer {
 };
 
 bool wire_read_lease(struct slice answer, struct wire_lease_answer *out);
+
+/* The token of an AuthenticateResponse. */
+bool wire_read_token(struct slice answer, struct slice *out);
 
 struct wire_watch_answer {
     int64_t watch_id, compact_revision;

@@ -36,6 +36,7 @@ struct writer {
     uv_async_t wake;
     uv_timer_t pace;
     const char *endpoint;
+    struct reach reach;
     struct grpc_conn *conn;
     struct buf message;
     struct prng prng;
@@ -134,8 +135,8 @@ static void put(struct writer *writer, uint64_t began_ns, bool waited)
     writer->began_ns = began_ns;
     writer->began = moment_of(writer, began_ns, waited);
     writer->due_ns += writer->interval_ns;
-    if (grpc_conn_call(writer->conn, "/etcdserverpb.KV/Put", NULL, 0, PUT_TIMEOUT_MS, &events,
-                       writer, &stream, NULL) == 0)
+    if (reach_call(&writer->reach, writer->conn, "/etcdserverpb.KV/Put", PUT_TIMEOUT_MS, &events,
+                   writer, &stream) == 0)
         writer->under_way = grpc_stream_send(stream, buf_slice(&writer->message), 1) == 0;
 }
 
@@ -200,21 +201,21 @@ static void run(void *arg)
 {
     static const struct grpc_conn_events events = {.on_ready = on_ready, .on_down = on_down};
     struct writer *writer = arg;
-    struct net_addr addr;
 
     be_prompt();
-    if (net_addr_parse(writer->endpoint, &addr, &writer->err) != 0 ||
-        grpc_conn_new(&writer->loop, &addr, NULL, &events, writer, &writer->conn, &writer->err) !=
-            0)
+    if (reach_connect(&writer->reach, &writer->loop, writer->endpoint, &events, writer,
+                      &writer->conn, &writer->err) != 0)
         end(writer);
     (void)uv_run(&writer->loop, UV_RUN_DEFAULT); /* until everything is closed */
 }
 
-struct writer *writer_start(const char *endpoint, uint64_t rate, uint64_t seed)
+struct writer *writer_start(const struct reach *reach, const char *endpoint, uint64_t rate,
+                            uint64_t seed)
 {
     struct writer *writer = xcalloc(1, sizeof *writer);
 
     writer->endpoint = endpoint;
+    writer->reach = reach_copy(reach);
     writer->interval_ns = 1000000000 / rate;
     buf_init(&writer->message, SIZE_MAX / 2);
     prng_seed(&writer->prng, seed);
@@ -279,5 +280,6 @@ void writer_free(struct writer *writer)
     (void)uv_loop_close(&writer->loop);
     uv_mutex_destroy(&writer->turns.lock);
     buf_release(&writer->message);
+    reach_release(&writer->reach);
     free(writer);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "bench/reach.h"
 #include "bench/result.h"
 
 /* Which of two histograms latencies go to. */
@@ -19,9 +20,10 @@ struct writer;
 
 enum { WRITER_RATE = 200 };
 
-/* Starts to put, rate times a second (at most 1000); endpoint must outlive it. Latencies count
- * nowhere at first. */
-struct writer *writer_start(const char *endpoint, uint64_t rate, uint64_t seed);
+/* Starts to put, rate times a second (at most 1000); endpoint and reach->options must outlive it.
+ * Latencies count nowhere at first. */
+struct writer *writer_start(const struct reach *reach, const char *endpoint, uint64_t rate,
+                            uint64_t seed);
 /* Puts that fall due from now on count into this segment. At most 16 times. Any thread. */
 void writer_count_into(struct writer *writer, enum writer_segment segment);
 /* Lets the last put be answered, and those that fell due under load, then ends the thread. Blocks.

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 from etcd3 import etcdrpc
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
 import _servers  # noqa: E402
+import tls  # noqa: E402
 
 SHORT = ["--seconds", "0.3", "--warmup", "0.1"]
 
@@ -90,6 +92,47 @@ def bad_surroundings(score, args, member):
     score.check(code == 2 and "--clients 0" in said, "an absurd number", "%s %s" % (code, said))
 
 
+def tls_and_users(score, args):
+    with tempfile.TemporaryDirectory(prefix="kvd-test-") as folder:
+        certs = tls.Certs(folder)
+        certs.ca("ca")
+        certs.sign("server")
+        certs.sign("client")
+        member = tls.start(args, certs, 1, tls.server_flags(certs, "server"))[0]
+        good = ["--cacert", certs.path("ca.crt"), "--cert", certs.path("client.crt"), "--key", certs.path("client.key")]
+        kvctl = [os.path.join(args.build, "kvctl"), "--endpoints", "https://" + member.endpoint, *good]
+
+        def works(what, extra):
+            for words in ("put --keys 100", "watch-fanout --watchers 20", "keepalive --streams 5", "watch-idle --watchers 20",
+                          "big-list --keys 500 --clients 2 --put", "lease-expiry --leases 20 --ttl 5"):
+                code, lines, said = run(args, words.split(), member.endpoint, SHORT + good + extra)
+                score.check(code == 0 and lines[0]["errors"] == 0, "%s: %s" % (what, words), "%s %s" % (code, said))
+
+        works("TLS", [])
+        code, lines, said = run(args, ["put"], "https://" + member.endpoint, SHORT)
+        score.check(code == 1 and not lines and "certificate" in said, "a certificate of nobody we know", said)
+        code, lines, said = run(args, ["put", "--keys", "100"], "https://" + member.endpoint, SHORT + good[2:] +
+                                ["--insecure-skip-tls-verify"])
+        score.check(code == 0, "unless that is all the same", said)
+        code, lines, said = run(args, ["put", *good[:4]], member.endpoint, SHORT)
+        score.check(code == 2 and "go together" in said, "half of a pair", said)
+        for words in (["user", "add", "root:secret"], ["user", "grant-role", "root", "root"], ["auth", "enable"]):
+            done = subprocess.run([*kvctl, *words], capture_output=True, text=True, check=False, timeout=60)
+            score.check(done.returncode == 0, " ".join(words), done.stdout + done.stderr)
+        works("TLS and a user", ["--user", "root:secret"])
+        for user, what in (("root:wrong", "authentication failed, invalid user ID or password"), ("nobody:secret", "authentication failed")):
+            code, lines, said = run(args, ["put"], member.endpoint, SHORT + good + ["--user", user])
+            score.check(code == 1 and not lines and "logging in: etcdserver: " + what in said, "wrong credentials", said)
+        code, lines, said = run(args, ["put"], member.endpoint, SHORT + good)
+        score.check(code == 1 and not lines and "permission denied" in said, "the name in the certificate is nobody", said)
+        member.stop()
+
+
+def so_many_requests(score, args, member):
+    code, lines, said = run(args, ["put", "--keys", "10", "--requests", "100", "--clients", "7"], member.endpoint)
+    score.check(code == 0 and lines[0]["requests"] == 100 and lines[0]["seconds"] < 5, "100 requests and no more", said)
+
+
 def dying(score, args, cluster, words):
     """The server is killed while it is measured: a result that says it is partial, and exit code 3."""
     member = cluster.members[0]
@@ -121,6 +164,8 @@ def main():
     comparing(score, args, member)
     wrong_answers(score, args, member)
     bad_surroundings(score, args, member)
+    so_many_requests(score, args, member)
+    tls_and_users(score, args)
     dying(score, args, cluster, ["put", "--keys", "10"])
     dying(score, args, cluster, ["watch-fanout", "--watchers", "10"])
     score.finish()

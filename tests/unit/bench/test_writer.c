@@ -18,6 +18,9 @@
 
 enum { STALL_MS = 300, RATE = 200, OWED = STALL_MS * RATE / 1000 };
 
+static const struct bench_options no_options;
+static const struct reach plain = {.options = &no_options};
+
 struct fixture {
     uv_thread_t thread;
     uv_loop_t loop;
@@ -153,7 +156,7 @@ static double figure(const struct writer *writer, const char *name)
 static void a_stall_counts_for_every_put_that_fell_due(void **state)
 {
     struct fixture *f = *state;
-    struct writer *writer = writer_start(f->endpoint, RATE, 1);
+    struct writer *writer = writer_start(&plain, f->endpoint, RATE, 1);
     struct err err = ERR_INIT;
 
     writer_count_into(writer, WRITER_LOADED);
@@ -174,7 +177,7 @@ static void a_stall_counts_for_every_put_that_fell_due(void **state)
 static void what_a_stall_holds_up_is_not_called_quiet(void **state)
 {
     struct fixture *f = *state;
-    struct writer *writer = writer_start(f->endpoint, RATE, 1);
+    struct writer *writer = writer_start(&plain, f->endpoint, RATE, 1);
     struct err err = ERR_INIT;
 
     writer_count_into(writer, WRITER_LOADED);
@@ -195,7 +198,7 @@ static void what_a_stall_holds_up_is_not_called_quiet(void **state)
 static void a_put_over_a_whole_load_belongs_to_it(void **state)
 {
     struct fixture *f = *state;
-    struct writer *writer = writer_start(f->endpoint, RATE, 1);
+    struct writer *writer = writer_start(&plain, f->endpoint, RATE, 1);
     struct err err = ERR_INIT;
 
     writer_count_into(writer, WRITER_QUIET);
@@ -216,7 +219,7 @@ static void a_put_over_a_whole_load_belongs_to_it(void **state)
 static void a_put_that_fails_is_told_at_the_end(void **state)
 {
     struct fixture *f = *state;
-    struct writer *writer = writer_start(f->endpoint, RATE, 1);
+    struct writer *writer = writer_start(&plain, f->endpoint, RATE, 1);
     struct err err = ERR_INIT;
 
     await_puts(f, 5);
@@ -224,7 +227,7 @@ static void a_put_that_fails_is_told_at_the_end(void **state)
     while (writer_stop(writer, &err) == 0) {
         /* It was between two puts: begin again with a server that refuses from the first. */
         writer_free(writer);
-        writer = writer_start(f->endpoint, RATE, 1);
+        writer = writer_start(&plain, f->endpoint, RATE, 1);
     }
     assert_string_equal(err.text, "the lone writer's put: not today");
     writer_free(writer);
@@ -237,10 +240,10 @@ static void a_server_that_is_not_there_is_told_at_the_end(void **state)
     struct err err = ERR_INIT;
 
     stop_server(f);
-    writer = writer_start(f->endpoint, RATE, 1);
+    writer = writer_start(&plain, f->endpoint, RATE, 1);
     while (writer_stop(writer, &err) == 0) { /* stopped before it had tried */
         writer_free(writer);
-        writer = writer_start(f->endpoint, RATE, 1);
+        writer = writer_start(&plain, f->endpoint, RATE, 1);
     }
     assert_non_null(strstr(err.text, "cannot connect to"));
     writer_free(writer);
