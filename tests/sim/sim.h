@@ -396,6 +396,10 @@ bool sim_audit_quiet(const struct sim *sim);
 /* sim_check.c */
 /* The member stands at index; all that ever do have the same state. */
 void sim_check_state(struct sim_member *member, uint64_t index);
+/* It has the state that others, who are right, have had at that index; false also if none was
+ * there.
+ */
+bool sim_check_is_right(struct sim_member *member, uint64_t index);
 /* It does without having applied what is before. */
 void sim_check_resumed(struct sim_member *member, uint64_t index);
 struct sim_check *sim_check_new(struct sim *sim);

@@ -163,7 +163,7 @@ void sim_audit_start(struct sim_member *m)
     else
         sim_audit_applied(m, index);
     /* What flipped in memory alone is right again; what a checkpoint has taken is not. */
-    if (m->flip_stored_at == 0 || index < m->flip_stored_at || index == m->foreign_index) {
+    if (m->flip_stored_at == 0 || index < m->flip_stored_at || sim_check_is_right(m, index)) {
         m->flip_forgotten = m->flip_forgotten || m->flipped;
         m->flipped = false;
     }

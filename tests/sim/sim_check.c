@@ -121,6 +121,13 @@ void sim_check_state(struct sim_member *m, uint64_t index)
     }
 }
 
+bool sim_check_is_right(struct sim_member *m, uint64_t index)
+{
+    const struct oracle *o = oracle_at(m->sim->check, index);
+
+    return o->state_known && o->state == (machine_digest(m->machine) ^ machine_history(m->machine));
+}
+
 void sim_check_resumed(struct sim_member *m, uint64_t index)
 {
     struct oracle *o = oracle_at(m->sim->check, index);
