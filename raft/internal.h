@@ -61,6 +61,7 @@ struct peer {
     uint64_t sent_high;    /* highest index sent in this term: no success can be beyond it (G1) */
     uint64_t commit_sent;  /* highest commit index told in this term */
     bool snapshot_ordered; /* env.send_snapshot was called and has not ended (G11) */
+    uint64_t install_ms;   /* when the last INSTALL was sent */
     bool loss_told;        /* env.on_lost was called in this term */
     uint64_t probe_acked;  /* newest read round confirmed */
     /* A follower asks for a read index with (session, seq). While one request is in the round
@@ -275,6 +276,8 @@ void send_message(struct replica *r, const struct raft_event *cause,
 /* Sends waiting entries as far as the peer's queue has room. */
 void send_stream(struct replica *r, struct peer *peer);
 /* A peer's answer to entries, before libraft sees it: sends again what the peer has lost. */
+void send_missing(struct replica *r, struct peer *peer,
+                  const struct raft_append_entries_result *result);
 void send_lost(struct replica *r, struct peer *peer,
                const struct raft_append_entries_result *result);
 void send_commits(struct replica *r);

@@ -121,6 +121,8 @@ static void receive_message(struct replica *r, struct peer *from, struct raft_me
         return;
     if (message->type == RAFT_APPEND_ENTRIES_RESULT)
         send_lost(r, from, &message->append_entries_result);
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT)
+        send_missing(r, from, &message->append_entries_result);
     if (r->failed || !guard_receive(r, from, message))
         return;
     if (message->type == RAFT_REQUEST_VOTE && !election_hears(r, from->id, &message->request_vote))

@@ -194,6 +194,21 @@ void send_lost(struct replica *r, struct peer *peer,
     }
 }
 
+/* libraft orders a checkpoint once. It orders another when the other says that it lacks the very
+ * index it was to get, in answer to a heartbeat. With a newer checkpoint the heartbeats name that
+ * one, so if the order or its INSTALL has come to nothing by then nobody ever orders again. So who
+ * lacks what the log has no more, a while after the last INSTALL, gets one past libraft; its
+ * success ends libraft's waiting too. */
+void send_missing(struct replica *r, struct peer *peer,
+                  const struct raft_append_entries_result *result)
+{
+    if (!replica__leads(r) || result->term != raft_current_term(&r->raft) ||
+        result->rejected == 0 || r->now < peer->install_ms + r->election_ms ||
+        can_send_from(r, MIN(result->last_log_index + 1, result->rejected)))
+        return;
+    snapshot_order(r, peer, r->snapshot_index);
+}
+
 static void send_heartbeat(struct replica *r, struct peer *peer,
                            const struct raft_append_entries *append)
 {

@@ -121,6 +121,7 @@ void replica_snapshot_held(struct replica *r, uint64_t id, const struct replica_
     if (!replica__leads(r) || snapshot->index > raft_commit_index(&r->raft))
         return;
     peer->sent_high = MAX(peer->sent_high, snapshot->index);
+    peer->install_ms = r->env.now_ms(r->env.ctx);
     send_frame(r, id, &message);
 }
 

@@ -217,6 +217,53 @@ static void a_lost_install_is_ordered_again(void **state)
     release_bulk(&bulk);
 }
 
+/* Heartbeats then name the newer one, and libraft takes what the other says to them for stale. */
+static void a_lost_install_is_ordered_again_though_there_is_a_newer_checkpoint(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    struct bulk bulk = {.count = 0};
+    uint64_t index = leave_behind(c, &bulk);
+
+    (void)state;
+    advance(c, HEARTBEAT);
+    assert_int_equal(node_of(c, 1)->orders, 1);
+    c->lose = lose_installs;
+    carry_checkpoint(node_of(c, 1), node_of(c, 3));
+    write_bulk(c, 1, &bulk, 6);
+    take_checkpoint(node_of(c, 1));
+    c->lose = NULL;
+    advance(c, 3 * ELECTION);
+    assert_int_equal(node_of(c, 1)->orders, 2);
+    assert_true(node_of(c, 1)->ordered_index > index);
+    carry_checkpoint(node_of(c, 1), node_of(c, 3));
+    advance(c, HEARTBEAT);
+    all_equal(c);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
+/* The same if the order itself has come to nothing. */
+static void a_failed_order_is_repeated_though_there_is_a_newer_checkpoint(void **state)
+{
+    struct cluster *c = small_reserve(3, 0);
+    struct bulk bulk = {.count = 0};
+
+    (void)state;
+    (void)leave_behind(c, &bulk);
+    advance(c, HEARTBEAT);
+    assert_int_equal(node_of(c, 1)->orders, 1);
+    write_bulk(c, 1, &bulk, 6);
+    take_checkpoint(node_of(c, 1));
+    replica_snapshot_failed(node_of(c, 1)->replica, 3);
+    advance(c, 2 * HEARTBEAT);
+    assert_int_equal(node_of(c, 1)->orders, 2);
+    carry_checkpoint(node_of(c, 1), node_of(c, 3));
+    advance(c, HEARTBEAT);
+    all_equal(c);
+    cluster_free(c);
+    release_bulk(&bulk);
+}
+
 /* It crashes with the file in its place and no word of it in its log. */
 static void a_crash_between_file_and_install_starts_from_the_file(void **state)
 {
@@ -809,6 +856,8 @@ int main(void)
         cmocka_unit_test(a_hole_between_checkpoint_and_log_stops_the_start),
         cmocka_unit_test(a_member_behind_the_log_gets_a_checkpoint_and_goes_on),
         cmocka_unit_test(a_lost_install_is_ordered_again),
+        cmocka_unit_test(a_lost_install_is_ordered_again_though_there_is_a_newer_checkpoint),
+        cmocka_unit_test(a_failed_order_is_repeated_though_there_is_a_newer_checkpoint),
         cmocka_unit_test(a_crash_between_file_and_install_starts_from_the_file),
         cmocka_unit_test(an_install_ends_a_branch_that_lost),
         cmocka_unit_test(a_command_in_the_skipped_part_is_not_proposed_again),
