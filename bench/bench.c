@@ -265,7 +265,10 @@ static void on_ready(void *ctx)
 /* Its clients have nothing to send on: end with what was measured. */
 static void on_down(void *ctx, const struct err *err)
 {
-    stop(ctx, err->text);
+    struct bench *bench = ctx;
+
+    if (!bench->expects_loss)
+        stop(bench, err->text);
 }
 
 static int connect_all(struct bench *bench)

@@ -62,6 +62,7 @@ struct bench {
     struct process_sample began, ended; /* the measure */
     uint64_t pause_ns;                  /* of the measure, in which nothing was asked */
     bool no_cpu_per_request;            /* the server does other things as well */
+    bool expects_loss;                  /* of a connection: the run goes on without */
     bool waits;                         /* the workload lets time go by: no progress is no fault */
     struct err *err;
     int rc;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "bench/bench.h"
+#include "bench/plot.h"
 
 enum { EXIT_GOOD = 0, EXIT_ERRORS = 1, EXIT_USAGE = 2, EXIT_PARTIAL = 3 };
 
@@ -32,6 +33,36 @@ static int run(const struct bench_options *options, const struct bench_side *sid
     return exit_code(out);
 }
 
+/* All rounds of each side as one; the code of what was measured, or of the picture that failed. */
+static int draw(const struct bench_options *options, const struct bench_result *ours,
+                const struct bench_result *peers, size_t rounds, int code)
+{
+    struct histogram *merged;
+    struct plot_line lines[PLOT_LINES_MAX] = {{.name = peers != NULL ? "ours" : "server"},
+                                              {.name = "peer"}};
+    size_t sides = peers != NULL ? 2 : 1;
+    struct err err = ERR_INIT;
+
+    if (options->plot == NULL)
+        return code;
+    merged = xcalloc(PLOT_LINES_MAX, sizeof *merged);
+    for (size_t side = 0; side < sides; side++) {
+        for (size_t i = 0; i < rounds; i++) {
+            const struct bench_result *result = side == 0 ? &ours[i] : &peers[i];
+
+            histogram_merge(&merged[side], &result->latency);
+            lines[side].req_s += result_get(result, "req_s") / (double)rounds;
+        }
+        lines[side].latency = &merged[side];
+    }
+    if (plot_write(options->plot, options, lines, sides, &err) != 0) {
+        fprintf(stderr, "kvbench: %s\n", err.text);
+        code = code == EXIT_GOOD ? EXIT_ERRORS : code;
+    }
+    free(merged);
+    return code;
+}
+
 /* Ours and the peer alternately; the first run that is not good ends it all. */
 static int run_both(const struct bench_options *options)
 {
@@ -44,8 +75,10 @@ static int run_both(const struct bench_options *options)
         if (code == EXIT_GOOD)
             code = run(options, &options->versus, "peer", (unsigned)i + 1, &peers[i]);
     }
-    if (code == EXIT_GOOD)
+    if (code == EXIT_GOOD) {
         result_compare(stdout, options, ours, peers, options->rounds);
+        code = draw(options, ours, peers, options->rounds, code);
+    }
     free(ours);
     return code;
 }
@@ -67,5 +100,6 @@ int main(int argc, char **argv)
     }
     if (options.versus.endpoint_count != 0)
         return run_both(&options);
-    return run(&options, &options.side, NULL, 1, &result);
+    rc = run(&options, &options.side, NULL, 1, &result);
+    return result.requests != 0 ? draw(&options, &result, NULL, 1, rc) : rc;
 }

@@ -40,6 +40,7 @@ static const struct row rows[] = {
     {"warmup", "S", REAL, true, AT(warmup_s), 0, 1e6, "before it (1)"},
     {"conns", "N", NUMBER, true, AT(connections), 1, 10000, "connections, at most one per client or stream"},
     {"seed", "N", NUMBER, true, AT(seed), 0, 1e18, "of everything random (1)"},
+    {"plot", "FILE.svg", TEXT, true, AT(plot), 0, 0, "draws the latencies, of both sides with --vs"},
     {"json", NULL, FLAG, true, AT(json), 0, 0, "one line of JSON per run"},
     {"help", NULL, HELP, true, 0, 0, 0, "this"},
     {"clients", "N", NUMBER, false, AT(clients), 1, 100000, "requests outstanding"},

@@ -50,6 +50,7 @@ struct bench_options {
     const char *cacert, *cert, *key;
     bool skip_verify;
     const char *user; /* "name:password" */
+    const char *plot; /* a file */
     bool json;
 
     struct key_space space; /* made of keys and key_size */

@@ -1,12 +1,16 @@
 #include "bench/process.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/util.h"
 
 /* The process's CPU clock: nanoseconds, where /proc/PID/stat has ticks of 10 ms. */
 static double cpu_seconds(int pid)
@@ -82,6 +86,59 @@ struct process_sample process_sample(const int *pids, size_t count)
 bool process_alive(int pid)
 {
     return kill(pid, 0) == 0 || errno == EPERM;
+}
+
+static uint64_t tree_bytes;
+
+static int add_file(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    enum { BLOCK = 512 };
+
+    (void)path;
+    (void)where;
+    if (kind == FTW_F)
+        tree_bytes += (uint64_t)info->st_blocks * BLOCK;
+    return 0;
+}
+
+/* "--data-dir=DIR" or "--data-dir" "DIR", of the process's command line. false: neither. */
+static bool find_data_dir(int pid, char *out, size_t size)
+{
+    static const char flag[] = "--data-dir";
+    char path[64], words[4096];
+    bool is_next = false;
+    size_t len;
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    f = fopen(path, "r");
+    if (f == NULL)
+        return false;
+    len = fread(words, 1, sizeof words - 1, f);
+    words[len] = 0;
+    (void)fclose(f); /* read only */
+    for (const char *word = words; word < words + len; word += strlen(word) + 1) {
+        if (is_next || strncmp(word, "--data-dir=", sizeof flag) == 0) {
+            (void)snprintf(out, size, "%s", is_next ? word : word + sizeof flag);
+            return true;
+        }
+        is_next = strcmp(word, flag) == 0;
+    }
+    return false;
+}
+
+uint64_t process_data_dir_bytes(const int *pids, size_t count)
+{
+    uint64_t largest = 0;
+    char dir[4096];
+
+    for (size_t i = 0; i < count; i++) {
+        tree_bytes = 0;
+        if (find_data_dir(pids[i], dir, sizeof dir))
+            (void)nftw(dir, add_file, 16, FTW_PHYS); /* what can not be read counts nothing */
+        largest = MAX(largest, tree_bytes);
+    }
+    return largest;
 }
 
 bool process_reset_peak(const int *pids, size_t count)

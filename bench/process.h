@@ -20,6 +20,9 @@ struct process_sample {
 /* Sums over all pids; one that is gone counts nothing. */
 struct process_sample process_sample(const int *pids, size_t count);
 bool process_alive(int pid);
+/* Of the largest of their data directories, which their command lines name (--data-dir): what its
+ * files take on disk. 0: none is known. */
+uint64_t process_data_dir_bytes(const int *pids, size_t count);
 /* Lets the peak begin anew (proc(5), clear_refs). false: not allowed for one of them. */
 bool process_reset_peak(const int *pids, size_t count);
 /* User + system time of this process. */

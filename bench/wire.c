@@ -313,6 +313,29 @@ bool wire_read_token(struct slice answer, struct slice *out)
     return !r.bad;
 }
 
+bool wire_read_status(struct slice answer, struct wire_status *out)
+{
+    struct reader r = reader_of(answer);
+    struct wire_field field;
+
+    *out = (struct wire_status){0};
+    while (wire_next(&r, &field)) {
+        struct reader header = reader_of(field.bytes);
+        struct wire_field part;
+
+        if (field.number == 1)
+            while (wire_next(&header, &part))
+                out->member_id = part.number == 2 ? part.value : out->member_id;
+        else if (field.number == 3)
+            out->db_bytes = field.value;
+        else if (field.number == 4)
+            out->leader = field.value;
+        else if (field.number == 9)
+            out->db_bytes_in_use = field.value;
+    }
+    return !r.bad;
+}
+
 static void take_watch_field(const struct wire_field *field, struct wire_watch_answer *out)
 {
     switch (field->number) {

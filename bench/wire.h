@@ -101,6 +101,13 @@ bool wire_read_lease(struct slice answer, struct wire_lease_answer *out);
 /* The token of an AuthenticateResponse. */
 bool wire_read_token(struct slice answer, struct slice *out);
 
+struct wire_status {
+    uint64_t member_id, leader;
+    uint64_t db_bytes, db_bytes_in_use;
+};
+
+bool wire_read_status(struct slice answer, struct wire_status *out);
+
 struct wire_watch_answer {
     int64_t watch_id, compact_revision;
     bool created, canceled;

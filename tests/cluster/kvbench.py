@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from xml.etree import ElementTree
 
 from etcd3 import etcdrpc
 
@@ -38,6 +39,8 @@ WORKLOADS = [
     ("big-list --keys 3000", ["mb_s", "list_mb"]),
     ("big-list --keys 3000 --slow 50", ["mb_s"]),
     ("big-list --keys 3000 --clients 4 --put", ["put_quiet_p99_us", "put_loaded_p99_us"]),
+    ("size --keys 2000 --requests 2000", ["full_rss_mib", "rest_rss_mib", "db_mib", "data_dir_mib", "rest_amplification"]),
+    ("soak --keys 1000", ["first_p99_us", "last_p99_us", "last_rss_mib", "slowest_req_s"]),
 ]
 
 
@@ -61,6 +64,8 @@ def workloads(score, args, member):
             continue
         found = lines[0]
         wanted = ["p50_us", "p99_us", "p999_us", "max_us", "server_rss_mib", *figures]
+        if words.startswith("size"):
+            score.check(found["requests"] == 2000 and 0.5 < found["db_mib"] < found["data_dir_mib"] < 200, words, found)
         score.check(found["requests"] > 0 and found["errors"] == 0 and not found["partial"] and
                     found["op"] == words.split()[0] and found["req_s"] > 0 and all(name in found for name in wanted),
                     words, found)
@@ -128,6 +133,34 @@ def tls_and_users(score, args):
         member.stop()
 
 
+def failover(score, args):
+    cluster = _servers.start_kvd(args.build, 3)
+    pids = ",".join(str(m.process.pid) for m in cluster.members)
+    for words, what in ((["--pids", pids.rsplit(",", 1)[0]], "in the order of --endpoints"),
+                        (["--pids", pids, "--vs", cluster.endpoints], "no --vs")):
+        code, lines, said = run(args, ["failover"], cluster.endpoints, words)
+        score.check(code == 2 and what in said, what, said)
+    code, lines, said = run(args, ["failover"], cluster.endpoints, ["--pids", pids])
+    dead = [m for m in cluster.members if m.process.poll() is not None]
+    score.check(code == 0 and len(dead) == 1 and 0 < lines[0]["failover_ms"] <= lines[0]["failover_all_ms"] < 20000,
+                "the leader is killed, and the others write again", "%s %s %s" % (code, lines, said))
+    code, lines, said = run(args, ["failover"], cluster.endpoints, ["--pids", pids])
+    score.check(code in (1, 2) and not lines and ("connect" in said or "no process" in said), "not with one down", said)
+    cluster.close()
+
+
+def picture(score, args, member):
+    with tempfile.TemporaryDirectory(prefix="kvd-test-") as folder:
+        path = os.path.join(folder, "put.svg")
+        code, _, said = run(args, ["put", "--keys", "100"], member.endpoint, [*SHORT, "--plot", path, "--vs", member.endpoint,
+                                                                          "--rounds", "1"])
+        root = ElementTree.parse(path).getroot()
+        texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+        score.check(code == 0 and sum(text.startswith(("ours: ", "peer: ")) for text in texts) == 2, "a picture of both", said)
+        code, lines, said = run(args, ["put", "--keys", "100"], member.endpoint, [*SHORT, "--plot", folder])
+        score.check(code == 1 and len(lines) == 1 and "--plot %s: Is a directory" % folder in said, "no picture", said)
+
+
 def so_many_requests(score, args, member):
     code, lines, said = run(args, ["put", "--keys", "10", "--requests", "100", "--clients", "7"], member.endpoint)
     score.check(code == 0 and lines[0]["requests"] == 100 and lines[0]["seconds"] < 5, "100 requests and no more", said)
@@ -165,6 +198,8 @@ def main():
     wrong_answers(score, args, member)
     bad_surroundings(score, args, member)
     so_many_requests(score, args, member)
+    picture(score, args, member)
+    failover(score, args)
     tls_and_users(score, args)
     dying(score, args, cluster, ["put", "--keys", "10"])
     dying(score, args, cluster, ["watch-fanout", "--watchers", "10"])
