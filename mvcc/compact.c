@@ -61,10 +61,10 @@ static void pass_begin(struct mvcc *mvcc)
 
 static void remove_older(struct mvcc *mvcc, struct record *record, struct revlog_pos *pos)
 {
-    struct record *older = record->older;
+    struct record *older = record__older(record);
 
-    ASSERT(older->older == NULL);
-    record->older = NULL;
+    ASSERT(record__older(older) == NULL);
+    record__set_older(record, NULL);
     revlog__remove(&mvcc->log, older, pos);
     record__free(&mvcc->heap, older);
 }
@@ -93,7 +93,7 @@ static bool pass_step(struct mvcc *mvcc, size_t *budget)
         mvcc->pass_main = record->main;
         mvcc->pass_sub = record->sub + 1;
         --*budget;
-        if (record->older != NULL)
+        if (record__older(record) != NULL)
             remove_older(mvcc, record, &pos);
         part = pos.part;
         if (is_spent(mvcc, record)) {
@@ -113,16 +113,16 @@ static void move(struct mvcc *mvcc, struct record *record)
     struct record *clone;
 
     if (newer != record) {
-        for (int i = 0; i < HISTORY_WALK_MAX && newer->older != record; i++)
-            newer = newer->older;
-        if (newer->older != record)
+        for (int i = 0; i < HISTORY_WALK_MAX && record__older(newer) != record; i++)
+            newer = record__older(newer);
+        if (record__older(newer) != record)
             return;
     }
     clone = record__clone(&mvcc->heap, record);
     if (newer == record)
         keyindex__move(&mvcc->index, clone);
     else
-        newer->older = clone;
+        record__set_older(newer, clone);
     revlog__move(&mvcc->log, record, clone);
     record__free(&mvcc->heap, record);
 }

@@ -65,7 +65,7 @@ static uint32_t feed_record(uint32_t crc, const struct record *record)
         return crc;
     len += put_number(numbers + len, TAG_CREATE, (uint64_t)record->create);
     len += put_number(numbers + len, TAG_MOD, (uint64_t)record->main);
-    len += put_number(numbers + len, TAG_VERSION, (uint64_t)record->version);
+    len += put_number(numbers + len, TAG_VERSION, (uint64_t)record__version(record));
     crc = crc32c_extend(crc, numbers, len);
     crc = feed_bytes(crc, TAG_VALUE, record__value(record));
     len = put_number(numbers, TAG_LEASE, (uint64_t)record__lease(record));

@@ -11,6 +11,9 @@ enum {
      * nodes nearly whole), else in the middle. */
     SPLIT_AT_END = NODE_MAX - 4,
     SPLIT_MIDDLE = NODE_MAX / 2,
+    /* A full leaf first shares its keys with a neighbour that has no more than this: leaves of keys
+     * that come in any order are then three quarters full, not five eighths. */
+    SHARE_BELOW = NODE_MAX * 7 / 8,
 };
 
 static void node_release(struct keyindex *index, struct node *node)
@@ -138,27 +141,93 @@ static void inner_move(struct inner *from, unsigned at, struct inner *to)
     from->node.count = (uint16_t)at;
 }
 
+static struct fence *fence_between(struct keyindex *index, const struct leaf *left,
+                                   const struct leaf *right)
+{
+    struct slice last = node_key(&left->node, left->node.count - 1u);
+    struct slice first = node_key(&right->node, 0);
+
+    return fence__new(index, slice_of(first.data, mvcc__shared_prefix(last, first) + 1));
+}
+
+/* Into one of two leaves that stand side by side, at a place counted through both. */
+static void insert_into_pair(struct leaf *left, struct leaf *right, unsigned at,
+                             struct record *record)
+{
+    if (at <= left->node.count)
+        leaf_insert(left, at, record);
+    else
+        leaf_insert(right, at - left->node.count, record);
+}
+
 /* Splits a full leaf and inserts; returns the new right half. */
 static struct node *leaf_split(struct keyindex *index, struct leaf *left, unsigned at,
                                struct record *record, struct fence **fence)
 {
     unsigned cut = at == NODE_MAX ? SPLIT_AT_END : SPLIT_MIDDLE;
     struct leaf *right = as_leaf(node__new(index, 0));
-    struct slice last, first;
 
     leaf_move(left, cut, right);
     if (node__shared_prefix(&left->node) != left->node.skip)
         node__set_heads(&left->node);
     node__set_heads(&right->node);
-    if (at <= cut)
-        leaf_insert(left, at, record);
-    else
-        leaf_insert(right, at - cut, record);
-
-    last = node_key(&left->node, left->node.count - 1u);
-    first = node_key(&right->node, 0);
-    *fence = fence__new(index, slice_of(first.data, mvcc__shared_prefix(last, first) + 1));
+    insert_into_pair(left, right, at, record);
+    *fence = fence_between(index, left, right);
     return &right->node;
+}
+
+/* Moves n of the first of right behind left, or (n < 0) -n of the last of left before right. */
+static void leaf_balance(struct leaf *left, struct leaf *right, int n)
+{
+    struct leaf rest = {.node = {.count = 0}};
+
+    if (n > 0) {
+        leaf_move(right, (unsigned)n, &rest);
+        leaf_move(right, 0, left);
+    } else {
+        leaf_move(left, left->node.count - (unsigned)-n, &rest);
+        leaf_move(right, 0, &rest);
+    }
+    leaf_move(&rest, 0, right);
+    node__set_heads(&left->node);
+    node__set_heads(&right->node);
+}
+
+/* Evens out the full leaf at `full` and its neighbour, and inserts at a place of the full one. */
+static void share(struct keyindex *index, struct inner *parent, unsigned full, unsigned neighbour,
+                  unsigned at, struct record *record)
+{
+    unsigned l = MIN(full, neighbour), r = l + 1;
+    struct leaf *left = as_leaf(parent->children[l]), *right = as_leaf(parent->children[r]);
+    unsigned place = full == l ? at : left->node.count + at;
+    int64_t newest = MAX(parent->newest[l], parent->newest[r]);
+
+    leaf_balance(left, right, ((int)right->node.count - (int)left->node.count) / 2);
+    insert_into_pair(left, right, place, record);
+    fence__free(index, parent->fences[r]);
+    parent->fences[r] = fence_between(index, left, right);
+    parent->live[l] = node__live(&left->node);
+    parent->live[r] = node__live(&right->node);
+    parent->newest[l] = parent->newest[r] = newest;
+    node__set_heads(&parent->node);
+}
+
+/* False: no neighbour has room, or keys arrive at the end, where a split fills leaves best. */
+static bool insert_shared(struct keyindex *index, const struct path *path, struct record *record)
+{
+    struct inner *parent;
+    unsigned full = path->at[1];
+
+    if (index->height == 0 || path->at[0] == NODE_MAX)
+        return false;
+    parent = as_inner(path->nodes[1]);
+    if (full + 1u < parent->node.count && parent->children[full + 1]->count <= SHARE_BELOW)
+        share(index, parent, full, full + 1, path->at[0], record);
+    else if (full > 0 && parent->children[full - 1]->count <= SHARE_BELOW)
+        share(index, parent, full, full - 1, path->at[0], record);
+    else
+        return false;
+    return true;
 }
 
 static struct node *inner_split(struct keyindex *index, struct inner *left, unsigned at,
@@ -201,6 +270,8 @@ static void insert(struct keyindex *index, const struct path *path, struct recor
         leaf_insert(as_leaf(path->nodes[0]), path->at[0], record);
         return;
     }
+    if (insert_shared(index, path, record))
+        return;
     right = leaf_split(index, as_leaf(path->nodes[0]), path->at[0], record, &fence);
     for (unsigned level = 1; level <= index->height; level++) {
         struct inner *parent = as_inner(path->nodes[level]);

@@ -29,7 +29,8 @@ static bool is_possible(const struct mvcc_change *change)
     if (kv->key.len == 0 || kv->key.len > UINT32_MAX || kv->value.len > RECORD_VALUE_MAX)
         return false;
     return change->is_tombstone ||
-           (kv->create_revision > 0 && kv->create_revision <= kv->mod_revision && kv->version > 0);
+           (kv->create_revision > 0 && kv->create_revision <= kv->mod_revision && kv->version > 0 &&
+            kv->version <= RECORD_VERSION_MAX);
 }
 
 static struct record *make_record(struct mvcc *mvcc, const struct mvcc_change *change)
@@ -41,7 +42,7 @@ static struct record *make_record(struct mvcc *mvcc, const struct mvcc_change *c
         return record__tombstone(&mvcc->heap, kv->mod_revision, change->sub, kv->key);
     record = record__put(&mvcc->heap, kv->mod_revision, change->sub, kv->key, kv->value, kv->lease);
     record->create = kv->create_revision;
-    record->version = kv->version;
+    record__set_version(record, kv->version);
     return record;
 }
 
@@ -233,8 +234,8 @@ static bool follows(const struct record *old, const struct record *record)
     if (old == NULL || record__is_tombstone(record))
         return true;
     if (record__is_tombstone(old))
-        return record->version == 1 && record->create == record->main;
-    return record->version == old->version + 1 && record->create == old->create;
+        return record__version(record) == 1 && record->create == record->main;
+    return record__version(record) == record__version(old) + 1 && record->create == old->create;
 }
 
 /* Chains the changes of each key, and puts the newest into the index. */

@@ -131,7 +131,7 @@ static size_t live_size(const struct record *record)
 
 void mvcc__link(struct mvcc *mvcc, struct record *record, struct record *old)
 {
-    record->older = old;
+    record__set_older(record, old);
     if (old != NULL) {
         old->superseded = record->main;
         if (!record__is_tombstone(old))
@@ -150,7 +150,7 @@ static void note_effect(struct mvcc *mvcc, const struct record *record)
     uint64_t hash = mvcc->effects;
 
     hash = hash_mix(hash, (uint64_t)record->main ^ (uint64_t)record->sub << 40);
-    hash = hash_mix(hash, (uint64_t)record->create ^ (uint64_t)record->version << 32);
+    hash = hash_mix(hash, (uint64_t)record->create ^ (uint64_t)record__version(record) << 32);
     hash = hash_mix(hash, (uint64_t)record__lease(record) ^ bytes << 32 ^ len);
     mvcc->effects = hash == 0 ? 1 : hash;
 }
@@ -165,7 +165,9 @@ uint64_t mvcc_take_effects(struct mvcc *mvcc)
 
 void mvcc_plant_flip(struct mvcc *mvcc, struct slice key)
 {
-    keyindex__get(&mvcc->index, key)->version ^= MVCC_PLANTED_FLIP;
+    struct record *record = keyindex__get(&mvcc->index, key);
+
+    record__set_version(record, record__version(record) ^ MVCC_PLANTED_FLIP);
 }
 
 void mvcc__chain(struct mvcc *mvcc, struct record *record, struct record *old)
@@ -189,7 +191,7 @@ void mvcc_txn_put(struct mvcc_txn *txn, struct slice key, struct slice value, in
     was_live = old != NULL && !record__is_tombstone(old);
     if (was_live) {
         record->create = old->create;
-        record->version = old->version + 1;
+        record__set_version(record, record__version(old) + 1);
         if (prev != NULL)
             record__to_kv(old, prev);
     }

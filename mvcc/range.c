@@ -129,7 +129,7 @@ static int compare_by(enum mvcc_target target, const struct record *a, const str
 {
     switch (target) {
     case MVCC_BY_VERSION:
-        return compare_numbers(a->version, b->version);
+        return compare_numbers(record__version(a), record__version(b));
     case MVCC_BY_CREATE:
         return compare_numbers(a->create, b->create);
     case MVCC_BY_MOD:

@@ -10,8 +10,8 @@ static struct record *record_alloc(struct heap *heap, int64_t main, uint32_t sub
     record->main = main;
     record->superseded = INT64_MAX;
     record->create = 0;
+    record->older_version = 0;
     record->version = 0;
-    record->older = NULL;
     record->sub = sub;
     record->key_len = (uint32_t)key.len;
     record->value_len = 0;
@@ -79,7 +79,7 @@ const struct record *record__at(const struct record *newest, int64_t revision)
     const struct record *record = newest;
 
     while (record != NULL && record->main > revision)
-        record = record->older;
+        record = record__older(record);
     return record != NULL && !record__is_tombstone(record) ? record : NULL;
 }
 
@@ -89,6 +89,6 @@ void record__to_kv(const struct record *record, struct mvcc_kv *out)
     out->value = record__value(record);
     out->create_revision = record->create;
     out->mod_revision = record->main;
-    out->version = record->version;
+    out->version = record__version(record);
     out->lease = record__lease(record);
 }

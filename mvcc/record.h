@@ -15,10 +15,10 @@
 
 struct record {
     int64_t main;
-    int64_t superseded;   /* main of the next change of this key; INT64_MAX: none yet */
-    int64_t create;       /* 0: a tombstone */
-    int64_t version;      /* 0: a tombstone */
-    struct record *older; /* the change before; NULL: none, or compacted away */
+    int64_t superseded;     /* main of the next change of this key; INT64_MAX: none yet */
+    int64_t create;         /* 0: a tombstone */
+    uint64_t older_version; /* an address of 48 bits, and behind it the version's upper 16 */
+    uint32_t version;       /* its lower 32 */
     uint32_t sub;
     uint32_t key_len;
     uint32_t value_len : 31;
@@ -28,9 +28,12 @@ struct record {
 
 /* Bytes start right behind the last field, inside what would be padding. */
 #define RECORD_HEAD offsetof(struct record, bytes)
-_Static_assert(RECORD_HEAD == 52, "every key pays for this");
+_Static_assert(RECORD_HEAD == 48, "every key pays for this");
 
-enum { RECORD_VALUE_MAX = INT32_MAX };
+enum { RECORD_VALUE_MAX = INT32_MAX, RECORD_ADDRESS_BITS = 48 };
+
+/* One key changed so often would take ten years of nothing else. */
+#define RECORD_VERSION_MAX (((int64_t)1 << 48) - 1)
 
 struct record *record__put(struct heap *heap, int64_t main, uint32_t sub, struct slice key,
                            struct slice value, int64_t lease);
@@ -45,9 +48,40 @@ void record__free(struct heap *heap, struct record *record);
 /* A copy that takes over from the record, once all pointers to it are bent. */
 struct record *record__clone(struct heap *heap, const struct record *record);
 
+/* The change before; NULL: none, or compacted away. */
+static inline struct record *record__older(const struct record *record)
+{
+    uint64_t address = record->older_version & (((uint64_t)1 << RECORD_ADDRESS_BITS) - 1);
+
+    return (struct record *)(uintptr_t)address;
+}
+
+static inline void record__set_older(struct record *record, const struct record *older)
+{
+    uint64_t upper = record->older_version >> RECORD_ADDRESS_BITS << RECORD_ADDRESS_BITS;
+
+    ASSERT((uintptr_t)older >> RECORD_ADDRESS_BITS == 0);
+    record->older_version = upper | (uintptr_t)older;
+}
+
+/* 0: a tombstone. */
+static inline int64_t record__version(const struct record *record)
+{
+    return (int64_t)(record->older_version >> RECORD_ADDRESS_BITS << 32 | record->version);
+}
+
+static inline void record__set_version(struct record *record, int64_t version)
+{
+    ASSERT(version >= 0);
+    ASSERT(version <= RECORD_VERSION_MAX);
+    record->older_version =
+        (uint64_t)version >> 32 << RECORD_ADDRESS_BITS | (uintptr_t)record__older(record);
+    record->version = (uint32_t)version;
+}
+
 static inline bool record__is_tombstone(const struct record *record)
 {
-    return record->version == 0;
+    return record->create == 0;
 }
 
 static inline struct slice record__key(const struct record *record)

@@ -24,7 +24,7 @@ static const struct record *copy(struct mvcc_scan *scan, const struct record *re
 
     memcpy(out, record, head + value_len);
     out->value_len = (uint32_t)value_len & RECORD_VALUE_MAX;
-    out->older = NULL;
+    record__set_older(out, NULL);
     if (record->leased)
         memcpy(out->bytes + out->key_len + value_len, &lease, sizeof lease);
     scan->bytes += copy_size(out);

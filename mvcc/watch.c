@@ -122,12 +122,12 @@ static bool passes(int flags, const struct record *record)
  * compacted, whether their records are still there or not. */
 static const struct record *before(const struct record *record, int64_t oldest)
 {
-    const struct record *older = record->older;
+    const struct record *older = record__older(record);
 
     if (record->main - 1 < oldest)
         return NULL;
     while (older != NULL && older->main == record->main)
-        older = older->older;
+        older = record__older(older);
     return older == NULL || record__is_tombstone(older) ? NULL : older;
 }
 
@@ -349,7 +349,7 @@ static bool read_history(struct stretch *stretch, size_t *budget)
     size_t count = 0;
 
     record = keyindex__get(&hub->mvcc->index, watcher__key(watcher));
-    for (; record != NULL && record->main >= watcher->next; record = record->older) {
+    for (; record != NULL && record->main >= watcher->next; record = record__older(record)) {
         if (record->main > hub->done)
             continue;
         if (count == CHAIN_MAX)

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "base/prng.h"
 #include "mvcc/keyindex.h"
 
@@ -121,6 +122,32 @@ static void ascending_keys_fill_nodes_nearly_whole(void **state)
         put(f, i);
     keyindex__check(&f->index);
     assert_true(f->index.bytes / KEYS <= 14); /* 12 is what an entry takes */
+}
+
+/* Full leaves share with their neighbours before they split. */
+static void keys_in_random_order_fill_leaves_well(void **state)
+{
+    struct fixture *f = *state;
+    unsigned *order = xcalloc(KEYS, sizeof *order);
+    struct prng prng;
+
+    prng_seed(&prng, 1);
+    for (unsigned i = 0; i < KEYS; i++) {
+        unsigned at = (unsigned)prng_between(&prng, 0, i);
+
+        order[i] = order[at];
+        order[at] = i;
+    }
+    for (unsigned i = 0; i < KEYS; i++) {
+        put(f, order[i]);
+        if (i % 10000 == 0)
+            keyindex__check(&f->index);
+    }
+    keyindex__check(&f->index);
+    assert_true(f->index.bytes <= (size_t)KEYS * 17); /* 19.7 without */
+    for (unsigned i = 0; i < KEYS; i += 1000)
+        assert_int_equal(count(f, i, KEYS), KEYS - i);
+    free(order);
 }
 
 static void descending_keys_make_a_sound_tree(void **state)
@@ -240,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(keys_in_any_order_make_a_sound_tree),
         T(ascending_keys_fill_nodes_nearly_whole),
+        T(keys_in_random_order_fill_leaves_well),
         T(descending_keys_make_a_sound_tree),
         T(removing_all_keys_in_any_order_empties_the_tree),
         T(walk_of_live_keys_steps_over_deleted_ones),
