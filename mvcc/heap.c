@@ -244,7 +244,7 @@ void heap__free(struct heap *heap, void *ptr, size_t size)
 
 /* ---- evacuation ---- */
 
-/* Moving is worth it where holes make more than a twenty-fifth of a class, and more than a slab.
+/* Moving is worth it where holes make more than a thirty-sixth of a class, and more than a slab.
  * Holes below that serve the next puts; what is above costs, even with holes spread evenly, less
  * than a move per record that the compaction freed. */
 static bool is_sparse(const struct heap_class *class)
@@ -256,7 +256,7 @@ static bool is_sparse(const struct heap_class *class)
         return false;
     any = class->slabs[0];
     slots = class->slab_count * any->slots;
-    return (slots - class->live) * 25 > slots && slots - class->live > any->slots;
+    return (slots - class->live) * 36 > slots && slots - class->live > any->slots;
 }
 
 void heap__evacuation_begin(struct heap *heap)
