@@ -53,15 +53,43 @@ static void refused(const char *line, const char *text)
 
 static void every_workload_has_defaults_that_parse(void **state)
 {
+    char line[160];
+
     (void)state;
     for (const struct workload *const *w = workloads; *w != NULL; w++) {
-        struct bench_options options = good((*w)->name);
+        struct bench_options options;
 
+        /* Some want to know all members: these are always there. */
+        (void)snprintf(line, sizeof line, "%s --endpoints a:1,b:2,c:3 --pids %d,%d,%d", (*w)->name,
+                       getpid(), getpid(), getpid());
+        options = good(line);
         assert_ptr_equal(options.workload, *w);
         assert_true(options.connections > 0);
         assert_true((options.clients != 0) != (options.streams != 0));
         assert_true(!(*w)->fills || options.keys > 0);
     }
+}
+
+static void members_are_named_where_they_have_to_be(void **state)
+{
+    (void)state;
+    refused("size", "--pids of the members");
+    refused("failover", "at least 3");
+    refused("failover --endpoints a:1,b:2,c:3", "in the order of --endpoints");
+    refused("failover --endpoints a:1,b:2,c:3 --vs d:1", "no --vs");
+}
+
+static void who_asks_is_said_as_etcdctl_has_it(void **state)
+{
+    struct bench_options options = good("get --user root:a:b --cacert ca.crt --cert c --key k");
+
+    (void)state;
+    assert_string_equal(options.user, "root:a:b");
+    assert_string_equal(options.cacert, "ca.crt");
+    refused("get --user root", "name:password");
+    refused("get --cert c", "go together");
+    refused("get --plot=", "--plot is empty");
+    refused("lease --requests 5", "--requests means nothing to lease");
 }
 
 /* An option that no row has would be accepted by nobody. */
@@ -219,6 +247,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_workload_has_defaults_that_parse),
+        cmocka_unit_test(members_are_named_where_they_have_to_be),
+        cmocka_unit_test(who_asks_is_said_as_etcdctl_has_it),
         cmocka_unit_test(every_option_that_a_workload_takes_exists),
         cmocka_unit_test(options_and_workload_come_in_any_order),
         cmocka_unit_test(defaults_are_the_workloads),
