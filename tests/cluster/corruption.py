@@ -120,18 +120,16 @@ def flip_bit(path, offset, rng):
         file.write(bytes([byte ^ 1 << rng.randrange(8)]))
 
 
-def used_size(path):
-    with open(path, "rb") as file:
-        return len(file.read().rstrip(b"\0"))
-
-
 def damage_log(member, rng, share):
-    """At that share of what stands in the newest segment."""
-    path = sorted(glob.glob(os.path.join(member.folder, member.name, "wal", "*.wal")))[-1]
-    while used_size(path) < 8192:  # just begun: the one before
-        path = path[:-16] + "%012d.wal" % (int(path[-16:-4]) - 1)
-    flip_bit(path, 4096 + int((used_size(path) - 4096) * share), rng)
-    return os.path.basename(path)
+    """At that share of what stands in the newest segment: behind its end a segment that is used again has records of
+    before, which nobody looks at."""
+    folder = os.path.join(member.folder, member.name, "wal")
+    kvctl = os.path.join(os.path.dirname(member.binary), "kvctl")
+    dump = subprocess.run([kvctl, "wal", "dump", folder], capture_output=True, text=True, check=True).stdout
+    last = {name: int(offset) for name, offset in re.findall(r"^(\S+)\s+(\d+) .* crc ok$", dump, re.M)}
+    name = max(name for name, offset in last.items() if offset >= 8192)  # the very newest may have just begun
+    flip_bit(os.path.join(folder, name), 4096 + int((last[name] - 4096) * share), rng)
+    return name
 
 
 def damage_checkpoints(member, rng, share):
