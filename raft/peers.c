@@ -20,7 +20,7 @@
 #include "raft/hello.h"
 
 enum {
-    PING_INTERVAL_MS = 500,
+    PING_INTERVAL_MS = 1000,
     DEAD_AFTER_MS = 3000,
     QUEUE_MAX = 64 * 1024 * 1024,
     RETRY_MIN_MS = 50, /* the first retry is quick: most often the peer was restarted */
@@ -28,6 +28,7 @@ enum {
     NAMELESS_MAX = 64, /* incoming connections that have not said who they are */
     BUFFER_KEEP = 64 * 1024,
     TROUBLE_AGAIN_MS = 10000,
+    PING_ALONG_MAX = 1024, /* behind more than that a ping would time the frames */
 };
 
 enum conn_state { DIALING, GREETING, UP };
@@ -47,7 +48,8 @@ struct conn {
     bool ponged;           /* a ping was answered since the last tick */
     bool pinging;          /* a pong to token is due */
     uint64_t token;        /* of the last ping */
-    uint64_t ping_sent_ns; /* when token was sent */
+    uint64_t pinged_ms;    /* when token was sent */
+    uint64_t ping_sent_ns; /* the same, to measure with */
     struct buf in;         /* an incomplete frame with its header */
 };
 
@@ -271,15 +273,21 @@ static void write_control(struct conn *conn, enum frame_kind kind, struct slice 
     (void)net_sock_write(conn->sock, slice_of(frame, FRAME_HEADER_SIZE + payload.len));
 }
 
+static void ping_begin(struct conn *conn, uint8_t token[FRAME_TOKEN_SIZE])
+{
+    conn->pinging = true;
+    conn->pinged_ms = now_ms(conn->peers);
+    conn->ping_sent_ns = uv_hrtime();
+    put_le64(token, ++conn->token);
+}
+
 static void ping(struct conn *conn)
 {
     uint8_t token[FRAME_TOKEN_SIZE];
 
     if (conn->pinging)
         return;
-    conn->pinging = true;
-    conn->ping_sent_ns = uv_hrtime();
-    put_le64(token, ++conn->token);
+    ping_begin(conn, token);
     write_control(conn, FRAME_PING, slice_of(token, sizeof token));
 }
 
@@ -738,11 +746,16 @@ static void on_accept(void *ctx, struct net_sock *sock)
 
 /* ---- time ---- */
 
+static uint64_t unpinged_ms(const struct conn *conn)
+{
+    return now_ms(conn->peers) - conn->pinged_ms;
+}
+
 static void check_outgoing(struct conn *conn, uint64_t silent_ms)
 {
     if (silent_ms >= conn->peers->options.dead_after_ms)
         conn_drop(conn, conn->state == UP ? "does not answer any more" : "does not answer");
-    else if (conn->state == UP)
+    else if (conn->state == UP && unpinged_ms(conn) >= conn->peers->options.ping_interval_ms)
         ping(conn);
 }
 
@@ -778,7 +791,7 @@ static void on_tick(uv_timer_t *timer)
     struct peers *peers = CONTAINER_OF(timer, struct peers, tick);
     uint64_t now = now_ms(peers);
     /* If we were asleep ourselves (stopped, no CPU), it is not the others' silence. */
-    bool overslept = now - peers->ticked_ms > 3 * (uint64_t)peers->options.ping_interval_ms;
+    bool overslept = now - peers->ticked_ms > peers->options.dead_after_ms / 2;
 
     peers->ticked_ms = now;
     for (size_t i = 0; i < peers->peer_count; i++)
@@ -874,6 +887,21 @@ void peers_bulk_answer(struct peers *peers, uint64_t to, struct slice frame)
     (void)net_sock_write(in->sock, slice_of(bytes, FRAME_HEADER_SIZE + frame.len)); /* as control */
 }
 
+/* A ping that is nearly due goes with frames that leave anyway, heartbeats most of all: by itself
+ * it would wake both sides once more. */
+static void ping_along(struct lane *lane)
+{
+    struct conn *conn = lane->out;
+    uint8_t frame[FRAME_HEADER_SIZE + FRAME_TOKEN_SIZE];
+
+    if (conn->pinging || lane->queue.len > PING_ALONG_MAX ||
+        unpinged_ms(conn) < conn->peers->options.ping_interval_ms * 3ULL / 4)
+        return;
+    frame_header_encode(FRAME_PING, FRAME_TOKEN_SIZE, frame);
+    ping_begin(conn, frame + FRAME_HEADER_SIZE);
+    ASSERT(buf_append(&lane->queue, frame, sizeof frame) == 0); /* far from its bound */
+}
+
 static void lane_flush(struct lane *lane)
 {
     struct peer_stats *stats = &lane->peer->stats;
@@ -881,6 +909,7 @@ static void lane_flush(struct lane *lane)
     if (lane->queue.len == 0)
         return;
     ASSERT(lane->out != NULL);
+    ping_along(lane);
     if (net_sock_write(lane->out->sock, buf_slice(&lane->queue)) == 0)
         stats->sent_bytes += lane->queue.len;
     else

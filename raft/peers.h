@@ -40,7 +40,7 @@ struct peers_options {
     const struct peer_config *peers; /* the others */
     size_t peer_count;
     uint64_t seed;             /* of back-off jitter */
-    uint32_t ping_interval_ms; /* 0: 500 */
+    uint32_t ping_interval_ms; /* 0: 1000 */
     uint32_t dead_after_ms;    /* without a byte from the other side; 0: 3000 */
     size_t queue_max;          /* bytes waiting per peer; 0: 64 MiB */
     void *ctx;

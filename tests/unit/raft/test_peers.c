@@ -944,6 +944,60 @@ static void a_peer_that_does_not_pong_is_dropped_in_bounded_time(void **state)
     assert_non_null(strstr(a->trouble, "does not answer any more"));
 }
 
+/* As a member does with pings that end in got; when the last one came is the answer. */
+static uint64_t answer_pings(struct raw *raw, int *count)
+{
+    while (raw->got.len >= FRAME_HEADER_SIZE) {
+        enum frame_kind kind;
+        uint8_t pong[FRAME_HEADER_SIZE];
+        size_t len;
+
+        frame_header_decode(raw->got.data, &kind, &len);
+        if (raw->got.len < FRAME_HEADER_SIZE + len)
+            break;
+        if (kind == FRAME_PING) {
+            frame_header_encode(FRAME_PONG, len, pong);
+            raw_write(raw, pong, sizeof pong);
+            raw_write(raw, raw->got.data + FRAME_HEADER_SIZE, len);
+            ++*count;
+        }
+        buf_consume(&raw->got, FRAME_HEADER_SIZE + len);
+    }
+    return uv_hrtime() / 1000000;
+}
+
+/* With nothing to go along they come at full intervals, here every 400 ms. The first may follow on
+ * the hello at any time, so it does not count. */
+static void a_ping_that_is_nearly_due_goes_along_with_a_frame(void **state)
+{
+    struct fixture *f = *state;
+    struct raw *raw = &f->raws[0];
+    uint64_t before = 0, gap = UINT64_MAX;
+    struct node *a;
+    int pings = 0;
+
+    f->tuning.ping_interval_ms = 400;
+    raw_listen(f, 1, true);
+    a = start(f, 0, 2);
+    AWAIT(f, a->ups[2] == 1);
+    AWAIT(f, raw->got.len > HELLO_SIZE);
+    buf_consume(&raw->got, HELLO_SIZE);
+    while (gap > 350) {
+        int seen = pings;
+        uint64_t now;
+
+        send_text(a, 2, "a heartbeat");
+        turn(f);
+        now = answer_pings(raw, &pings);
+        if (pings == seen)
+            continue;
+        if (pings > 2)
+            gap = now - before;
+        before = now;
+    }
+    assert_true(gap >= 250);
+}
+
 static void a_peer_that_never_answers_hello_is_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -1328,6 +1382,7 @@ int main(void)
         TEST(garbage_is_refused_by_name),
         TEST(random_bytes_never_break_a_member),
         TEST(a_peer_that_does_not_pong_is_dropped_in_bounded_time),
+        TEST(a_ping_that_is_nearly_due_goes_along_with_a_frame),
         TEST(a_peer_that_never_answers_hello_is_dropped),
         TEST(an_incoming_connection_that_falls_silent_is_dropped),
         TEST(members_that_have_nothing_to_say_stay_connected),
