@@ -212,8 +212,9 @@ void wal_writer_kick(struct wal_writer *writer)
     writer->running = true;
     uv_mutex_lock(&writer->mutex);
     writer->job = flush;
-    uv_cond_signal(&writer->wake);
     uv_mutex_unlock(&writer->mutex);
+    /* With the mutex in hand, the thread would wake up only to wait for that. */
+    uv_cond_signal(&writer->wake);
 }
 
 void wal_writer_observe(struct wal_writer *writer, wal_flushed_cb on_flushed, void *ctx)
