@@ -23,6 +23,7 @@ struct peer {
     uint64_t history, index, session;
     bool silent; /* nothing gets to it, or from it */
     unsigned verdicts[3];
+    unsigned said; /* frames */
     uint64_t wanted_by, wanted;
 };
 
@@ -68,6 +69,7 @@ static bool on_ask(void *ctx, struct slice frame)
     struct peer *leader = peer_of(from->world, from->world->leader);
 
     assert_true(audit_is_frame(frame));
+    from->said++;
     if (!from->silent && !leader->silent)
         audit_on_report(leader->audit, from->id, from->session, frame);
     return true;
@@ -79,6 +81,7 @@ static void on_answer(void *ctx, uint64_t to, uint64_t session, struct slice fra
     struct peer *peer = peer_of(from->world, to);
 
     assert_true(audit_is_frame(frame));
+    from->said++;
     if (!from->silent && !peer->silent && session == peer->session)
         audit_on_round(peer->audit, frame);
 }
@@ -220,6 +223,31 @@ static void one_that_applies_otherwise_is_odd_within_a_second_or_two(void **stat
     assert_true(peer_of(w, 4)->verdicts[AUDIT_ODD] > 0);
     assert_int_equal(verdicts(w, AUDIT_ODD), peer_of(w, 4)->verdicts[AUDIT_ODD]);
     assert_int_equal(verdicts(w, AUDIT_SPLIT), 0);
+    free_world(w);
+}
+
+/* The turns of an idle member are its heartbeats, every 100 ms. */
+static void rounds_and_reports_go_along_with_the_last_heartbeat_before_they_are_due(void **state)
+{
+    struct world *w = new_world(3);
+
+    (void)state;
+    apply(w, "a");
+    pass(w, 2 * SETTLE_MS); /* the deep round after the start is over */
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct peer *peer = peer_of(w, id);
+        uint64_t due = audit_turn(peer->audit);
+        unsigned said = peer->said;
+
+        assert_true(due > w->now_ms + 200);
+        w->now_ms = due - 200;
+        assert_int_equal(audit_turn(peer->audit), due);
+        assert_int_equal(peer->said, said);
+        apply(w, "b");
+        w->now_ms = due - 100;
+        assert_int_equal(audit_turn(peer->audit), w->now_ms + 1000);
+        assert_true(peer->said > said);
+    }
     free_world(w);
 }
 
@@ -514,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_that_hold_the_same_agree),
         cmocka_unit_test(one_that_applies_otherwise_is_odd_within_a_second_or_two),
+        cmocka_unit_test(rounds_and_reports_go_along_with_the_last_heartbeat_before_they_are_due),
         cmocka_unit_test(a_leader_may_be_the_odd_one),
         cmocka_unit_test(a_bit_that_flips_in_memory_shows_in_the_next_deep_round),
         cmocka_unit_test(a_new_session_asks_for_a_deep_round),
