@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+void out_of_memory(void)
+{
+    fputs("out of memory\n", stderr);
+    abort();
+}
+
 static void *checked(void *ptr)
 {
-    if (ptr == NULL) {
-        fputs("out of memory\n", stderr);
-        abort();
-    }
+    if (ptr == NULL)
+        out_of_memory();
     return ptr;
 }
 

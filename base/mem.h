@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+/* Says so and aborts. */
+void out_of_memory(void) __attribute__((noreturn));
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *ptr, size_t size);

@@ -91,7 +91,8 @@ static void add_region(struct heap *heap)
         mmap(NULL, region_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     uintptr_t first;
 
-    ASSERT(region != MAP_FAILED); /* as xmalloc: out of memory ends the member */
+    if (region == MAP_FAILED)
+        out_of_memory();
     push(&heap->regions, &heap->region_count, &heap->region_cap, region);
     first = ((uintptr_t)region + SLAB_SIZE - 1) / SLAB_SIZE * SLAB_SIZE;
     for (size_t i = SLABS_PER_REGION; i-- > 0;)

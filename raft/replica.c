@@ -154,11 +154,62 @@ static int raft_begin(struct replica *r, const struct replica_options *options, 
     return 0;
 }
 
+/* ---- libraft's memory: as all of ours, it is there or the member ends ---- */
+
+static void *heap_malloc(void *data, size_t size)
+{
+    (void)data;
+    return xmalloc(size);
+}
+
+static void heap_free(void *data, void *ptr)
+{
+    (void)data;
+    free(ptr);
+}
+
+static void *heap_calloc(void *data, size_t count, size_t size)
+{
+    (void)data;
+    return xcalloc(count, size);
+}
+
+static void *heap_realloc(void *data, void *ptr, size_t size)
+{
+    (void)data;
+    return xrealloc(ptr, size);
+}
+
+static void *heap_aligned_alloc(void *data, size_t alignment, size_t size)
+{
+    void *ptr = aligned_alloc(alignment, size);
+
+    (void)data;
+    if (ptr == NULL)
+        out_of_memory();
+    return ptr;
+}
+
+static void heap_aligned_free(void *data, size_t alignment, void *ptr)
+{
+    (void)data;
+    (void)alignment;
+    free(ptr);
+}
+
+static struct raft_heap heap = {.malloc = heap_malloc,
+                                .free = heap_free,
+                                .calloc = heap_calloc,
+                                .realloc = heap_realloc,
+                                .aligned_alloc = heap_aligned_alloc,
+                                .aligned_free = heap_aligned_free};
+
 int replica_open(const struct replica_options *options, struct replica **out, struct err *err)
 {
     struct replica *r = xcalloc(1, sizeof(*r));
     int rc;
 
+    raft_heap_set(&heap);
     replica_init(r, options);
     rc = raft_begin(r, options, err);
     if (rc != 0) {

@@ -8,6 +8,7 @@
 struct worker {
     uv_loop_t *loop;
     size_t away; /* handed over, and not back */
+    struct job first;
     bool closing;
     uv_async_t close_async; /* the close callback must not fire from inside the call */
     void (*close_cb)(void *ctx);
@@ -77,6 +78,11 @@ static void do_nothing(uv_async_t *async)
     (void)async;
 }
 
+static void start_threads(struct job *job)
+{
+    (void)job;
+}
+
 struct worker *worker_new(uv_loop_t *loop)
 {
     struct worker *worker = xcalloc(1, sizeof *worker);
@@ -86,6 +92,10 @@ struct worker *worker_new(uv_loop_t *loop)
     rc = uv_async_init(loop, &worker->close_async, do_nothing);
     ASSERT(rc == 0); /* the loop has its own pipe since it was made */
     uv_unref((uv_handle_t *)&worker->close_async);
+    /* libuv starts its threads with the first job, and aborts without a word if there is no memory
+     * for them: better now than in a month. */
+    worker->first = (struct job){.work = start_threads, .done = start_threads};
+    run(worker, &worker->first);
     return worker;
 }
 
