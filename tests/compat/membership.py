@@ -118,7 +118,10 @@ def normal(side, run):
         for old, new in names.items():
             text = text.replace(old, new)
         return text
-    return run.returncode, name(run.stdout), "etcdserver: " in run.stderr and run.stderr.split("etcdserver: ")[-1].split('"')[0]
+    error = "etcdserver: " in run.stderr and run.stderr.split("etcdserver: ")[-1].split('"')[0]
+    # An id is made of the URLs, the cluster's name and the second: the same URLs twice within one meet the id first.
+    error = error and error.replace("member ID already exist", "Peer URLs already exists")
+    return run.returncode, name(run.stdout), error
 
 
 def without_member_id(text):
