@@ -199,7 +199,7 @@ uninstall:
 ## make clang      everything built by clang, warnings as errors
 ## make fuzz       parsers of what clients send, by libFuzzer (SECONDS=20 for each)
 ## make soak       thousands of simulator seeds and long fault runs (SEED=1 SEEDS=20000)
-## make bench      kvd beside Debian's etcd on this machine, ten minutes (BENCH=--quick: two)
+## make bench      kvd beside Debian's etcd on this machine, a quarter of an hour (BENCH=--quick: three minutes)
 ## make bench-kube   kvapi beside a kube-apiserver's figures, one minute (BENCH=--etcd: on Debian's etcd)
 ## make format     clang-format everything
 ## make install    programs, libkv.a, headers, libkv.pc (PREFIX=/usr/local, DESTDIR=); uninstall

@@ -32,7 +32,7 @@ _Static_assert(RECORD_HEAD == 48, "every key pays for this");
 
 enum { RECORD_VALUE_MAX = INT32_MAX, RECORD_ADDRESS_BITS = 48 };
 
-/* One key changed so often would take ten years of nothing else. */
+/* A million changes of one key a second reach it after nine years. */
 #define RECORD_VERSION_MAX (((int64_t)1 << 48) - 1)
 
 struct record *record__put(struct heap *heap, int64_t main, uint32_t sub, struct slice key,
