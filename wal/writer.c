@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "wal/internal.h"
 
-/* Who has the flush: the loop hands it over by setting job, the thread gives it back by setting
- * done. In between upkeep may run, one piece at a time. */
+/* Who has the flush: the loop hands it over as job, the thread gives it back as done. In between
+ * upkeep may run, one piece at a time. */
 struct wal_writer {
     struct wal *wal;
     wal_durable_cb on_durable;
@@ -18,8 +18,8 @@ struct wal_writer {
 
     uv_async_t done_async;
     uv_thread_t thread;
+    uv_sem_t wake; /* posted for each job, and for the end */
     uv_mutex_t mutex;
-    uv_cond_t wake;
 
     /* the loop's */
     bool running; /* a flush is with the thread */
@@ -28,10 +28,11 @@ struct wal_writer {
     bool marked; /* the closing mark was appended */
     bool ended;  /* the thread was told to stop */
 
-    /* both sides', under mutex */
-    struct wal_flush *job;  /* for the thread */
-    struct wal_flush *done; /* from the thread */
-    bool stop;
+    /* for the thread; NULL: stop. The loop sets it before it posts wake. */
+    struct wal_flush *job;
+
+    /* from the thread, under mutex */
+    struct wal_flush *done;
     int status;
     struct err err;
     uint64_t duration_us;
@@ -60,23 +61,13 @@ static void run_job(struct wal_writer *writer, struct wal_flush *flush)
  * has brought a change (the disk may be full). */
 static struct wal_flush *next_job(struct wal_writer *writer)
 {
-    struct wal_flush *flush;
     bool idle = !writer->ran;
 
-    uv_mutex_lock(&writer->mutex);
-    while (writer->job == NULL && !writer->stop) {
-        if (idle) {
-            uv_cond_wait(&writer->wake, &writer->mutex);
-            continue;
-        }
-        uv_mutex_unlock(&writer->mutex);
+    while (!idle && uv_sem_trywait(&writer->wake) != 0)
         idle = wal_upkeep(writer->wal, NULL) != 1;
-        uv_mutex_lock(&writer->mutex);
-    }
-    flush = writer->job;
-    writer->job = NULL;
-    uv_mutex_unlock(&writer->mutex);
-    return flush;
+    if (idle)
+        uv_sem_wait(&writer->wake);
+    return writer->job;
 }
 
 static void writer_main(void *arg)
@@ -96,8 +87,8 @@ static void on_async_closed(uv_handle_t *handle)
     wal_writer_close_cb on_close = writer->on_close;
     void *ctx = writer->close_ctx;
 
-    uv_cond_destroy(&writer->wake);
     uv_mutex_destroy(&writer->mutex);
+    uv_sem_destroy(&writer->wake);
     free(writer);
     on_close(ctx);
 }
@@ -106,10 +97,8 @@ static void on_async_closed(uv_handle_t *handle)
 static void finish_close(struct wal_writer *writer)
 {
     writer->ended = true;
-    uv_mutex_lock(&writer->mutex);
-    writer->stop = true;
-    uv_cond_signal(&writer->wake);
-    uv_mutex_unlock(&writer->mutex);
+    writer->job = NULL;
+    uv_sem_post(&writer->wake);
     ASSERT(uv_thread_join(&writer->thread) == 0);
     uv_close((uv_handle_t *)&writer->done_async, on_async_closed);
 }
@@ -173,23 +162,23 @@ int wal_writer_start(uv_loop_t *loop, struct wal *wal, wal_durable_cb on_durable
     writer->wal = wal;
     writer->on_durable = on_durable;
     writer->ctx = ctx;
-    if (uv_mutex_init(&writer->mutex) != 0)
+    if (uv_sem_init(&writer->wake, 0) != 0)
         goto fail;
-    if (uv_cond_init(&writer->wake) != 0)
-        goto fail_mutex;
+    if (uv_mutex_init(&writer->mutex) != 0)
+        goto fail_sem;
     rc = uv_async_init(loop, &writer->done_async, on_done);
     if (rc != 0)
-        goto fail_cond;
+        goto fail_mutex;
     /* A thread that can not be made leaves the handle in the loop, which can only be closed by
      * turning the loop; so it is made last and its failure is the process's. */
     ASSERT(uv_thread_create(&writer->thread, writer_main, writer) == 0);
     *out = writer;
     return 0;
 
-fail_cond:
-    uv_cond_destroy(&writer->wake);
 fail_mutex:
     uv_mutex_destroy(&writer->mutex);
+fail_sem:
+    uv_sem_destroy(&writer->wake);
 fail:
     free(writer);
     return err_set(err, KV_EIO, "starting the log thread failed");
@@ -210,11 +199,8 @@ void wal_writer_kick(struct wal_writer *writer)
     if (flush == NULL)
         return;
     writer->running = true;
-    uv_mutex_lock(&writer->mutex);
     writer->job = flush;
-    uv_mutex_unlock(&writer->mutex);
-    /* With the mutex in hand, the thread would wake up only to wait for that. */
-    uv_cond_signal(&writer->wake);
+    uv_sem_post(&writer->wake);
 }
 
 void wal_writer_observe(struct wal_writer *writer, wal_flushed_cb on_flushed, void *ctx)
