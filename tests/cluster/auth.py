@@ -131,22 +131,6 @@ def change_something(root, rng):
     root.call(pb.AuthStub, method, request)
 
 
-def leader_of(cluster):
-    for member in cluster.members:
-        if not member.running():
-            continue
-        with member.channel() as channel:
-            for _ in range(100):
-                try:
-                    status = pb.MaintenanceStub(channel).Status(pb.StatusRequest(), timeout=5, metadata=root_token(channel))
-                except grpc.RpcError:
-                    break
-                if status.leader == status.header.member_id:
-                    return member
-                break
-    return None
-
-
 def root_token(channel):
     try:
         answer = pb.AuthStub(channel).Authenticate(
@@ -179,7 +163,7 @@ def r14_members_agree_while_auth_changes(cluster, rng, rounds):
     for n in range(rounds):
         for _ in range(12):
             change_something(root, rng)
-        victim = leader_of(cluster) or rng.choice(cluster.members)
+        victim = cluster.leader(root_token)
         victim.kill()
         for _ in range(6):
             change_something(root, rng)

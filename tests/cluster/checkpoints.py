@@ -60,13 +60,6 @@ def size_of(folder):
     return total
 
 
-def leader_of(cluster):
-    for member in cluster.members:
-        if metric(member, "etcd_server_is_leader") == 1:
-            return member
-    return None
-
-
 class Compactor(threading.Thread):
     """Keeps some history, so that the store stays small."""
 
@@ -294,8 +287,8 @@ def main():
         thread.start()
 
     # A follower that stands still while its clients stay connected.
-    wait_for(lambda: leader_of(cluster) is not None, "there is a leader", score)
-    follower = rng.choice([m for m in cluster.members if m is not leader_of(cluster)])
+    leader = cluster.leader()
+    follower = rng.choice([m for m in cluster.members if m is not leader])
     compactor.hold.set()
     watcher = Watcher(follower)
     watcher.start()
@@ -317,7 +310,8 @@ def main():
     compactor.hold.clear()
 
     # One that was down; it dies once more while it receives.
-    follower = rng.choice([m for m in cluster.members if m is not leader_of(cluster)])
+    leader = cluster.leader()
+    follower = rng.choice([m for m in cluster.members if m is not leader])
     leave_behind(follower, cluster, clients, score, "kill -9")
     follower.start()
     wait_for(lambda: not follower.running() or (metric(follower, "etcd_server_proposals_applied_total") is not None),

@@ -85,27 +85,13 @@ def put(member, key, value=b"v"):
         return pb.KVStub(channel).Put(pb.PutRequest(key=key, value=value), timeout=10)
 
 
-def leader_of(cluster):
-    """Waits until the members know that it leads, and what its name is."""
-    end = time.monotonic() + WAIT_S
-    with cluster.members[0].channel() as channel:
-        while time.monotonic() < end:
-            leader = pb.MaintenanceStub(channel).Status(pb.StatusRequest(), timeout=10).leader
-            listed = pb.ClusterStub(channel).MemberList(pb.MemberListRequest(), timeout=10).members
-            for member in cluster.members:
-                if any(m.ID == leader and m.name == member.name for m in listed):
-                    return member
-            time.sleep(0.05)  # between two looks
-    sys.exit("there is no leader")
-
-
 def d4_failed_sync(score, args):
     """The leader's next sync fails once. It must not try again: the second one would say yes with the data gone."""
     if shutil.which("strace") is None:
         print("D4 was left out: strace is not installed")
         return
     cluster = _servers.start_kvd(args.build, 3)
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     others = [m for m in cluster.members if m is not leader]
     put(leader, b"before")
     tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", os.path.join(cluster.folder, "trace"), "-p",
@@ -142,7 +128,7 @@ def p5_out_of_descriptors(score, args):
     for member in cluster.members:
         member.args = ["prlimit", "--nofile=%d:%d" % (FILES, FILES), *member.args]
     cluster.start()
-    member = leader_of(cluster)
+    member = cluster.leader()
     with member.channel(own=True) as channel:
         kv = pb.KVStub(channel)
         kv.Put(pb.PutRequest(key=b"k", value=b"0"), timeout=10)

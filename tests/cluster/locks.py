@@ -115,23 +115,6 @@ class Worker(threading.Thread):
             pass  # asked to stop while nobody answers
 
 
-def leader_of(cluster):
-    """The member that most say leads; waits until there is one."""
-    while True:
-        votes, ids = [], {}
-        for member in cluster.members:
-            with member.channel() as channel:
-                try:
-                    status = pb.MaintenanceStub(channel).Status(pb.StatusRequest(), timeout=2)
-                except grpc.RpcError:
-                    continue
-            ids[status.header.member_id] = member
-            votes.append(status.leader)
-        for leader in votes:
-            if votes.count(leader) > len(cluster.members) // 2 and leader in ids:
-                return ids[leader]
-
-
 def wait_for_holders(workers, count):
     """Until so many more have held the lock, all together."""
     wanted = sum(w.held for w in workers) + count
@@ -145,7 +128,7 @@ def wait_for_holders(workers, count):
 
 
 def kill_leader(cluster, workers):
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     leader.kill()
     moved = wait_for_holders(workers, 3)
     leader.start()
@@ -154,7 +137,7 @@ def kill_leader(cluster, workers):
 
 
 def pause_leader(cluster, workers):
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     leader.process.send_signal(signal.SIGSTOP)
     moved = wait_for_holders(workers, 3)
     leader.process.send_signal(signal.SIGCONT)
@@ -206,7 +189,7 @@ def faults(score, cluster, seed):
 def cancelled_on_its_way(score, cluster):
     """A call that ends while its key is being made: without a quorum it hangs there. The key goes as soon as it
     has come."""
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     others = [m for m in cluster.members if m is not leader]
     client = _locks.Client(leader)
     lease = client.grant(0x51, 600)
@@ -243,7 +226,7 @@ def fill_log(cluster, follower, client):
 def left_behind(score, args):
     """Who waits on a member that gets the state of another one, history in between gone, goes on waiting there."""
     cluster = _servers.start_kvd(args.build, 3, ("--checkpoint-log-bytes", str(1 << 20)))
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     follower = next(m for m in cluster.members if m is not leader)
     there, here = _locks.Client(follower), _locks.Client(leader)
     holder, first, second, gone = (here.grant(0x60 + n, 600) for n in range(4))

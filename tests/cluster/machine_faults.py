@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 
-import grpc
 from etcd3 import etcdrpc as pb
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "compat"))
@@ -71,24 +70,8 @@ def judge(cluster, clients, score, what):
     score.check(len(set(hashes)) == 1, what + ": HashKV is equal on all members", str(hashes))
 
 
-def leader_of(cluster):
-    """Of those that run; waits until there is one."""
-    end = time.monotonic() + WAIT_S
-    while time.monotonic() < end:
-        for member in cluster.members:
-            try:
-                with member.channel() as channel:
-                    status = pb.MaintenanceStub(channel).Status(pb.StatusRequest(), timeout=5)
-            except grpc.RpcError:
-                continue
-            if status.leader == status.header.member_id:
-                return member
-        time.sleep(0.05)  # between two looks
-    sys.exit("there is no leader")
-
-
 def term_of(cluster):
-    with leader_of(cluster).channel() as channel:
+    with cluster.leader().channel() as channel:
         return pb.MaintenanceStub(channel).Status(pb.StatusRequest(), timeout=10).raftTerm
 
 
@@ -123,7 +106,7 @@ def p3_slow_cpu(args, rng, score):
     cluster = _servers.start_kvd(args.build, 3)
     load = Load(cluster, rng)
     load.goes_on(score, "P3: writes before")
-    leader = leader_of(cluster)
+    leader = cluster.leader()
     followers = [m for m in cluster.members if m is not leader]
     with followers[0].channel() as channel:
         lessor = pb.LeaseStub(channel)
@@ -157,7 +140,7 @@ def p4_no_memory(args, rng, score):
     load = Load(cluster, rng, BIG_VALUE)
     load.goes_on(score, "P4: writes before", 5)
     for who in ("the leader", "a follower"):
-        leader = leader_of(cluster)
+        leader = cluster.leader()
         member = leader if who == "the leader" else [m for m in cluster.members if m is not leader][0]
         with open("/proc/%d/statm" % member.process.pid) as statm:
             now = int(statm.read().split()[0]) * resource.getpagesize()
@@ -259,7 +242,7 @@ def t1_clock_jumps(args, rng, score):
         _servers.wait_ready(member)
     load = Load(cluster, rng)
     load.goes_on(score, "T1: writes before")
-    term, leader = term_of(cluster), leader_of(cluster)
+    term, leader = term_of(cluster), cluster.leader()
     follower = next(m for m in cluster.members if m is not leader)
     for member, hours in ((leader, 1), (follower, -1), (leader, -1), (leader, 0), (follower, 1000)):
         with follower.channel() as channel:

@@ -138,6 +138,26 @@ class Cluster:
             wait_ready(member)
         return self
 
+    def leader(self, metadata=lambda channel: []):
+        """Whom most members say leads; waits until there is one. metadata(channel): of a call, where users are on."""
+        end = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < end:
+            said, by_id = [], {}
+            for member in self.members:
+                with member.channel() as channel:
+                    try:
+                        status = etcdrpc.MaintenanceStub(channel).Status(etcdrpc.StatusRequest(), timeout=5,
+                                                                         metadata=metadata(channel))
+                    except grpc.RpcError:
+                        continue
+                by_id[status.header.member_id] = member
+                said.append(status.leader)
+            for leader in said:
+                if said.count(leader) > len(self.members) // 2 and leader in by_id:
+                    return by_id[leader]
+            time.sleep(0.05)  # between two looks
+        sys.exit("there is no leader")
+
     @property
     def endpoints(self):
         return ",".join(m.endpoint for m in self.members)
