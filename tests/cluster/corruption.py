@@ -344,6 +344,7 @@ def wrong_state(args, score, checked_first):
     other = cluster.members[(args.seed + 1) % 3]
     me = id_of(member)
     eventually("the value is in checkpoints", lambda: has_in_checkpoints(member, b"right"))
+    load.end(score, cluster)  # one that comes back behind the others' logs gets their state before anybody compares
     member.stop()
     tamper_with(score, member)
     before = len(log_of(member))
@@ -359,6 +360,8 @@ def wrong_state(args, score, checked_first):
             seen.add("%s %s" % (error.code().name, error.details()))
         return "the others have again" in log_of(member)[before:]
 
+    eventually("CORRUPT is raised", lambda: look() or seen_alarm, member)
+    load = Load(cluster, args.seed + 2)
     eventually("it is healed", look, member)
     watcher.stop.set()
     watcher.join(30)
