@@ -23,29 +23,31 @@ static double cpu_seconds(int pid)
     return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
-/* "VmRSS:   123 kB" */
-static void take_line(const char *line, const char *name, uint64_t *sum)
+/* A line of /proc/PID/status ("VmRSS:   123 kB") or /proc/PID/io ("write_bytes: 123"). */
+static void take_line(const char *line, const char *name, unsigned unit, uint64_t *sum)
 {
-    unsigned long long kib;
+    unsigned long long value;
     size_t len = strlen(name);
 
-    if (strncmp(line, name, len) == 0 && sscanf(line + len, " %llu", &kib) == 1)
-        *sum += kib * 1024;
+    if (strncmp(line, name, len) == 0 && sscanf(line + len, " %llu", &value) == 1)
+        *sum += value * unit;
 }
 
-static void add_memory(int pid, struct process_sample *sum)
+static void add_file_of(int pid, const char *file, struct process_sample *sum)
 {
+    enum { KIB = 1024 };
     char path[64], line[256];
     FILE *f;
 
-    (void)snprintf(path, sizeof path, "/proc/%d/status", pid);
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
     f = fopen(path, "r");
     if (f == NULL)
         return;
     while (fgets(line, sizeof line, f) != NULL) {
-        take_line(line, "VmRSS:", &sum->rss_bytes);
-        take_line(line, "RssAnon:", &sum->anon_bytes);
-        take_line(line, "VmHWM:", &sum->peak_bytes);
+        take_line(line, "VmRSS:", KIB, &sum->rss_bytes);
+        take_line(line, "RssAnon:", KIB, &sum->anon_bytes);
+        take_line(line, "VmHWM:", KIB, &sum->peak_bytes);
+        take_line(line, "write_bytes:", 1, &sum->written_bytes);
     }
     (void)fclose(f); /* read only */
 }
@@ -78,7 +80,8 @@ struct process_sample process_sample(const int *pids, size_t count)
 
     for (size_t i = 0; i < count; i++) {
         sum.cpu_s += cpu_seconds(pids[i]);
-        add_memory(pids[i], &sum);
+        add_file_of(pids[i], "status", &sum);
+        add_file_of(pids[i], "io", &sum);
     }
     return sum;
 }

@@ -12,9 +12,9 @@ struct process_sample {
     uint64_t rss_bytes;  /* resident, mapped files included */
     uint64_t anon_bytes; /* of that, what is no file: what memory pressure cannot take back */
     uint64_t peak_bytes; /* highest rss_bytes since the process began or process_reset_peak() */
-    uint64_t
-        disk_bytes; /* written to all disks of the machine so far, by whomever: what a process's
-                       own counter says is too much where files are cached in large folios */
+    /* Written so far to all disks of the machine, by whomever; and by the processes, which is too
+     * much where files are cached in large folios. */
+    uint64_t disk_bytes, written_bytes;
 };
 
 /* Sums over all pids; one that is gone counts nothing. */

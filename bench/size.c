@@ -10,7 +10,7 @@
 enum {
     LOOK_MS = 500,
     QUIET_LOOKS = 10,      /* so many in a row ... */
-    QUIET_BYTES = 1 << 20, /* ... without as much written: at rest */
+    QUIET_BYTES = 1 << 20, /* ... without as much written by the members: at rest */
     LOOKS_MAX = 240,
 };
 
@@ -21,7 +21,7 @@ struct size_state {
     struct call call;
     bool compacting, compacted;
     double compact_s;
-    uint64_t looked_bytes;
+    uint64_t looked_written;
     unsigned looks, quiet_looks;
     uv_timer_t timer;
     bool has_timer;
@@ -102,9 +102,10 @@ static void on_look(uv_timer_t *timer)
     struct size_state *state = bench->state;
 
     state->rest = sample(bench);
-    state->quiet_looks =
-        state->rest.disk_bytes - state->looked_bytes < QUIET_BYTES ? state->quiet_looks + 1 : 0;
-    state->looked_bytes = state->rest.disk_bytes;
+    state->quiet_looks = state->rest.written_bytes - state->looked_written < QUIET_BYTES
+                             ? state->quiet_looks + 1
+                             : 0;
+    state->looked_written = state->rest.written_bytes;
     if (state->quiet_looks < QUIET_LOOKS && ++state->looks < LOOKS_MAX)
         return;
     (void)uv_timer_stop(timer); /* cannot fail */
@@ -128,7 +129,7 @@ static void on_compacted(struct call *call, const char *error)
     if (error != NULL)
         bench_error(bench, "%s", error);
     state->compacted = error == NULL;
-    state->looked_bytes = sample(bench).disk_bytes;
+    state->looked_written = sample(bench).written_bytes;
     state->has_timer = true;
     (void)uv_timer_init(&bench->loop, &state->timer); /* these cannot fail */
     state->timer.data = bench;

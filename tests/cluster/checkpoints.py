@@ -200,7 +200,8 @@ def damaged_files(args, score):
         wait_for(enough, "two checkpoints are kept", score)
     before = kills.all_kvs(member)
     member.kill()
-    kept = {n: open(os.path.join(snap, n), "rb").read() for n in os.listdir(snap) if n.endswith(".ckpt")}
+    names = sorted(n for n in os.listdir(snap) if n.endswith(".ckpt"))
+    kept = {n: open(os.path.join(snap, n), "rb").read() for n in names[-2:]}  # a third was about to be removed
     older, newest = [os.path.join(snap, n) for n in sorted(kept)]
 
     def put_back():

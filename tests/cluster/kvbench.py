@@ -2,11 +2,13 @@
 """Every workload of kvbench runs against a real member for a fraction of a second: its checks hold, its
 JSON can be read; and what goes wrong outside ends in a clear error and the exit code that says so."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 from xml.etree import ElementTree
 
 from etcd3 import etcdrpc
@@ -56,10 +58,29 @@ def run(args, words, endpoint, extra=()):
     return process.returncode, [json.loads(line) for line in out.splitlines()], said
 
 
+class OthersWrite(threading.Thread):
+    """Somebody else keeps the disk busy: size waits until the members are at rest, not the machine."""
+
+    def __enter__(self):
+        self.stop = threading.Event()
+        self.start()
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.join()
+
+    def run(self):
+        with tempfile.TemporaryFile() as file:
+            while not self.stop.wait(0.1):
+                os.pwrite(file.fileno(), bytes(2 << 20), 0)
+                os.fsync(file.fileno())
+
+
 def workloads(score, args, member):
     pid = ["--pids", str(member.process.pid)]
     for words, figures in WORKLOADS:
-        code, lines, said = run(args, words.split(), member.endpoint, SHORT + pid)
+        with OthersWrite() if words.startswith("size") else contextlib.nullcontext():
+            code, lines, said = run(args, words.split(), member.endpoint, SHORT + pid)
         if not score.check(code == 0 and len(lines) == 1, words, "exit code %s\n%s" % (code, said)):
             continue
         found = lines[0]
