@@ -194,7 +194,7 @@ static const struct verb_info verbs[] = {
     {"thin", LAB_THIN, parse_thin, "thin A-B 8000", "no more than so many bytes per second from A to B; 0: as before"},
     {"kill", LAB_KILL, parse_members, "kill N|leader", "SIGKILL"},
     {"stop", LAB_STOP, parse_members, "stop N|leader", "SIGTERM: an orderly stop, a leader hands over first"},
-    {"restart", LAB_RESTART, parse_members, "restart N|dead", "start it again on its data"},
+    {"restart", LAB_RESTART, parse_members, "restart N|dead", "start it again on its data; a stop that goes on is waited for"},
     {"pause", LAB_PAUSE, parse_pause, "pause N [3s]", "SIGSTOP, and SIGCONT after that time"},
     {"resume", LAB_RESUME, parse_members, "resume N", "SIGCONT"},
     {"slow-disk", LAB_SLOW_DISK, parse_slow_disk, "slow-disk N 200ms", "each sync takes so much longer; 0: as before"},

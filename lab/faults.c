@@ -240,7 +240,8 @@ static int do_process(struct lab_member *member, const struct lab_command *comma
 
 static int do_disk(struct lab_member *member, const struct lab_command *command, struct err *err)
 {
-    if (member->process.pid != 0 && atomic_load(&member->disk->loaded) == 0)
+    /* One that has not answered yet may still have to load it, and then finds what is set here. */
+    if (member->observer.view.known && atomic_load(&member->disk->loaded) == 0)
         return err_set(err, KV_EINVAL,
                        "m%u's disk cannot be reached: its kvd runs without %s (is %s on a file "
                        "system mounted noexec, or kvd linked statically?)",

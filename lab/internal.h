@@ -244,6 +244,8 @@ void lab__member_dismiss(struct lab_member *member);
 /* name=url of all members, as --initial-cluster wants it; the caller's. */
 char *lab__initial_cluster(const struct lab *lab);
 int lab__member_start(struct lab_member *member, struct err *err);
+/* Told to stop, and not ended yet. */
+bool lab__is_ending(const struct lab_member *member);
 void lab__member_kill(struct lab_member *member);
 void lab__member_release(struct lab_member *member);
 

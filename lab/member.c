@@ -197,6 +197,9 @@ int lab__member_start(struct lab_member *member, struct err *err)
     char **argv, **env;
     int rc;
 
+    if (lab__is_ending(member))
+        return err_set(err, KV_EBUSY, "m%u was told to stop and has not ended yet: kill %u ends it",
+                       member->n, member->n);
     if (member->process.pid != 0)
         return err_set(err, KV_EBUSY, "m%u runs already", member->n);
     if (member->initial_cluster == NULL)
@@ -210,6 +213,11 @@ int lab__member_start(struct lab_member *member, struct err *err)
     member->expected = rc == 0;
     member->seen_role = LAB_NO_ROLE;
     return rc;
+}
+
+bool lab__is_ending(const struct lab_member *member)
+{
+    return member->process.pid != 0 && !member->expected;
 }
 
 void lab__member_kill(struct lab_member *member)

@@ -162,6 +162,19 @@ static enum outcome look_wait(struct lab *lab, char *why, size_t size)
     return FAILS;
 }
 
+static bool somebody_is_ending(struct lab *lab, const struct lab_command *command)
+{
+    uint32_t bits;
+
+    if (lab__resolve(lab, command, 0, &bits, NULL) != 0)
+        return false;
+    for (unsigned n = 1; n <= LAB_MEMBERS_MAX; n++) {
+        if (bits & 1u << n && lab__is_ending(&lab->members[n]))
+            return true;
+    }
+    return false;
+}
+
 /* ---- expect ---- */
 
 static enum outcome look_flow(struct lab *lab, char *why, size_t size)
@@ -358,7 +371,7 @@ static int64_t patience(const struct lab_command *command)
 {
     if (command->ms >= 0)
         return command->ms;
-    if (command->verb == LAB_WAIT)
+    if (command->verb == LAB_WAIT || command->verb == LAB_RESTART)
         return PATIENCE_DEFAULT_MS;
     return command->verb == LAB_EXPECT && command->expect == LAB_EXPECT_STOPS ? STOPS_FOR_MS
                                                                               : EXPECT_WITHIN_MS;
@@ -375,8 +388,10 @@ static void begin(struct lab *lab, const struct lab_command *command)
     runner->began_ms = lab__now(lab);
     runner->deadline_ms = runner->began_ms + patience(command);
     memset(runner->mark, 0, sizeof runner->mark);
-    runner->busy = lab_command_waits(command);
-    if (runner->busy && command->verb != LAB_EXPECT && command->verb != LAB_VERDICT)
+    runner->busy = lab_command_waits(command) ||
+                   (command->verb == LAB_RESTART && somebody_is_ending(lab, command));
+    if (runner->busy && command->verb != LAB_EXPECT && command->verb != LAB_VERDICT &&
+        command->verb != LAB_RESTART)
         lab__say(lab, LAB_TOLD, 0, 0, "> %s", command->text);
     if (kind != LAB_NO_JOB)
         rc = begin_job(lab, kind, &err);
@@ -385,6 +400,20 @@ static void begin(struct lab *lab, const struct lab_command *command)
     else if (!runner->busy)
         rc = lab__do(lab, command, &err);
     if (rc != 0)
+        abandon(lab, command, err.text);
+}
+
+/* A stop that goes on is waited for. */
+static void look_restart(struct lab *lab, bool late)
+{
+    const struct lab_command *command = &lab->runner.current;
+    struct err err = ERR_INIT;
+
+    if (somebody_is_ending(lab, command) && !late)
+        return;
+    if (lab__do(lab, command, &err) == 0)
+        succeed(lab);
+    else
         abandon(lab, command, err.text);
 }
 
@@ -403,6 +432,10 @@ static void look(struct lab *lab)
     }
     if (command->verb == LAB_WRITE) {
         runner->busy = lab__holder(lab, command->holder)->writes;
+        return;
+    }
+    if (command->verb == LAB_RESTART) {
+        look_restart(lab, late);
         return;
     }
     outcome = command->verb == LAB_WAIT ? look_wait(lab, why, sizeof why)

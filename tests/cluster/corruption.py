@@ -303,7 +303,10 @@ def tamper_with(score, member):
 
 def has_in_checkpoints(member, text):
     files = checkpoints(member)
-    return len(files) >= 2 and all(text in open(path, "rb").read() for path in files)
+    try:
+        return len(files) >= 2 and all(text in open(path, "rb").read() for path in files)
+    except FileNotFoundError:  # there is a newer one now
+        return False
 
 
 def health(member):

@@ -105,6 +105,17 @@ def members_come_and_snapshots_are_restored(score, labs):
     score.check(done.returncode == 0, "a learner, a snapshot, a restore", done.stdout + done.stderr)
 
 
+def a_restart_waits_for_the_stop(score, labs):
+    """An orderly end takes as long as the disk does. One that runs is not started again."""
+    done = labs.script("up 3\nwait writes\nslow-disk 1 300ms\nstop 1\nrestart 1\ndisk-ok 1\nwait caught-up 1\n")
+    told = done.stdout.find("> restart 1")
+    score.check(done.returncode == 0 and 0 < done.stdout.find("m1 has ended") < told, "restart right behind stop",
+                done.stdout + done.stderr)
+    done = labs.script("up 3\nwait up 1\nrestart 1\n")
+    score.check(done.returncode == 1 and "restart 1: m1 runs already" in done.stdout, "restart of one that runs",
+                done.stdout + done.stderr)
+
+
 def the_checker_bites(score, labs):
     """Disks that have lied lose what was acknowledged: the lab says so although no expectation is written down."""
     done = labs.script("up 3\nwait writes\nwait 500ms\nkill all\nforget all\nrestart all\nwait leader\nwait writes\n")
@@ -263,6 +274,7 @@ def main():
     try:
         lessons_hold(score, labs)
         members_come_and_snapshots_are_restored(score, labs)
+        a_restart_waits_for_the_stop(score, labs)
         the_checker_bites(score, labs)
         mistakes_are_told(score, labs)
         members_that_do_not_start_are_told(score, labs)
