@@ -141,7 +141,13 @@ static void forget_index(struct checkpoints *c, uint64_t index, uint64_t term)
             c->files[i]->damaged = true;
 }
 
-/* Keeps the newest good ones, and what is being sent. */
+/* Or there is one of the same name, which it is to replace. */
+static bool is_being_written(const struct checkpoints *c, const struct checkpoint_file *file)
+{
+    return c->state != IDLE && file->index == c->snapshot.index && file->term == c->snapshot.term;
+}
+
+/* Keeps the newest good ones, what is being sent and what is being written. */
 static void prune(struct checkpoints *c)
 {
     size_t good = 0;
@@ -150,7 +156,8 @@ static void prune(struct checkpoints *c)
         return; /* its end looks again */
     for (size_t i = 0; i < c->file_count && c->prune_count < PRUNE_MAX;) {
         good += !c->files[i]->damaged;
-        if (c->files[i]->holds > 0 || (!c->files[i]->damaged && good <= c->options.keep) ||
+        if (c->files[i]->holds > 0 || is_being_written(c, c->files[i]) ||
+            (!c->files[i]->damaged && good <= c->options.keep) ||
             (c->files[i]->damaged && good == 0))
             i++;
         else
@@ -227,6 +234,14 @@ void checkpoints_forget_below(struct checkpoints *c, uint64_t index)
     }
     c->file_count = kept;
     (void)disk->ops->sync_dir(disk->ctx, c->dir, NULL);
+}
+
+uint64_t checkpoints_newest(const struct checkpoints *c)
+{
+    for (size_t i = 0; i < c->file_count; i++)
+        if (!c->files[i]->damaged)
+            return c->files[i]->index;
+    return 0;
 }
 
 uint64_t checkpoints_oldest(const struct checkpoints *c)
@@ -523,8 +538,8 @@ static void end_done(struct job *job)
     if (done.status == 0) {
         c->last_bytes = c->bytes;
         insert_file(c, c->snapshot.index, c->snapshot.term);
-        prune(c);
     }
+    prune(c);
     c->options.on_done(c->options.ctx, &done);
 }
 

@@ -97,6 +97,8 @@ void checkpoints_add(struct checkpoints *checkpoints, uint64_t index, uint64_t t
 /* Those of a lower index are not to be used any more, and removed. Durable when it returns, which
  * takes a moment. */
 void checkpoints_forget_below(struct checkpoints *checkpoints, uint64_t index);
+/* The index of the newest one that is good; 0: none. */
+uint64_t checkpoints_newest(const struct checkpoints *checkpoints);
 /* The oldest index that a restart may have to begin from, or that another member will when it has
  * got the file that is on its way: the log behind it is still needed. 0: none. */
 uint64_t checkpoints_oldest(const struct checkpoints *checkpoints);

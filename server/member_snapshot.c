@@ -117,12 +117,15 @@ static bool has_shrunk(const struct member *member)
            checkpoints_shrunk(s->checkpoints, s->held_bytes, mvcc_bytes_held(mvcc), s->calm);
 }
 
-static void begin(struct member *member)
+static void begin(struct member *member, bool shrunk)
 {
     struct snapshots *s = &member->snapshots;
     struct replica_snapshot snapshot;
 
     if (uv_now(member->loop) < s->retry_ms || !replica_checkpoint_begin(member->replica, &snapshot))
+        return;
+    /* At the start the log may be long enough, with nothing of it committed yet. */
+    if (!shrunk && snapshot.index == checkpoints_newest(s->checkpoints))
         return;
     s->log_mark = wal_appended_bytes(member->wal);
     s->log_before = 0;
@@ -544,15 +547,17 @@ static void keep_spares(struct member *member)
 bool member__snapshots_turn(struct member *member)
 {
     struct snapshots *s = &member->snapshots;
+    bool shrunk;
 
     free_retired(member);
     if (member->failed)
         return false;
     keep_spares(member);
     checkpoints_keep(s->checkpoints, checkpoints_kept(member));
+    shrunk = has_shrunk(member);
     if (!member->quarantine.on &&
-        (checkpoints_due(s->checkpoints, log_bytes(member), s->calm) || has_shrunk(member)))
-        begin(member);
+        (shrunk || checkpoints_due(s->checkpoints, log_bytes(member), s->calm)))
+        begin(member, shrunk);
     return checkpoints_step(s->checkpoints);
 }
 

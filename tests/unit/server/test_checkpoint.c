@@ -285,6 +285,25 @@ static void what_becomes_old_while_one_is_removed_goes_too(void **state)
 }
 
 /* The disk spoils it between the write and the read. */
+/* One comes from another member while the newest of our own is written anew (its state has shrunk):
+ * what goes then is the old file, not the new one under the hands of who reads it back. */
+static void one_that_is_written_anew_is_not_removed_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+
+    checkpoints_keep(f->checkpoints, 1);
+    put(f, 0, 100);
+    write_one(f, 5);
+    begin(f, 5);
+    assert_true(jobs_next(&f->jobs));
+    (void)checkpoints_step(f->checkpoints); /* its last batch is about to be written */
+    checkpoints_add(f->checkpoints, 9, 2, 1000);
+    finish(f);
+    assert_int_equal(f->done.status, 0);
+    assert_int_equal(checkpoints_newest(f->checkpoints), 9);
+    assert_int_equal(file_count(f), 0); /* there is no file of 9 here, and 5 has gone in the end */
+}
+
 static void what_can_not_be_read_back_replaces_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -444,6 +463,7 @@ int main(void)
         T(the_last_two_are_kept_and_what_is_held),
         T(one_is_kept_where_others_can_heal),
         T(what_becomes_old_while_one_is_removed_goes_too),
+        T(one_that_is_written_anew_is_not_removed_meanwhile),
         T(what_can_not_be_read_back_replaces_nothing),
         T(a_damaged_one_is_passed_over),
         T(one_of_another_cluster_is_refused),
