@@ -371,7 +371,9 @@ def judge(build, cluster, historian, clients, score):
         [c.streams for c in clients], sum(c.progress for c in clients), sum(c.fragments for c in clients),
         sum(c.compacted for c in clients)), flush=True)
     score.check(sum(c.progress for c in clients) > 0, "there was progress")
-    score.check(historian.done > 300 and len(clients[0].facts) > 300, "there was something to see")
+    facts = [len(c.facts) for c in clients]  # the slow one may have few
+    score.check(historian.done > 300 and min(facts) > 0 and sum(facts) > 1000, "there was something to see",
+                "%d %s" % (historian.done, facts))
 
 
 def main():
