@@ -381,6 +381,7 @@ static void begin(struct lab *lab, const struct lab_command *command)
 {
     struct lab_runner *runner = &lab->runner;
     enum lab_job_kind kind = job_of(command);
+    bool waits = lab_command_waits(command);
     struct err err = ERR_INIT;
     int rc = 0;
 
@@ -388,10 +389,8 @@ static void begin(struct lab *lab, const struct lab_command *command)
     runner->began_ms = lab__now(lab);
     runner->deadline_ms = runner->began_ms + patience(command);
     memset(runner->mark, 0, sizeof runner->mark);
-    runner->busy = lab_command_waits(command) ||
-                   (command->verb == LAB_RESTART && somebody_is_ending(lab, command));
-    if (runner->busy && command->verb != LAB_EXPECT && command->verb != LAB_VERDICT &&
-        command->verb != LAB_RESTART)
+    runner->busy = waits || (command->verb == LAB_RESTART && somebody_is_ending(lab, command));
+    if (waits && command->verb != LAB_EXPECT && command->verb != LAB_VERDICT)
         lab__say(lab, LAB_TOLD, 0, 0, "> %s", command->text);
     if (kind != LAB_NO_JOB)
         rc = begin_job(lab, kind, &err);
