@@ -13,7 +13,7 @@ struct process_sample {
     uint64_t anon_bytes; /* of that, what is no file: what memory pressure cannot take back */
     uint64_t peak_bytes; /* highest rss_bytes since the process began or process_reset_peak() */
     /* Written so far to all disks of the machine, by whomever; and by the processes, which is too
-     * much where files are cached in large folios. */
+     * much where files are cached in large folios (0: they are another user's). */
     uint64_t disk_bytes, written_bytes;
 };
 
